@@ -1,0 +1,1 @@
+"""Backends: the two engines, Pyro and NumPyro, and the mirror between them."""

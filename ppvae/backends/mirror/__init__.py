@@ -1,0 +1,24 @@
+"""Mirror: torch modules and programs, run by JAX on the same parameters.
+
+``mirror.layer``, ``mirror.function`` and ``mirror.method`` extend the tables.
+"""
+
+from ppvae.backends.mirror import activations, functions, linear
+from ppvae.backends.mirror.interpret import forward, to_jax
+from ppvae.backends.mirror.parameters import Parameters, aliases, arrays
+from ppvae.backends.mirror.tables import FUNCTIONS, LAYERS, METHODS, MirrorError, function, layer, method
+
+__all__ = [
+    "FUNCTIONS",
+    "LAYERS",
+    "METHODS",
+    "MirrorError",
+    "Parameters",
+    "aliases",
+    "arrays",
+    "forward",
+    "function",
+    "layer",
+    "method",
+    "to_jax",
+]

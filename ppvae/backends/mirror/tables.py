@@ -1,0 +1,64 @@
+"""The tables of mirrored layers, functions and methods, and the decorators that extend them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+Rule = TypeVar("Rule", bound=Callable[..., Any])
+
+LAYERS: dict[type[nn.Module], Callable[..., Any]] = {}
+FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {}
+METHODS: dict[str, Callable[..., Any]] = {}
+
+
+class MirrorError(NotImplementedError):
+    """A network holds something with no JAX counterpart, or something that cannot be traced."""
+
+
+def layer(*types: type[nn.Module]) -> Callable[[Rule], Rule]:
+    """Register the JAX forward of a leaf layer.
+
+    The decorated rule is called as ``rule(module, p, *inputs, **keywords)``: ``module`` is the torch layer, from
+    which only options such as strides are read, ``p`` the :class:`~ppvae.backends.mirror.parameters.Parameters` of
+    the layer (``p["weight"]``, ``p.get("bias")``, ``p.training``, ``p.key()``), and inputs are JAX arrays.
+    """
+
+    def register(rule: Rule) -> Rule:
+        LAYERS.update(dict.fromkeys(types, rule))
+        return rule
+
+    return register
+
+
+def function(*functions: Callable[..., Any]) -> Callable[[Rule], Rule]:
+    """Register the JAX counterpart of torch functions; it takes the arguments that torch's takes."""
+
+    def register(rule: Rule) -> Rule:
+        FUNCTIONS.update(dict.fromkeys(functions, rule))
+        return rule
+
+    return register
+
+
+def method(*names: str) -> Callable[[Rule], Rule]:
+    """Register the JAX counterpart of tensor methods whose namesake in ``torch`` is missing or differs."""
+
+    def register(rule: Rule) -> Rule:
+        METHODS.update(dict.fromkeys(names, rule))
+        return rule
+
+    return register
+
+
+def layer_rule(module: nn.Module) -> Callable[..., Any] | None:
+    """The rule of a layer, by its exact type: a subclass may have changed ``forward``."""
+    return LAYERS.get(type(module))
+
+
+def method_rule(name: str) -> Callable[..., Any] | None:
+    """The rule of a tensor method: its own, or that of the function of the same name in ``torch``."""
+    return METHODS.get(name) or FUNCTIONS.get(getattr(torch, name, None))  # type: ignore[arg-type]
