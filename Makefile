@@ -1,0 +1,66 @@
+# Each target is the only command needed on a machine with Python 3.11 to 3.13.
+
+PYTHON ?= python3
+# Parallel test processes; `make test WORKERS=0` runs the suite in one process.
+WORKERS ?= 2
+
+PY := .venv/bin/python
+# Processes that each start a thread per core only take turns, so torch gets one thread in each.
+PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist worksteal
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-slow test-all lint style types format bench clean distclean
+
+help:
+	@echo "make demo       train, query and check a model on the embedded data"
+	@echo "make test       the quick tests;  test-slow  the ones that train;  test-all  both"
+	@echo "make lint       formatting, lint rules and types;  format  repairs the first two"
+	@echo "make bench      side-by-side timings of the two backends"
+	@echo "make clean      remove what was built;  distclean  also removes .venv"
+
+install: .venv/.installed
+
+.venv/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v < (3, 14) or sys.exit(f"ppvae needs Python 3.11 to 3.13, but $(PYTHON) is {v[0]}.{v[1]}: name another one with make PYTHON=python3.11")'
+	@echo "Installing into .venv (a few minutes the first time)"
+	@test -x $(PY) || $(PYTHON) -m venv .venv
+	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: install
+	.venv/bin/ppvae demo
+
+test: install
+	$(PYTEST) -m "not slow"
+
+test-slow: install
+	$(PYTEST) -m slow
+
+test-all: install
+	$(PYTEST)
+
+lint: style types
+
+style: install
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+
+# mypy cannot see through the editable mapping of models/ and guides/, so it reads a built copy of the package.
+types: install
+	@rm -rf build
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-compile --target build/site .
+	cd build/site && ../../.venv/bin/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache
+
+format: install
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+bench: install
+	$(PY) benchmarks/bench.py
+
+clean:
+	rm -rf build dist out *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -path ./.venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf .venv

@@ -1,0 +1,35 @@
+"""Joint: one latent behind all modalities, which are independent given it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from ppvae import Modality, Program, dist, pyro
+from ppvae.batch import Batch
+from ppvae.likelihoods import Likelihood
+
+
+class Joint(Program):
+    """``z ~ Normal(0, I)``;  ``x_m | z ~ likelihood_m(decoder_m(z))`` for each modality m.
+
+    The generative side of the VAE (Kingma & Welling 2014, https://arxiv.org/abs/1312.6114), shared by MVAE, MMVAE
+    and MoPoE, which differ in their guides. Shapes: ``z`` is ``(items, latent)``, ``x_m`` is ``(items, *shape_m)``.
+
+    >>> from ppvae import Batch
+    >>> model = Joint([Modality("image", (784,), "bernoulli"), Modality("sound", (20,))], latent=2)
+    >>> sorted(model(Batch(size=3)))
+    ['image', 'sound']
+    """
+
+    def __init__(self, modalities: Sequence[Modality], latent: int = 16, hidden: Sequence[int] = (256, 256)) -> None:
+        super().__init__()
+        self.latent = latent
+        self.likelihoods = nn.ModuleDict({m.name: Likelihood(m, latent, hidden) for m in modalities})
+
+    def forward(self, batch: Batch) -> dict[str, Any]:
+        with batch.plate():
+            z = pyro.sample("z", dist.Normal(0.0, 1.0).expand([self.latent]).to_event(1))
+            return {name: likelihood(z, batch.get(name)) for name, likelihood in self.likelihoods.items()}

@@ -1,0 +1,1 @@
+"""Data: the Dataset and reading one from files."""

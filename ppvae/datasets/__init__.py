@@ -1,0 +1,1 @@
+"""Datasets: the sets that ship with ppvae."""

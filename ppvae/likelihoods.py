@@ -1,0 +1,83 @@
+"""Likelihoods: each a small Pyro program over the latent, p(x | z), speaking in the data's own units."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from ppvae import nets
+from ppvae.modality import Modality
+from ppvae.ppl import dist, ops, pyro
+from ppvae.program import Program
+
+
+class Likelihood(Program):
+    """``x ~ family(decoder(z))``, elements independent given ``z``.
+
+    ``forward(z, obs=None)`` takes latents ``(..., items, latent)`` and returns values ``(..., items, *shape)``.
+    """
+
+    center: torch.Tensor
+    spread: torch.Tensor
+
+    def __init__(self, modality: Modality, latent: int, hidden: Sequence[int] = (256, 256)) -> None:
+        super().__init__()
+        self.name = modality.name
+        self.family = FAMILIES[modality.likelihood]
+        self.event_dim = len(modality.shape)
+        self.decoder = nets.decoder(modality, latent, hidden)
+        for key in ("center", "spread"):
+            value = torch.as_tensor(getattr(modality, key), dtype=torch.get_default_dtype())
+            self.register_buffer(key, value.expand(modality.shape).clone())
+        start = torch.zeros(modality.shape) if modality.scale is None else torch.tensor(modality.scale).log()
+        if modality.likelihood in DISPERSED:
+            self.log_scale = nn.Parameter(start, requires_grad=modality.scale is None)
+
+    def forward(self, z: Any, obs: Any = None) -> Any:
+        return pyro.sample(self.name, self.family(self, self.decoder(z)).to_event(self.event_dim), obs=obs)
+
+
+def normal(self: Likelihood, y: Any) -> Any:
+    """x ~ Normal(center + spread * y, spread * scale), scale learned per element or fixed."""
+    return dist.Normal(self.center + self.spread * y, self.spread * ops.exp(self.log_scale))
+
+
+def laplace(self: Likelihood, y: Any) -> Any:
+    """x ~ Laplace(center + spread * y, spread * scale), scale learned per element or fixed."""
+    return dist.Laplace(self.center + self.spread * y, self.spread * ops.exp(self.log_scale))
+
+
+def bernoulli(self: Likelihood, y: Any) -> Any:
+    """x ~ Bernoulli(sigmoid(y))."""
+    return dist.Bernoulli(logits=y)
+
+
+def categorical(self: Likelihood, y: Any) -> Any:
+    """x ~ Categorical(softmax(y)) over the last axis of y, values 0..levels-1."""
+    return dist.Categorical(logits=y)
+
+
+def poisson(self: Likelihood, y: Any) -> Any:
+    """x ~ Poisson(exp(center + spread * y)): center and spread are of log(1 + x)."""
+    return dist.Poisson(_rate(self, y))
+
+
+def negative_binomial(self: Likelihood, y: Any) -> Any:
+    """x ~ NegativeBinomial with mean exp(center + spread * y) and a learned inverse dispersion r per element.
+
+    Variance mean + mean^2 / r, as scVI (Lopez et al. 2018) writes it.
+    """
+    total = ops.exp(self.log_scale)
+    return dist.NegativeBinomial(total_count=total, logits=ops.log(_rate(self, y)) - self.log_scale)
+
+
+def _rate(self: Likelihood, y: Any) -> Any:
+    """exp, with the exponent clamped so that no rate overflows or vanishes."""
+    return ops.exp(ops.clamp(self.center + self.spread * y, -15.0, 15.0))
+
+
+FAMILIES = {f.__name__: f for f in (normal, laplace, bernoulli, categorical, poisson, negative_binomial)}
+DISPERSED = ("normal", "laplace", "negative_binomial")
