@@ -1,0 +1,197 @@
+"""NumPyro: training a pair's mirror with NumPyro's estimators; an epoch is one compiled ``lax.scan``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import optax
+from numpyro import infer
+
+from ppvae import ppl
+from ppvae.backends import mirror
+from ppvae.backends.mirror.program import Mirror
+from ppvae.backends.plan import Pace, Plan, Snapshot, part
+from ppvae.batch import Batch
+from ppvae.objectives import OBJECTIVES, tempered
+from ppvae.settings import Settings
+
+# Each optimiser as the direction of its update, and the names of what it remembers.
+OPTIMIZERS: dict[str, tuple[Callable[[], optax.GradientTransformation], tuple[str, ...]]] = {
+    "adam": (optax.scale_by_adam, ("mu", "nu")),
+    "adamw": (lambda: optax.chain(optax.scale_by_adam(), optax.add_decayed_weights(1e-2)), ("mu", "nu")),
+    "rmsprop": (partial(optax.scale_by_rms, decay=0.99, eps=1e-8, eps_in_sqrt=False), ("nu",)),
+    "momentum": (partial(optax.trace, decay=0.9), ("trace",)),
+    "sgd": (optax.identity, ()),
+}
+
+Arrays = dict[str, jax.Array]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class State:
+    """A pair in training: parameters, what the optimiser remembers and the step count are arrays; the rest is fixed."""
+
+    params: Arrays
+    moments: Any
+    step: jax.Array
+    fixed: Arrays
+    run: Run = field(metadata={"static": True})
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What does not change in training: the plan, the names of tied weights, and the compiled functions."""
+
+    plan: Plan
+    aliases: Mapping[str, str]
+    estimator: Any
+    optimizer: optax.GradientTransformation
+    compiled: dict[str, Any] = field(default_factory=dict)
+
+
+@contextmanager
+def environment(settings: Settings) -> Iterator[None]:
+    """Words on NumPyro, and the run's dtype and device as JAX's defaults, within the block."""
+    x64 = settings.dtype == "float64"
+    with ppl.running("numpyro"), jax.enable_x64(x64), jax.default_device(device(settings.device)):
+        yield
+
+
+def device(name: str) -> Any:
+    """The JAX device for ``auto``, ``cpu``, ``cuda`` or ``gpu``."""
+    if name in ("auto", "cpu"):
+        return jax.devices(None if name == "auto" else "cpu")[0]
+    try:
+        return jax.devices("gpu")[0]
+    except RuntimeError:
+        raise ValueError(f"device {name!r} was asked for, but JAX sees no GPU; use device='auto'") from None
+
+
+def put(arrays: Mapping[str, np.ndarray]) -> Arrays:
+    """Arrays on the device: floats of the run's dtype, and booleans as they are."""
+    dtype = jax.dtypes.canonicalize_dtype(jnp.float64)
+    return {k: jnp.asarray(v, dtype=None if v.dtype == bool else dtype) for k, v in arrays.items()}
+
+
+def init(plan: Plan) -> State:
+    """The state before the first step."""
+    pair = plan.vae.pair
+    trained = {name for name, p in pair.named_parameters() if p.requires_grad}
+    arrays = put({name: np.asarray(array) for name, array in mirror.arrays(pair).items()})
+    params = {name: array for name, array in arrays.items() if name in trained}
+    make, _ = OPTIMIZERS[plan.settings.optimizer]
+    optimizer = make()
+    estimator = getattr(infer, OBJECTIVES[plan.vae.objective])(plan.settings.particles, sum_sites=False)
+    run = Run(plan, mirror.aliases(pair), estimator, optimizer)
+    fixed = {name: array for name, array in arrays.items() if name not in trained}
+    return State(params, optimizer.init(params), jnp.zeros((), jnp.int32), fixed, run)
+
+
+def programs(pair: Any, arrays: Arrays, aliases: Mapping[str, str], training: bool = False) -> tuple[Mirror, Mirror]:
+    """Mirrors of the model and the guide on the given arrays."""
+    p = mirror.Parameters(arrays, aliases, training=training, key=numpyro.prng_key)
+    return Mirror(pair["model"], p.child("model")), Mirror(pair["guide"], p.child("guide"))
+
+
+def step(state: State, batch: Batch, pace: Pace) -> tuple[State, Arrays]:
+    """One gradient step; returns the loss and each site's share, in nats per item, on the device."""
+    names = tuple(sorted(batch.arrays)), batch.total
+    if names not in state.run.compiled:
+        state.run.compiled[names] = jax.jit(lambda s, a, o, p: _step(s, Batch(a, o, batch.total), p))
+    return state.run.compiled[names](state, put_all(batch.arrays), put_all(batch.observed or {}), pace)
+
+
+def put_all(arrays: Mapping[str, Any]) -> Arrays:
+    """Arrays of any kind on the device."""
+    return put({name: np.asarray(array) for name, array in arrays.items()})
+
+
+def _step(state: State, batch: Batch, pace: Pace) -> tuple[State, Arrays]:
+    settings, run = state.run.plan.settings, state.run
+    gradient = jax.grad(loss_by_site, has_aux=True)
+    grads, shares = gradient(state.params, state, batch, pace.beta)
+    if settings.clip is not None:
+        grads, _ = optax.clip_by_global_norm(settings.clip).update(grads, optax.EmptyState())
+    updates, moments = run.optimizer.update(grads, state.moments, state.params)
+    params = {
+        name: value - settings.rate(part(name)) * pace.rate_factor * updates[name]
+        for name, value in state.params.items()
+    }
+    return replace(state, params=params, moments=moments, step=state.step + 1), {
+        "loss": -sum(shares.values()),
+        **shares,
+    }
+
+
+def loss_by_site(params: Arrays, state: State, batch: Batch, beta: Any) -> tuple[jax.Array, Arrays]:
+    """The loss to differentiate and each site's share of the objective, in nats per item."""
+    plan = state.run.plan
+    model, guide = programs(plan.vae.pair, {**state.fixed, **params}, state.run.aliases, training=True)
+    key = jax.random.fold_in(jax.random.key(plan.settings.seed), state.step)
+    losses = state.run.estimator.loss(key, {}, model, guide, batch)
+    shares = {name: -loss / (batch.total or batch.size) for name, loss in losses.items()}
+    shares = tempered(shares, plan.latents, beta)
+    return -sum(shares.values()), shares  # type: ignore[return-value]
+
+
+def epoch(
+    state: State, arrays: Arrays, observed: Arrays, rows: np.ndarray, pace: Pace
+) -> tuple[State, dict[str, np.ndarray]]:
+    """One step for each row of ``rows``, ``(steps, batch)``; returns loss and shares ``(steps,)``."""
+    if "epoch" not in state.run.compiled:
+        state.run.compiled["epoch"] = jax.jit(_epoch)
+    state, infos = state.run.compiled["epoch"](state, arrays, observed, jnp.asarray(rows), pace)
+    return state, {name: np.asarray(info) for name, info in infos.items()}
+
+
+def _epoch(state: State, arrays: Arrays, observed: Arrays, rows: jax.Array, pace: Pace) -> tuple[State, Arrays]:
+    total = len(next(iter(arrays.values())))
+
+    def body(state: State, now: tuple[jax.Array, Pace]) -> tuple[State, Arrays]:
+        index, pace = now
+        batch = Batch({k: v[index] for k, v in arrays.items()}, {k: v[index] for k, v in observed.items()}, total)
+        return _step(state, batch, pace)
+
+    return jax.lax.scan(body, state, (rows, pace))
+
+
+def export(state: State) -> Snapshot:
+    """Weights and optimiser state as numpy arrays."""
+    _, names = OPTIMIZERS[state.run.plan.settings.optimizer]
+    weights = {**state.fixed, **state.params}
+    return Snapshot(
+        weights={name: np.array(weights[first]) for name, first in state.run.aliases.items()},
+        moments={name: _numpy(optax.tree_utils.tree_get(state.moments, name)) for name in names},
+        step=int(state.step),
+    )
+
+
+def restore(state: State, snapshot: Snapshot) -> State:
+    """The state with the weights and optimiser state of a snapshot from either backend."""
+    fresh = {name: jnp.asarray(snapshot.weights[name]) for name in {**state.fixed, **state.params}}
+    moments = state.moments
+    for name, values in snapshot.moments.items():
+        moments = optax.tree_utils.tree_set(moments, **{name: put(values)})
+    count = jnp.asarray(snapshot.step, jnp.int32)
+    if "mu" in snapshot.moments:
+        moments = optax.tree_utils.tree_set(moments, count=count)
+    return replace(
+        state,
+        params={name: fresh[name] for name in state.params},
+        fixed={name: fresh[name] for name in state.fixed},
+        moments=moments,
+        step=count,
+    )
+
+
+def _numpy(arrays: Arrays) -> dict[str, np.ndarray]:
+    return {name: np.array(array) for name, array in arrays.items()}

@@ -1,0 +1,49 @@
+"""Plan: what both backends must know to train a pair, and what they hand over to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ppvae.settings import Settings
+from ppvae.vae import VAE
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A pair, how to train it, the names of its latent sites, and the number of items that figures are per.
+
+    ``weight`` is the number of items that the objective of one batch speaks for: all of the data set, or the batch's
+    own where a program uses a plain plate.
+    """
+
+    vae: VAE
+    settings: Settings
+    latents: frozenset[str]
+
+
+class Pace(NamedTuple):
+    """What changes from step to step: a factor on learning rates, and the weight of latent sites."""
+
+    rate_factor: Any
+    beta: Any
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything a run needs to go on, on either backend: numpy arrays by parameter name.
+
+    ``moments`` holds what the optimiser remembers, under optax's names (``mu``, ``nu``, ``trace``).
+    """
+
+    weights: Mapping[str, np.ndarray]
+    moments: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
+    step: int = 0
+
+
+def part(name: str) -> str:
+    """``"model"`` or ``"guide"``: whose parameter this is; shared ones are the model's."""
+    return name.partition(".")[0]

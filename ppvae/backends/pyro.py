@@ -1,0 +1,219 @@
+"""Pyro: training a pair with Pyro's estimators and one torch optimiser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyro
+import torch
+from pyro import infer
+from pyro.infer.trace_elbo import _compute_log_r
+from pyro.infer.util import is_identically_zero
+from torch import nn
+
+from ppvae import ppl
+from ppvae.backends.plan import Pace, Plan, Snapshot, part
+from ppvae.batch import Batch
+from ppvae.objectives import OBJECTIVES, tempered
+from ppvae.settings import Settings
+
+# Each optimiser, its fixed options, and torch's names for what optax calls its moments.
+OPTIMIZERS: dict[str, tuple[Any, dict[str, Any], dict[str, str]]] = {
+    "adam": (torch.optim.Adam, {"fused": True}, {"mu": "exp_avg", "nu": "exp_avg_sq"}),
+    "adamw": (
+        torch.optim.AdamW,
+        {"fused": True, "weight_decay": 1e-2},
+        {"mu": "exp_avg", "nu": "exp_avg_sq"},
+    ),
+    "rmsprop": (torch.optim.RMSprop, {"alpha": 0.99}, {"nu": "square_avg"}),
+    "momentum": (torch.optim.SGD, {"momentum": 0.9}, {"trace": "momentum_buffer"}),
+    "sgd": (torch.optim.SGD, {}, {}),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """A pair in training. The module and the optimiser are updated in place; ``step`` counts."""
+
+    plan: Plan
+    pair: nn.ModuleDict
+    optimizer: torch.optim.Optimizer
+    estimator: Any
+    step: int = 0
+
+
+@contextmanager
+def environment(settings: Settings) -> Iterator[None]:
+    """Words on Pyro, and the run's dtype and device as torch's defaults, within the block."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(getattr(torch, settings.dtype))
+    place = device(settings.device)
+    try:
+        with ppl.running("pyro"), torch.random.fork_rng():
+            if place.type == "cpu":
+                yield
+            else:
+                with place:
+                    yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def device(name: str) -> torch.device:
+    """The torch device for ``auto``, ``cpu``, ``cuda`` or ``gpu``."""
+    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise ValueError(f"device {name!r} was asked for, but torch sees no GPU; use device='auto'")
+    return torch.device("cuda")
+
+
+def put(arrays: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
+    """Arrays on the device: floats of the run's dtype, and booleans as they are."""
+    dtype = torch.get_default_dtype()
+    return {k: torch.as_tensor(v, dtype=None if v.dtype == bool else dtype) for k, v in arrays.items()}
+
+
+def init(plan: Plan) -> State:
+    """The state before the first step."""
+    settings = plan.settings
+    pair = plan.vae.pair.to(device(settings.device), getattr(torch, settings.dtype))
+    make, options, _ = OPTIMIZERS[settings.optimizer]
+    named = [(name, p) for name, p in pair.named_parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for name, p in named if part(name) == role], "lr": settings.rate(role), "role": role}
+        for role in ("model", "guide")
+    ]
+    optimizer = make([group for group in groups if group["params"]], **options)
+    estimator = getattr(infer, OBJECTIVES[plan.vae.objective])(num_particles=settings.particles)
+    return State(plan, pair, optimizer, estimator)
+
+
+def step(state: State, batch: Batch, pace: Pace) -> tuple[State, dict[str, torch.Tensor]]:
+    """One gradient step; returns the loss and each site's share, in nats per item, on the device."""
+    seed(state.plan.settings.seed, state.step)
+    state.pair.train()
+    loss, shares = loss_by_site(state, batch, pace.beta)
+    state.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    _update(state, float(pace.rate_factor))
+    shares = {name: share.detach() for name, share in shares.items()}
+    return replace(state, step=state.step + 1), {"loss": -sum(shares.values()), **shares}  # type: ignore[dict-item]
+
+
+def _update(state: State, rate_factor: float) -> None:
+    settings = state.plan.settings
+    for group in state.optimizer.param_groups:
+        group["lr"] = settings.rate(group["role"]) * rate_factor
+    if settings.clip is not None:
+        nn.utils.clip_grad_norm_([p for g in state.optimizer.param_groups for p in g["params"]], settings.clip)
+    state.optimizer.step()
+
+
+def loss_by_site(state: State, batch: Batch, beta: float) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """The loss to differentiate and each site's share of the objective, in nats per item.
+
+    The traces are the estimator's own; only the sums are ours, because Pyro's move every site's figure to the host.
+    """
+    analytic = isinstance(state.estimator, infer.TraceMeanField_ELBO)
+    sums: dict[str, torch.Tensor] = {}
+    score = torch.zeros(())
+    for model, guide in state.estimator._get_traces(*state.pair.values(), (batch,), {}):
+        for name, share in _shares(model, guide, analytic).items():
+            sums[name] = sums.get(name, 0.0) + share
+        score = score + _score_terms(model, guide)
+    scale = 1.0 / (state.estimator.num_particles * (batch.total or batch.size))
+    shares = tempered({k: v * scale for k, v in sums.items()}, state.plan.latents, beta)
+    return -sum(shares.values()) - score * scale, shares  # type: ignore[return-value]
+
+
+def _shares(model: Any, guide: Any, analytic: bool) -> dict[str, torch.Tensor]:
+    shares = {}
+    for name, site in model.nodes.items():
+        if site["type"] == "sample":
+            q = guide.nodes.get(name)
+            shares[name] = site["log_prob_sum"] if q is None else -_divergence(q, site, analytic)
+    return shares
+
+
+def _divergence(q: Any, p: Any, analytic: bool) -> torch.Tensor:
+    """KL(q ‖ p) at a latent site, exact where the pair of distributions has a formula and that is wanted."""
+    if analytic:
+        try:
+            kl = torch.distributions.kl_divergence(q["fn"], p["fn"])
+            return pyro.distributions.util.scale_and_mask(kl, q["scale"], q["mask"]).sum()
+        except NotImplementedError:
+            pass
+    return q["log_prob_sum"] - p["log_prob_sum"]
+
+
+def _score_terms(model: Any, guide: Any) -> torch.Tensor | float:
+    """The score-function surrogate of latent sites that cannot be reparameterised."""
+    terms = [s for s in guide.nodes.values() if s["type"] == "sample" and not _reparameterised(s)]
+    if not terms:
+        return 0.0
+    log_r = _compute_log_r(model, guide)
+    return sum((log_r.sum_to(s["cond_indep_stack"]) * s["score_parts"].score_function).sum() for s in terms)
+
+
+def _reparameterised(site: Any) -> bool:
+    return is_identically_zero(site["score_parts"].score_function)
+
+
+def seed(*entropy: int) -> None:
+    """Seed torch from a tuple of integers; every step has a seed of its own, so that a run resumes anywhere."""
+    word = int(np.random.SeedSequence(entropy).generate_state(1)[0])
+    torch.default_generator.manual_seed(word)
+    if torch.cuda.is_available():
+        torch.cuda.manual_seed(word)
+
+
+def epoch(
+    state: State, arrays: Mapping[str, Any], observed: Mapping[str, Any], rows: np.ndarray, pace: Pace
+) -> tuple[State, dict[str, np.ndarray]]:
+    """One step for each row of ``rows``, ``(steps, batch)``; returns loss and shares ``(steps,)``."""
+    total, infos = len(next(iter(arrays.values()))), []
+    with pyro.validation_enabled(state.step == 0):
+        for i, index in enumerate(torch.as_tensor(rows)):
+            batch = Batch(
+                {name: array[index] for name, array in arrays.items()},
+                {name: mask[index] for name, mask in observed.items()},
+                total,
+            )
+            state, info = step(state, batch, Pace(pace.rate_factor[i], float(pace.beta[i])))
+            infos.append(info)
+    return state, {name: torch.stack([info[name] for info in infos]).cpu().numpy() for name in infos[0]}
+
+
+def export(state: State) -> Snapshot:
+    """Weights and optimiser state as numpy arrays."""
+    names = {p: name for name, p in state.pair.named_parameters()}
+    _, _, moments = OPTIMIZERS[state.plan.settings.optimizer]
+    kept = state.optimizer.state
+    return Snapshot(
+        weights={name: _numpy(p) for name, p in state.pair.state_dict(keep_vars=False).items()},
+        moments={
+            ours: {names[p]: _numpy(values[theirs]) for p, values in kept.items() if theirs in values}
+            for ours, theirs in moments.items()
+        },
+        step=state.step,
+    )
+
+
+def restore(state: State, snapshot: Snapshot) -> State:
+    """The state with the weights and optimiser state of a snapshot from either backend."""
+    state.pair.load_state_dict({k: torch.as_tensor(v.copy()) for k, v in snapshot.weights.items()})
+    _, _, moments = OPTIMIZERS[state.plan.settings.optimizer]
+    for name, p in state.pair.named_parameters():
+        entries = {t: torch.as_tensor(snapshot.moments[o][name].copy()) for o, t in moments.items() if p.requires_grad}
+        if entries and snapshot.step:
+            state.optimizer.state[p] = {"step": torch.tensor(float(snapshot.step)), **entries}
+    return replace(state, step=snapshot.step)
+
+
+def _numpy(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.detach().cpu().numpy().copy()
