@@ -20,7 +20,7 @@ _FACE = {
     "fit": "fitting",
     "handlers": "ppl",
     "init": "fitting",
-    "load": "run_folder",
+    "load": "loading",
     "method": "zoo",
     "ops": "ppl",
     "parity": "comparison",
@@ -31,6 +31,11 @@ _FACE = {
 
 if TYPE_CHECKING:
     from ppvae.batch import Batch as Batch
+    from ppvae.data import Dataset as Dataset
+    from ppvae.fitting import fit as fit
+    from ppvae.fitting import init as init
+    from ppvae.fitting import step as step
+    from ppvae.loading import load as load
     from ppvae.modality import Modality as Modality
     from ppvae.ppl import dist as dist
     from ppvae.ppl import distribution as distribution
@@ -39,6 +44,8 @@ if TYPE_CHECKING:
     from ppvae.ppl import pyro as pyro
     from ppvae.ppl import running as running
     from ppvae.program import Program as Program
+    from ppvae.vae import VAE as VAE
+    from ppvae.zoo import method as method
 
 
 def __getattr__(name: str) -> Any:

@@ -51,6 +51,10 @@ class Modality:
         if self.likelihood == "categorical" and not self.levels:
             raise ValueError(f"modality {self.name!r} is categorical: give levels, the number of its categories")
 
+    def plain(self) -> dict[str, Any]:
+        """What JSON can hold of it; center and spread live in the programs' buffers."""
+        return {key: getattr(self, key) for key in ("name", "shape", "likelihood", "scale", "levels")}
+
 
 def guess(name: str, array: np.ndarray, observed: np.ndarray | None = None, like: Modality | None = None) -> Modality:
     """A modality for an array ``(items, *shape)``: zeros and ones are Bernoulli, other counts negative binomial.
@@ -61,9 +65,7 @@ def guess(name: str, array: np.ndarray, observed: np.ndarray | None = None, like
     likelihood = like.likelihood if like else _likelihood(seen)
     center, spread = _moments(seen, likelihood)
     base = like or Modality(name, array.shape[1:], likelihood)
-    return Modality(
-        **{**base.__dict__, "center": center.astype(np.float32), "spread": spread.astype(np.float32)}
-    )
+    return Modality(**{**base.__dict__, "center": center.astype(np.float32), "spread": spread.astype(np.float32)})
 
 
 def _observed_values(array: np.ndarray, observed: np.ndarray) -> np.ndarray:

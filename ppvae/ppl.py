@@ -6,10 +6,12 @@ never sees another's backend. Outside ``running(...)`` the words are Pyro's own 
 
 from __future__ import annotations
 
+import difflib
 import importlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 BACKENDS = ("pyro", "numpyro")
@@ -36,7 +38,11 @@ def running(name: str) -> Iterator[None]:
 
 def words() -> Any:
     """The module that spells the words on the running backend."""
-    return importlib.import_module(f"ppvae.backends.{_backend.get()}_words")
+    return _spelling(_backend.get())
+
+
+def _spelling(name: str) -> Any:
+    return importlib.import_module(f"ppvae.backends.{name}_words")
 
 
 def items() -> Any:
@@ -45,19 +51,44 @@ def items() -> Any:
 
 
 class Word:
-    """A name that stands for one module on each backend."""
+    """A name that stands for one module on each backend; its sub-modules are words too."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, name: str, parent: Word | None = None) -> None:
+        self._name, self._parent = name, parent
+
+    def _module(self, backend: str) -> Any:
+        return getattr(_spelling(backend) if self._parent is None else self._parent._module(backend), self._name)
 
     def __getattr__(self, attribute: str) -> Any:
-        return getattr(getattr(words(), self._name), attribute)
+        module = self._module(backend())
+        try:
+            found = getattr(module, attribute)
+        except AttributeError:
+            if attribute.startswith("__"):
+                raise
+            raise AttributeError(self._missing(attribute, dir(module))) from None
+        return Word(attribute, self) if isinstance(found, ModuleType | SimpleNamespace) else found
+
+    def _missing(self, attribute: str, names: Sequence[str]) -> str:
+        near = " or ".join(f"{self}.{name}" for name in nearest(attribute, names))
+        if backend() != "pyro" and hasattr(self._module("pyro"), attribute):
+            return f"{self}.{attribute} has no counterpart on NumPyro" + (f"; nearest: {near}" if near else "")
+        return f"{self}.{attribute} does not exist" + (f"; did you mean {near}?" if near else "")
 
     def __dir__(self) -> list[str]:
-        return dir(getattr(words(), self._name))
+        return dir(self._module(backend()))
+
+    def __str__(self) -> str:
+        return self._name if self._parent is None else f"{self._parent}.{self._name}"
 
     def __repr__(self) -> str:
-        return f"<{self._name} on {backend()}>"
+        return f"<{self} on {backend()}>"
+
+
+def nearest(name: str, names: Iterable[str]) -> list[str]:
+    """The names that look most like ``name``: up to three, at least one."""
+    public = sorted({other for other in names if not other.startswith("_")})
+    return difflib.get_close_matches(name, public, n=3) or difflib.get_close_matches(name, public, n=1, cutoff=0.0)
 
 
 if TYPE_CHECKING:

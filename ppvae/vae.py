@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from torch import nn
@@ -34,7 +35,7 @@ class VAE:
                 raise TypeError(f"the {role} must be a ppvae.Program, not {type(getattr(self, role)).__name__}")
         check_objective(self.objective)
 
-    @property
+    @cached_property
     def pair(self) -> nn.ModuleDict:
         """Both programs as one module: parameters are named ``model.…`` and ``guide.…``, shared ones once."""
         return nn.ModuleDict({"model": self.model, "guide": self.guide})

@@ -5,33 +5,13 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
 import numpyro.distributions as nd
-import pyro.distributions as pd
-import torch
 
 from ppvae.backends import translations as to
-
-
-@dataclass(frozen=True)
-class Row:
-    """One name: the NumPyro object that answers to it (None where there is none), and a note."""
-
-    name: str
-    numpyro: Any
-    note: str = ""
-
-    @property
-    def how(self) -> str:
-        """``same``, ``translated`` or ``absent``."""
-        if self.numpyro is None:
-            return "absent"
-        return "translated" if self.numpyro.__module__.startswith("ppvae") else "same"
 
 
 # NumPyro's own class takes Pyro's arguments in Pyro's order.
@@ -65,7 +45,19 @@ TRANSLATED = {
 }
 
 NOTES = {
-    "Delta": "a number or an array on NumPyro, an array on Pyro",
+    "Beta": "JAX's log beta function is right to 4e-7",
+    "BetaBinomial": "JAX's log beta function is right to 4e-7",
+    "Cauchy": "variance: infinite on Pyro, undefined on NumPyro",
+    "Categorical": "values of any dtype",
+    "DirichletMultinomial": "`is_sparse` has no effect on NumPyro",
+    "GammaPoisson": "JAX's log beta function is right to 4e-7",
+    "MixtureSameFamily": "on NumPyro the components' support may not depend on their parameters",
+    "NegativeBinomial": "no `probs` attribute on NumPyro",
+    "OneHotCategorical": "a multinomial of one draw",
+    "OrderedLogistic": "values of any dtype",
+    "SineSkewed": "Pyro's Bessel function, under VonMises, is right to 1e-7",
+    "Unit": "`has_rsample` has no effect on NumPyro",
+    "VonMises": "Pyro's Bessel function is right to 1e-7",
 }
 
 TRANSFORMS_SAME = """AbsTransform CatTransform CholeskyTransform ComposeTransform CorrCholeskyTransform
@@ -85,14 +77,47 @@ def _same(module: Any, names: str) -> dict[str, Any]:
     return {name: getattr(module, name) for name in names.split()}
 
 
-def namespace() -> SimpleNamespace:
-    """What ``dist`` stands for on NumPyro."""
+def _namespace() -> SimpleNamespace:
     transforms = SimpleNamespace(**_same(nd.transforms, TRANSFORMS_SAME), **TRANSFORMS)
     constraints = SimpleNamespace(**_same(nd.constraints, CONSTRAINTS))
-    return SimpleNamespace(
-        **_same(nd, SAME),
-        **TRANSLATED,
-        transforms=transforms,
-        constraints=constraints,
-        kl=SimpleNamespace(kl_divergence=nd.kl_divergence),
-    )
+    kl = SimpleNamespace(kl_divergence=nd.kl_divergence)
+    return SimpleNamespace(**_same(nd, SAME), **TRANSLATED, transforms=transforms, constraints=constraints, kl=kl)
+
+
+NAMESPACE = _namespace()
+
+
+def names(module: Any = pd, kind: type = torch.distributions.Distribution) -> list[str]:
+    """The classes of a kind, and the functions, that a module of Pyro's holds."""
+    return sorted(name for name, held in vars(module).items() if inspect.isclass(held) and issubclass(held, kind))
+
+
+def how(name: str) -> str:
+    """Is a distribution of Pyro's ``same``, ``translated`` or ``absent`` on NumPyro?"""
+    return "same" if name in SAME.split() else "translated" if name in TRANSLATED else "absent"
+
+
+def table() -> str:
+    """The page docs/distributions.md."""
+    rows = [f"| `{name}` | `{_spelling(name)}` | {_class(name)} | {NOTES.get(name, '')} |" for name in names()]
+    present = [row for name, row in zip(names(), rows, strict=True) if how(name) != "absent"]
+    absent = ", ".join(f"`{name}`" for name in names() if how(name) == "absent")
+    listed = {"transforms": sorted([*TRANSFORMS_SAME.split(), *TRANSFORMS]), "constraints": CONSTRAINTS.split()}
+    lists = "\n\n".join(f"`dist.{k}`: " + ", ".join(f"`{name}`" for name in v) + "." for k, v in listed.items())
+    return PAGE.format(rows="\n".join(present), absent=absent, lists=lists)
+
+
+def _spelling(name: str) -> str:
+    parameters = inspect.signature(getattr(pd, name).__init__).parameters.values()
+    shown = [p.replace(annotation=p.empty) for p in parameters if p.name not in ("self", "validate_args")]
+    return name + str(inspect.Signature(shown))
+
+
+def _class(name: str) -> str:
+    return f"`{name}`" if how(name) == "same" else f"translated: {getattr(TRANSLATED[name], '__doc__')}"
+
+
+PAGE = """TODO"""
+
+if __name__ == "__main__":
+    print(table(), end="")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -45,6 +45,11 @@ class State:
     step: jax.Array
     fixed: Arrays
     run: Run = field(metadata={"static": True})
+
+    @property
+    def plan(self) -> Plan:
+        """The pair and how it is trained."""
+        return self.run.plan
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,9 +121,10 @@ def put_all(arrays: Mapping[str, Any]) -> Arrays:
 
 
 def _step(state: State, batch: Batch, pace: Pace) -> tuple[State, Arrays]:
-    settings, run = state.run.plan.settings, state.run
+    settings, run = state.plan.settings, state.run
+    key = jax.random.fold_in(jax.random.key(settings.seed), state.step)
     gradient = jax.grad(loss_by_site, has_aux=True)
-    grads, shares = gradient(state.params, state, batch, pace.beta)
+    grads, shares = gradient(state.params, state, batch, pace.beta, key, training=True)
     if settings.clip is not None:
         grads, _ = optax.clip_by_global_norm(settings.clip).update(grads, optax.EmptyState())
     updates, moments = run.optimizer.update(grads, state.moments, state.params)
@@ -132,11 +138,12 @@ def _step(state: State, batch: Batch, pace: Pace) -> tuple[State, Arrays]:
     }
 
 
-def loss_by_site(params: Arrays, state: State, batch: Batch, beta: Any) -> tuple[jax.Array, Arrays]:
+def loss_by_site(
+    params: Arrays, state: State, batch: Batch, beta: Any, key: jax.Array, training: bool
+) -> tuple[jax.Array, Arrays]:
     """The loss to differentiate and each site's share of the objective, in nats per item."""
-    plan = state.run.plan
-    model, guide = programs(plan.vae.pair, {**state.fixed, **params}, state.run.aliases, training=True)
-    key = jax.random.fold_in(jax.random.key(plan.settings.seed), state.step)
+    plan = state.plan
+    model, guide = programs(plan.vae.pair, {**state.fixed, **params}, state.run.aliases, training)
     losses = state.run.estimator.loss(key, {}, model, guide, batch)
     shares = {name: -loss / (batch.total or batch.size) for name, loss in losses.items()}
     shares = tempered(shares, plan.latents, beta)
@@ -164,9 +171,22 @@ def _epoch(state: State, arrays: Arrays, observed: Arrays, rows: jax.Array, pace
     return jax.lax.scan(body, state, (rows, pace))
 
 
+def validate(state: State, arrays: Arrays, observed: Arrays, epoch: int) -> float:
+    """The loss on other items, in nats per item, without training."""
+    if "validate" not in state.run.compiled:
+        state.run.compiled["validate"] = jax.jit(_validate)
+    return float(state.run.compiled["validate"](state, arrays, observed, epoch))
+
+
+def _validate(state: State, arrays: Arrays, observed: Arrays, epoch: jax.Array) -> jax.Array:
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(state.plan.settings.seed), 1), epoch)
+    batch, beta = Batch(arrays, observed), state.plan.settings.beta
+    return loss_by_site(state.params, state, batch, beta, key, training=False)[0]
+
+
 def export(state: State) -> Snapshot:
     """Weights and optimiser state as numpy arrays."""
-    _, names = OPTIMIZERS[state.run.plan.settings.optimizer]
+    _, names = OPTIMIZERS[state.plan.settings.optimizer]
     weights = {**state.fixed, **state.params}
     return Snapshot(
         weights={name: np.array(weights[first]) for name, first in state.run.aliases.items()},
@@ -195,3 +215,24 @@ def restore(state: State, snapshot: Snapshot) -> State:
 
 def _numpy(arrays: Arrays) -> dict[str, np.ndarray]:
     return {name: np.array(array) for name, array in arrays.items()}
+
+
+def each_item(pair: Any, question: Any, arrays: Arrays, observed: Arrays, keys: np.ndarray) -> dict[str, np.ndarray]:
+    """``question(model, guide, batch)`` for every item alone, seeded by the item's key; joined on axis 1."""
+    weights = put_all(mirror.arrays(pair))
+    answers = _asker(question, pair)(weights, arrays, observed, jnp.asarray(keys))
+    return {name: np.asarray(answer) for name, answer in answers.items()}
+
+
+@lru_cache(maxsize=64)
+def _asker(question: Any, pair: Any) -> Any:
+    """The question, compiled; a question is a hashable callable, so that asking again compiles nothing."""
+    names = mirror.aliases(pair)
+
+    def one(weights: Arrays, arrays: Arrays, observed: Arrays, key: jax.Array) -> Arrays:
+        batch = Batch({n: a[None] for n, a in arrays.items()}, {n: m[None] for n, m in observed.items()}, 1, 1)
+        root = jax.random.fold_in(jax.random.key(key[0]), key[1])
+        with numpyro.handlers.seed(rng_seed=jax.random.fold_in(root, key[2])):
+            return question(*programs(pair, weights, names), batch)
+
+    return jax.jit(jax.vmap(one, in_axes=(None, 0, 0, 0), out_axes=1))

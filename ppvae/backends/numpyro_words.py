@@ -2,34 +2,62 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
+from collections.abc import Hashable
+from types import ModuleType
 from typing import Any, ClassVar
 
 import jax
-import numpyro as pyro
-import numpyro.distributions as dist
-import numpyro.handlers as handlers
+import numpyro.distributions as nd
 import torch
+import torch.nn.functional as F
 
-from ppvae.backends import mirror, pyro_words
+from ppvae.backends import distributions, effects, mirror
+from ppvae.backends.numpyro_items import Holes, float_dtype
+from ppvae.backends.numpyro_items import plate as items_plate
 from ppvae.backends.pyro_words import Density, Sampler, Shape
 
+__all__ = ["Holes", "dist", "distribution", "float_dtype", "handlers", "items_plate", "ops", "pyro"]
 
-class _Ops:
-    """The mirrored counterpart of ``torch.NAME``."""
+pyro, handlers, dist = effects.STATEMENTS, effects.HANDLERS, distributions.NAMESPACE
+
+TYPES: dict[Any, Any] = {torch.Tensor: jax.Array, torch.Size: tuple}
+CONSTANTS = (torch.dtype, float, int, type(None))
+
+
+def mirrored(target: Any) -> Any:
+    """What stands for a torch function on JAX; dtypes and numbers as they are."""
+    if isinstance(target, CONSTANTS):
+        return target
+    known = callable(target) and isinstance(target, Hashable) and (target in TYPES or target in mirror.FUNCTIONS)
+    if not known:
+        raise AttributeError(f"{target} has no mirror")
+    return TYPES.get(target) or mirror.FUNCTIONS[target]
+
+
+class Mirrored(ModuleType):
+    """The mirrored part of torch modules, under the same names; the first module that has a name gives it."""
+
+    def __init__(self, name: str, *modules: ModuleType) -> None:
+        super().__init__(name)
+        self._held = ChainMap(*(vars(module) for module in modules))
 
     def __getattr__(self, name: str) -> Any:
-        target = getattr(pyro_words.ops, name)
-        if isinstance(target, torch.dtype):
-            return target
-        if target not in mirror.FUNCTIONS:
-            raise AttributeError(f"ops.{name} has no counterpart on NumPyro")
-        return mirror.FUNCTIONS[target]
+        if name not in self._held:
+            raise AttributeError(name)
+        target = self._held[name]
+        return Mirrored(name, target) if isinstance(target, ModuleType) else mirrored(target)
+
+    def __dir__(self) -> list[str]:
+        return [
+            name for name, target in self._held.items() if not isinstance(target, ModuleType) and hasattr(self, name)
+        ]
 
 
-ops = _Ops()
+ops = Mirrored("ops", torch, F)
 
 
-class Written(dist.Distribution):
+class Written(nd.Distribution):
     """A distribution written as two functions; see :func:`ppvae.ppl.distribution`."""
 
     arg_constraints: ClassVar[dict[str, Any]] = {}
@@ -42,7 +70,7 @@ class Written(dist.Distribution):
 
     @property
     def support(self) -> Any:
-        return dist.constraints.independent(dist.constraints.real, self.event_dim)
+        return nd.constraints.independent(nd.constraints.real, self.event_dim)
 
     def sample(self, key: jax.Array, sample_shape: Shape = ()) -> jax.Array:
         def draw(d: Any) -> jax.Array:

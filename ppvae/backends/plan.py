@@ -14,15 +14,12 @@ from ppvae.vae import VAE
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A pair, how to train it, the names of its latent sites, and the number of items that figures are per.
-
-    ``weight`` is the number of items that the objective of one batch speaks for: all of the data set, or the batch's
-    own where a program uses a plain plate.
-    """
+    """A pair, how to train it, the names of its latent sites, and the number of steps in an epoch."""
 
     vae: VAE
     settings: Settings
     latents: frozenset[str]
+    steps: int
 
 
 class Pace(NamedTuple):

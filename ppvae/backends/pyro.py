@@ -177,7 +177,7 @@ def epoch(
 ) -> tuple[State, dict[str, np.ndarray]]:
     """One step for each row of ``rows``, ``(steps, batch)``; returns loss and shares ``(steps,)``."""
     total, infos = len(next(iter(arrays.values()))), []
-    with pyro.validation_enabled(state.step == 0):
+    with pyro.validation_enabled(False):
         for i, index in enumerate(torch.as_tensor(rows)):
             batch = Batch(
                 {name: array[index] for name, array in arrays.items()},
@@ -187,6 +187,15 @@ def epoch(
             state, info = step(state, batch, Pace(pace.rate_factor[i], float(pace.beta[i])))
             infos.append(info)
     return state, {name: torch.stack([info[name] for info in infos]).cpu().numpy() for name in infos[0]}
+
+
+def validate(state: State, arrays: Mapping[str, Any], observed: Mapping[str, Any], epoch: int) -> float:
+    """The loss on other items, in nats per item, without training."""
+    state.pair.eval()
+    seed(state.plan.settings.seed, epoch, 1)
+    with torch.no_grad(), pyro.validation_enabled(False):
+        loss, _ = loss_by_site(state, Batch(arrays, observed), state.plan.settings.beta)
+    return loss.item()
 
 
 def export(state: State) -> Snapshot:
@@ -217,3 +226,19 @@ def restore(state: State, snapshot: Snapshot) -> State:
 
 def _numpy(tensor: torch.Tensor) -> np.ndarray:
     return tensor.detach().cpu().numpy().copy()
+
+
+def each_item(
+    pair: nn.ModuleDict, question: Any, arrays: Mapping[str, Any], observed: Mapping[str, Any], keys: np.ndarray
+) -> dict[str, np.ndarray]:
+    """``question(model, guide, batch)`` for every item alone, seeded by the item's key; joined on axis 1."""
+    place = torch.empty(()).device
+    pair.to(place).eval()
+    answers = []
+    with torch.no_grad(), pyro.validation_enabled(False):
+        for i, key in enumerate(keys):
+            seed(*(int(word) for word in key))
+            one = slice(i, i + 1)
+            batch = Batch({n: a[one] for n, a in arrays.items()}, {n: m[one] for n, m in observed.items()}, 1, 1)
+            answers.append(question(pair["model"], pair["guide"], batch))
+    return {name: torch.cat([a[name] for a in answers], 1).cpu().numpy() for name in answers[0]}

@@ -11,6 +11,11 @@ import pyro.poutine as handlers
 import torch
 import torch.nn.functional as F
 
+from ppvae.backends.pyro_items import Holes, float_dtype
+from ppvae.backends.pyro_items import plate as items_plate
+
+__all__ = ["Holes", "dist", "distribution", "float_dtype", "handlers", "items_plate", "ops", "pyro"]
+
 Shape = tuple[int, ...]
 Sampler = Callable[[Callable[[Any], Any]], Any]
 Density = Callable[[Any], Any]
@@ -20,10 +25,7 @@ class _Ops:
     """``torch.NAME``, or ``torch.nn.functional.NAME`` where torch itself has none."""
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(torch, name, None) or getattr(F, name, None)
-        if found is None:
-            raise AttributeError(f"ops has no {name!r}: neither torch nor torch.nn.functional has it")
-        return found
+        return getattr(torch if hasattr(torch, name) else F, name)
 
     def __dir__(self) -> list[str]:
         return sorted({*dir(torch), *dir(F)})

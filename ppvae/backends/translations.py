@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpyro.distributions as nd
 from jax.typing import ArrayLike
 from numpyro.distributions import constraints, transforms
+from numpyro.distributions.util import clamp_probs
 
 Maybe = ArrayLike | None
 
@@ -84,7 +85,10 @@ def negative_binomial(
 ) -> Any:
     """Pyro's ``NegativeBinomial``."""
     one_of("NegativeBinomial", probs, logits)
-    return nd.NegativeBinomial(total_count, probs, logits, validate_args=validate_args)
+    if logits is None:  # NumPyro's form in probs goes through jax's betaln, right to seven digits only
+        probs = clamp_probs(probs)
+        logits = jnp.log(probs) - jnp.log1p(-probs)
+    return nd.NegativeBinomialLogits(total_count, logits, validate_args=validate_args)
 
 
 def multinomial(
@@ -93,14 +97,10 @@ def multinomial(
     """Pyro's ``Multinomial``: its count is one number, so it bounds the draws under ``jit`` too."""
     one_of("Multinomial", probs, logits)
     probs = None if probs is None else normalized(probs)
-    return nd.Multinomial(
-        total_count, probs, logits, total_count_max=total_count, validate_args=validate_args
-    )
+    return nd.Multinomial(total_count, probs, logits, total_count_max=total_count, validate_args=validate_args)
 
 
-def one_hot_categorical(
-    probs: Maybe = None, logits: Maybe = None, validate_args: bool | None = None
-) -> Any:
+def one_hot_categorical(probs: Maybe = None, logits: Maybe = None, validate_args: bool | None = None) -> Any:
     """Pyro's ``OneHotCategorical``: a multinomial of one draw."""
     one_of("OneHotCategorical", probs, logits)
     return multinomial(1, probs, logits, validate_args)
@@ -111,9 +111,7 @@ def dirichlet_multinomial(
 ) -> Any:
     """Pyro's ``DirichletMultinomial``; ``is_sparse`` only speeds Pyro up."""
     bound = total_count if isinstance(total_count, int) else None
-    return nd.DirichletMultinomial(
-        concentration, total_count, total_count_max=bound, validate_args=validate_args
-    )
+    return nd.DirichletMultinomial(concentration, total_count, total_count_max=bound, validate_args=validate_args)
 
 
 def zero_inflated_poisson(
@@ -143,9 +141,7 @@ def zero_inflated(
     """Pyro's ``ZeroInflatedDistribution``."""
     if (gate is None) == (gate_logits is None):
         raise ValueError("a zero-inflated distribution takes either gate or gate_logits, not both")
-    return nd.ZeroInflatedDistribution(
-        base_dist, gate=gate, gate_logits=gate_logits, validate_args=validate_args
-    )
+    return nd.ZeroInflatedDistribution(base_dist, gate=gate, gate_logits=gate_logits, validate_args=validate_args)
 
 
 def relaxed_bernoulli(
@@ -163,9 +159,7 @@ def mixture_same_family(
     return nd.MixtureSameFamily(mixture_distribution, component_distribution, validate_args=validate_args)
 
 
-def independent(
-    base_distribution: Any, reinterpreted_batch_ndims: int, validate_args: bool | None = None
-) -> Any:
+def independent(base_distribution: Any, reinterpreted_batch_ndims: int, validate_args: bool | None = None) -> Any:
     """Pyro's ``Independent``."""
     return nd.Independent(base_distribution, reinterpreted_batch_ndims, validate_args=validate_args)
 
@@ -197,9 +191,7 @@ def wishart(
     return nd.Wishart(df, covariance_matrix, precision_matrix, scale_tril, validate_args=validate_args)
 
 
-def unit(
-    log_factor: ArrayLike, *, has_rsample: bool | None = None, validate_args: bool | None = None
-) -> Any:
+def unit(log_factor: ArrayLike, *, has_rsample: bool | None = None, validate_args: bool | None = None) -> Any:
     """Pyro's ``Unit``; NumPyro has no score-function estimator for ``has_rsample`` to choose."""
     return nd.Unit(log_factor)
 

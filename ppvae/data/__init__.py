@@ -1,1 +1,5 @@
-"""Data: the Dataset and reading one from files."""
+"""Data: the Dataset, and reading one from a file."""
+
+from ppvae.data.dataset import Dataset
+
+__all__ = ["Dataset"]

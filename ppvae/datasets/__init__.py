@@ -1,1 +1,31 @@
 """Datasets: the sets that ship with ppvae."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+import numpy as np
+
+from ppvae.data.dataset import Dataset
+from ppvae.modality import Modality
+
+NAMES = ("mfeat",)
+
+
+def load(name: str) -> Dataset:
+    """A shipped data set.
+
+    ``mfeat``: UCI Multiple Features (R. Duin, CC BY 4.0), 2,000 handwritten digits in six views, with labels
+    ``digit``: ``fou`` (76), ``fac`` (216), ``kar`` (64), ``zer`` (47) and ``mor`` (6) are real numbers, ``pix`` (240)
+    is an image of 16 rows and 15 columns, whole numbers from 0 to 6.
+    """
+    if name not in NAMES:
+        raise ValueError(f"unknown data set {name!r}; choose one of {', '.join(NAMES)}")
+    with files("ppvae.datasets").joinpath(f"{name}.npz").open("rb") as file, np.load(file) as stored:
+        arrays = {view: stored[view] for view in stored.files}
+    digit = arrays.pop("digit")
+    modalities = [
+        Modality(view, array.shape[1:], "categorical", levels=7) if view == "pix" else Modality(view, array.shape[1:])
+        for view, array in arrays.items()
+    ]
+    return Dataset(arrays, labels={"digit": digit}, modalities=modalities).refitted()

@@ -6,12 +6,23 @@
 from ppvae.backends.mirror import activations, functions, linear
 from ppvae.backends.mirror.interpret import forward, to_jax
 from ppvae.backends.mirror.parameters import Parameters, aliases, arrays
-from ppvae.backends.mirror.tables import FUNCTIONS, LAYERS, METHODS, MirrorError, function, layer, method
+from ppvae.backends.mirror.tables import (
+    FUNCTIONS,
+    LAYERS,
+    METHODS,
+    RANDOM_FUNCTIONS,
+    MirrorError,
+    function,
+    layer,
+    method,
+    random_function,
+)
 
 __all__ = [
     "FUNCTIONS",
     "LAYERS",
     "METHODS",
+    "RANDOM_FUNCTIONS",
     "MirrorError",
     "Parameters",
     "aliases",
@@ -20,5 +31,6 @@ __all__ = [
     "function",
     "layer",
     "method",
+    "random_function",
     "to_jax",
 ]

@@ -12,7 +12,7 @@ import torch
 from torch import fx, nn
 
 from ppvae.backends.mirror.parameters import Parameters
-from ppvae.backends.mirror.tables import FUNCTIONS, layer_rule, method_rule
+from ppvae.backends.mirror.tables import FUNCTIONS, layer_rule, method_rule, random_rule
 from ppvae.backends.mirror.trace import graph, leaf_error
 
 
@@ -59,6 +59,9 @@ def _value(node: fx.Node, module: nn.Module, p: Parameters, args: Any, kwargs: A
         return array if array is not None else to_jax(_attribute(module, target))
     if node.op == "call_module":
         return forward(module.get_submodule(target), p.child(target), *args, **kwargs)
+    random = random_rule(target)
+    if random is not None:
+        return random(p.key, *args, **kwargs)
     rule = FUNCTIONS[target] if node.op == "call_function" else method_rule(target)
     assert rule is not None, "the graph was checked when it was traced"
     return rule(*args, **kwargs)

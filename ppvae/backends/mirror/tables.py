@@ -12,6 +12,7 @@ Rule = TypeVar("Rule", bound=Callable[..., Any])
 
 LAYERS: dict[type[nn.Module], Callable[..., Any]] = {}
 FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {}
+RANDOM_FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {}
 METHODS: dict[str, Callable[..., Any]] = {}
 
 
@@ -44,6 +45,21 @@ def function(*functions: Callable[..., Any]) -> Callable[[Rule], Rule]:
     return register
 
 
+def random_function(*functions: Callable[..., Any]) -> Callable[[Rule], Rule]:
+    """Register the JAX counterpart of torch functions that draw at random.
+
+    The decorated rule is called as ``rule(key, *arguments)``: ``key`` returns a fresh PRNG key at every call, and
+    the arguments are those that torch's function takes. A rule that does not call ``key`` needs none, so dropout
+    with ``training=False`` runs without a seed.
+    """
+
+    def register(rule: Rule) -> Rule:
+        RANDOM_FUNCTIONS.update(dict.fromkeys(functions, rule))
+        return rule
+
+    return register
+
+
 def method(*names: str) -> Callable[[Rule], Rule]:
     """Register the JAX counterpart of tensor methods whose namesake in ``torch`` is missing or differs."""
 
@@ -62,3 +78,8 @@ def layer_rule(module: nn.Module) -> Callable[..., Any] | None:
 def method_rule(name: str) -> Callable[..., Any] | None:
     """The rule of a tensor method: its own, or that of the function of the same name in ``torch``."""
     return METHODS.get(name) or FUNCTIONS.get(getattr(torch, name, None))  # type: ignore[arg-type]
+
+
+def random_rule(target: Any) -> Callable[..., Any] | None:
+    """The rule of a random function, or of the tensor method (a string) of the same name in ``torch``."""
+    return RANDOM_FUNCTIONS.get(getattr(torch, target, None) if isinstance(target, str) else target)

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 from torch import fx, nn
 
-from ppvae.backends.mirror.tables import FUNCTIONS, MirrorError, layer_rule, method_rule
+from ppvae.backends.mirror.tables import FUNCTIONS, MirrorError, layer_rule, method_rule, random_rule
 
 _graphs: WeakKeyDictionary[nn.Module, dict[Any, fx.Graph]] = WeakKeyDictionary()
 
@@ -60,6 +60,8 @@ def _trace(module: nn.Module, static: Mapping[str, Any], path: str) -> fx.Graph:
 
 
 def _check(node: fx.Node, module: nn.Module, path: str) -> None:
+    if random_rule(node.target) is not None:
+        return
     if node.op == "call_function" and node.target not in FUNCTIONS:
         name = _name(node.target)
         raise MirrorError(_no_rule(f"function {name}", f"@mirror.function({name})", node, module, path))

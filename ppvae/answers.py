@@ -1,0 +1,76 @@
+"""Answers: the questions a pair can be asked, as programs over the words; backends run them item by item.
+
+Every function takes the model, the guide and a batch, and returns arrays of shape ``(draws, items, ...)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ppvae.batch import Batch
+from ppvae.ppl import handlers, pyro
+
+
+@dataclass(frozen=True)
+class Question:
+    """One of the functions below with its options: hashable, so that a backend compiles it once."""
+
+    function: Callable[..., dict[str, Any]]
+    draws: int = 1
+    ask: tuple[str, ...] | None = None
+
+    def __call__(self, model: Any, guide: Any, batch: Batch) -> dict[str, Any]:
+        options = {} if self.ask is None else {"ask": self.ask}
+        return self.function(model, guide, batch, self.draws, **options)
+
+
+def encode(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
+    """Draws of the latents from q(z | what the batch gives)."""
+    with pyro.plate("draws", draws, dim=-2):
+        return _latents(_sites(guide, batch))
+
+
+def predict(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
+    """Draws of the asked modalities from p(x_ask | z), z from q(z | what the batch gives)."""
+    with pyro.plate("draws", draws, dim=-2):
+        latents = _latents(_sites(guide, batch))
+        sites = _sites(handlers.condition(model, data=latents), Batch(size=batch.size))
+    return {name: sites[name]["value"] for name in ask}
+
+
+def generate(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
+    """Draws of the asked modalities from the model alone."""
+    with pyro.plate("draws", draws, dim=-2):
+        sites = _sites(model, batch)
+    return {name: sites[name]["value"] for name in ask}
+
+
+def log_weights(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
+    """``log p(x, z) − log q(z | x)`` of every draw and item, for what the batch gives, in nats."""
+    with pyro.plate("draws", draws, dim=-2):
+        proposal = _sites(guide, batch)
+        latents = _latents(proposal)
+        target = _sites(handlers.condition(model, data=latents), batch)
+    kept = [site for name, site in target.items() if name in latents or name in batch.arrays]
+    return {"log_weights": sum(_log_prob(s) for s in kept) - sum(_log_prob(proposal[name]) for name in latents)}
+
+
+def _sites(program: Any, batch: Batch) -> dict[str, Any]:
+    trace = handlers.trace(program).get_trace(batch)
+    nodes = getattr(trace, "nodes", trace)
+    return {name: site for name, site in nodes.items() if is_random(site)}
+
+
+def is_random(site: Any) -> bool:
+    """Is this site of a trace a random variable? Pyro's plates leave sample sites of their own."""
+    return site["type"] == "sample" and type(site["fn"]).__name__ != "_Subsample"
+
+
+def _latents(sites: dict[str, Any]) -> dict[str, Any]:
+    return {name: site["value"] for name, site in sites.items() if not site["is_observed"]}
+
+
+def _log_prob(site: Any) -> Any:
+    return site["fn"].log_prob(site["value"])

@@ -1,0 +1,145 @@
+"""Effects: Pyro's statements and handlers under Pyro's names, carried out by NumPyro."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpyro
+from numpyro import handlers as nh
+from numpyro.primitives import get_mask
+
+
+def sample(name: str, fn: Any, *, obs: Any = None, obs_mask: Any = None, infer: dict | None = None) -> Any:
+    """Pyro's ``sample``."""
+    return numpyro.sample(name, fn, obs=obs, obs_mask=obs_mask, infer=infer)
+
+
+class plate(numpyro.plate):
+    """Pyro's ``plate``, as a context; ``subsample`` picks the rows, otherwise NumPyro draws ``subsample_size``."""
+
+    def __init__(
+        self,
+        name: str,
+        size: int | None = None,
+        subsample_size: int | None = None,
+        subsample: Any = None,
+        dim: int | None = None,
+    ) -> None:
+        if size is None:
+            raise ValueError(f"pyro.plate({name!r}) needs its size on NumPyro")
+        super().__init__(name, size, subsample_size if subsample is None else None, dim)
+        if subsample is not None:
+            self._indices, self.subsample_size = subsample, len(subsample)
+
+    def __iter__(self) -> Iterator[int]:
+        raise NotImplementedError(f"pyro.plate({self.name!r}) is not a loop on NumPyro: write `with pyro.plate(...)`")
+
+
+def deterministic(name: str, value: Any, event_dim: int | None = None) -> Any:
+    """Pyro's ``deterministic``; the event dimensions matter to Pyro alone."""
+    return numpyro.deterministic(name, value)
+
+
+def factor(name: str, log_factor: Any, *, has_rsample: bool | None = None) -> None:
+    """Pyro's ``factor``; NumPyro has no score-function estimator for ``has_rsample`` to choose."""
+    numpyro.factor(name, log_factor)
+
+
+def undeclared(*args: Any, **keywords: Any) -> Any:
+    """Stands for ``pyro.param`` and ``pyro.module``."""
+    raise NotImplementedError(
+        "pyro.param and pyro.module do not run on NumPyro: declare an nn.Parameter or an nn.Module on the Program"
+    )
+
+
+class Trace(OrderedDict):
+    """Sites by name; like Pyro's trace it also calls them ``nodes``."""
+
+    @property
+    def nodes(self) -> Trace:
+        return self
+
+
+class trace(nh.trace):
+    """Pyro's ``trace``."""
+
+    def __init__(self, fn: Callable[..., Any] | None = None, graph_type: str | None = None) -> None:
+        super().__init__(fn)
+
+    def __enter__(self) -> Trace:
+        super().__enter__()
+        self.trace = Trace()
+        return self.trace
+
+
+def block(
+    fn: Callable[..., Any] | None = None,
+    hide_fn: Callable[[Any], bool] | None = None,
+    expose_fn: Callable[[Any], bool] | None = None,
+    hide_all: bool = True,
+    expose_all: bool = False,
+    hide: Sequence[str] | None = None,
+    expose: Sequence[str] | None = None,
+    hide_types: Sequence[str] | None = None,
+    expose_types: Sequence[str] | None = None,
+) -> Any:
+    """Pyro's ``block``: what is asked to be hidden is, and everything is unless only that was asked."""
+    if expose_fn is not None:
+        return nh.block(fn, lambda site: not expose_fn(site))
+    if hide_fn is not None:
+        return nh.block(fn, hide_fn)
+    everything = hide_all and not expose_all
+    if hide is not None or hide_types is not None:
+        everything = False
+    if expose is not None or expose_types is not None:
+        everything = True
+
+    def hidden(site: Any) -> bool:
+        if _named(site, hide, hide_types):
+            return True
+        return everything and not _named(site, expose, expose_types)
+
+    return nh.block(fn, hidden)
+
+
+def _named(site: Any, names: Sequence[str] | None, types: Sequence[str] | None) -> bool:
+    """Is the site listed by name or by type? Pyro calls the type of an observed sample ``observe``."""
+    kind = "observe" if site.get("is_observed") else site["type"]
+    return site.get("name") in (names or ()) or kind in (types or ())
+
+
+HANDLERS = SimpleNamespace(
+    block=block,
+    condition=nh.condition,
+    do=nh.do,
+    get_mask=get_mask,
+    infer_config=nh.infer_config,
+    lift=nh.lift,
+    mask=nh.mask,
+    reparam=nh.reparam,
+    replay=nh.replay,
+    scale=nh.scale,
+    seed=nh.seed,
+    substitute=nh.substitute,
+    trace=trace,
+    uncondition=nh.uncondition,
+)
+
+STATEMENTS = SimpleNamespace(
+    condition=nh.condition,
+    deterministic=deterministic,
+    do=nh.do,
+    enable_validation=numpyro.enable_validation,
+    factor=factor,
+    module=undeclared,
+    param=undeclared,
+    plate=plate,
+    plate_stack=numpyro.plate_stack,
+    poutine=HANDLERS,
+    sample=sample,
+    subsample=numpyro.subsample,
+    validation_enabled=numpyro.validation_enabled,
+)

@@ -1,0 +1,80 @@
+"""Checkpoint: a run's weights and description as a folder, written atomically; reading it runs no code from it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from ppvae.backends.plan import Snapshot
+
+WEIGHTS, RUN = "weights.safetensors", "run.json"
+
+
+def exists(folder: str | Path) -> bool:
+    """Is there a run folder at this path?"""
+    return (Path(folder) / WEIGHTS).exists()
+
+
+def write(folder: str | Path, snapshot: Snapshot, description: Mapping[str, Any]) -> None:
+    """Write the folder, each file under a temporary name that then replaces the old one.
+
+    The weights carry the number of epochs behind them: a process killed between the two files leaves a folder that is
+    still whole, since the history beyond the weights is dropped when reading.
+    """
+    path = Path(folder)
+    path.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(description, indent=1, allow_nan=False)
+    _replace(path / RUN, lambda temporary: temporary.write_text(text))
+    marks = {"epochs": str(len(description["history"])), "step": str(snapshot.step)}
+    tensors = _flat(snapshot)
+    _replace(path / WEIGHTS, lambda temporary: save_file(tensors, temporary, marks))
+
+
+def read(folder: str | Path) -> tuple[Snapshot, dict[str, Any]]:
+    """The snapshot and the description in a run folder.
+
+    Raises:
+        ValueError: the folder is missing or damaged.
+    """
+    path = Path(folder)
+    try:
+        description = json.loads((path / RUN).read_text())
+        snapshot, epochs = _snapshot(path / WEIGHTS)
+        description["history"] = description["history"][:epochs]
+    except FileNotFoundError:
+        missing = [name for name in (RUN, WEIGHTS) if not (path / name).exists()]
+        raise ValueError(f"{str(path)!r} is not a run folder: {missing[0]} is missing") from None
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise ValueError(f"the run folder {str(path)!r} is damaged: {error}") from None
+    return snapshot, description
+
+
+def _replace(path: Path, write: Callable[[Path], Any]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    write(temporary)
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def _flat(snapshot: Snapshot) -> dict[str, np.ndarray]:
+    groups = {"weights": snapshot.weights, **snapshot.moments}
+    return {f"{group}/{name}": np.ascontiguousarray(a) for group, named in groups.items() for name, a in named.items()}
+
+
+def _snapshot(path: Path) -> tuple[Snapshot, int]:
+    groups: dict[str, dict[str, np.ndarray]] = {}
+    with safe_open(path, "numpy") as file:
+        marks = file.metadata() or {}
+        for key in file.keys():  # noqa: SIM118 - a safetensors file is no dict
+            group, _, name = key.partition("/")
+            groups.setdefault(group, {})[name] = file.get_tensor(key)
+    weights = groups.pop("weights")
+    return Snapshot(weights, groups, int(marks["step"])), int(marks["epochs"])

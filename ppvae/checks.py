@@ -1,0 +1,69 @@
+"""Checks: what can be wrong with a pair and its data, found before training starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pyro
+import torch
+
+from ppvae import ppl
+from ppvae.answers import is_random
+from ppvae.batch import Batch
+from ppvae.data.dataset import Dataset
+from ppvae.vae import VAE
+
+ROWS = 4
+
+
+def latent_sites(vae: VAE, data: Dataset) -> frozenset[str]:
+    """The names of the latent sites, after running both programs on a few rows.
+
+    Raises:
+        ValueError: a program fails on the data, uses ``pyro.param``, or model and guide differ in their latent sites.
+    """
+    batch = data.batch(slice(0, ROWS))
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(next((p.dtype for p in vae.pair.parameters()), before))
+    try:
+        with ppl.running("pyro"), pyro.validation_enabled(True), torch.random.fork_rng(), torch.no_grad():
+            guide = _sites("guide", vae.guide, batch)
+            model = _sites("model", pyro.poutine.condition(vae.model, _values(guide)), batch)
+    finally:
+        torch.set_default_dtype(before)
+    return _match(model, guide, data.arrays)
+
+
+def _sites(role: str, program: Any, batch: Batch) -> dict[str, Any]:
+    name = type(pyro.poutine.unwrap(program)).__name__
+    try:
+        nodes = pyro.poutine.trace(program).get_trace(batch).nodes
+    except (RuntimeError, ValueError, IndexError, TypeError, KeyError) as error:
+        raise ValueError(f"the {role} {name} fails on the data: {_first_line(error)}") from error
+    params = [key for key, node in nodes.items() if node["type"] == "param"]
+    if params:
+        raise ValueError(f"the {role} {name} uses pyro.param {params}; declare them as nn.Parameter of the Program")
+    return {key: node for key, node in nodes.items() if is_random(node)}
+
+
+def _values(sites: dict[str, Any]) -> dict[str, Any]:
+    return {name: site["value"] for name, site in sites.items() if not site["is_observed"]}
+
+
+def _match(model: dict[str, Any], guide: dict[str, Any], modalities: Iterable[str]) -> frozenset[str]:
+    guided = frozenset(_values(guide))
+    unused = [name for name in modalities if name not in model]
+    if unused:
+        raise ValueError(f"the model has no site named {unused[0]!r}, so that modality would go unexplained")
+    lacking = [name for name in _values(model) if name not in guided]
+    if lacking:
+        raise ValueError(f"the guide lacks the site {lacking[0]!r}, which the model samples; add it to the guide")
+    extra = [name for name in guided if name not in model]
+    if extra:
+        raise ValueError(f"the guide has the site {extra[0]!r}, which the model does not sample; remove it")
+    return guided
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

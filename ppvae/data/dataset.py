@@ -1,0 +1,160 @@
+"""Dataset: items measured in several modalities, with holes, labels and an identity for each row."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ppvae.batch import Batch, fill
+from ppvae.modality import Modality, guess
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Arrays by modality, one row an item.
+
+    Attributes:
+        arrays: name to array ``(items, *shape)``; NaN is a hole.
+        observed: name to booleans ``(items,)`` or ``(items, *shape)``, True where measured; optional.
+        labels: name to array ``(items,)``: never seen by a program, only by metrics; optional.
+        modalities: what each array is; guessed from the data where missing.
+
+    Raises:
+        ValueError: lengths differ, a mask does not fit, or a modality does not fit its array.
+    """
+
+    arrays: Mapping[str, np.ndarray]
+    observed: Mapping[str, np.ndarray] | None = None
+    labels: Mapping[str, np.ndarray] | None = None
+    modalities: Sequence[Modality] | None = None
+
+    def __post_init__(self) -> None:
+        arrays, observed = {}, {}
+        unknown = set(self.observed or {}) - set(self.arrays)
+        if unknown:
+            raise ValueError(f"observed names {sorted(unknown)}, which are not among the arrays {sorted(self.arrays)}")
+        for name, array in self.arrays.items():
+            arrays[name], mask = _filled(name, array, (self.observed or {}).get(name))
+            observed |= {} if mask is None else {name: mask}
+        labels = {name: np.asarray(label) for name, label in (self.labels or {}).items()}
+        _check_lengths({**arrays, **labels})
+        object.__setattr__(self, "arrays", arrays)
+        object.__setattr__(self, "observed", observed)
+        object.__setattr__(self, "labels", labels)
+        object.__setattr__(self, "modalities", _modalities(arrays, observed, self.modalities))
+
+    def __len__(self) -> int:
+        return len(next(iter(self.arrays.values())))
+
+    def take(self, rows: Any) -> Dataset:
+        """The given rows, in that order; modalities keep their centers and spreads."""
+        pick = lambda arrays: {name: array[rows] for name, array in (arrays or {}).items()}  # noqa: E731
+        return Dataset(pick(self.arrays), pick(self.observed), pick(self.labels), self.modalities)
+
+    def split(self, fraction: float = 0.75, seed: int = 0) -> tuple[Dataset, Dataset]:
+        """Two disjoint sets of shuffled rows, ``fraction`` of the items in the first.
+
+        Modalities are fitted to the first: nothing of the second set tells the networks how to standardise.
+        """
+        order = np.random.default_rng(seed).permutation(len(self))
+        cut = round(fraction * len(self))
+        if not 0 < cut < len(self):
+            raise ValueError(f"a split of {len(self)} items at {fraction} leaves one side empty")
+        train, test = self.take(order[:cut]), self.take(order[cut:])
+        return train.refitted(), test.like(train.refitted().modalities)
+
+    def refitted(self) -> Dataset:
+        """The same data, with centers and spreads taken from it."""
+        observed, modalities = self.observed or {}, self.modalities or ()
+        fitted = [guess(m.name, self.arrays[m.name], observed.get(m.name), like=m) for m in modalities]
+        return self.like(fitted)
+
+    def like(self, modalities: Sequence[Modality] | None) -> Dataset:
+        """The same data under other modalities."""
+        return Dataset(self.arrays, self.observed, self.labels, modalities)
+
+    def batch(self, rows: Any = slice(None), given: Iterable[str] | None = None) -> Batch:
+        """The given rows (all by default) as a batch, with only the ``given`` modalities."""
+        names = list(self.arrays) if given is None else list(given)
+        observed = self.observed or {}
+        return Batch(
+            {name: self.arrays[name][rows] for name in names},
+            {name: observed[name][rows] for name in names if name in observed},
+            total=len(self),
+        )
+
+    @cached_property
+    def keys(self) -> np.ndarray:
+        """A 32-bit key for each row, from what was measured in it: random draws for an item depend on it alone.
+
+        Rows that are equal to the last bit are told apart by how many of them came before.
+        """
+        return _row_keys([*self.arrays.values(), *(self.observed or {}).values()], len(self))
+
+
+def _filled(name: str, array: Any, mask: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    values = np.asarray(array)
+    if values.ndim < 1 or values.dtype.kind not in "biuf":
+        raise ValueError(f"modality {name!r} must be an array of numbers (items, *shape), not {values.dtype}")
+    values = values[:, None] if values.ndim == 1 else values
+    try:
+        values, mask = fill(values, mask)
+    except ValueError as error:
+        raise ValueError(f"modality {name!r}: {error}") from None
+    if not np.isfinite(values).all():
+        raise ValueError(f"modality {name!r} holds infinite values; mark what was not measured as NaN")
+    return values, mask
+
+
+def _check_lengths(arrays: Mapping[str, np.ndarray]) -> None:
+    lengths = {name: len(array) for name, array in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"arrays differ in their number of items: {lengths}")
+    if not lengths or 0 in lengths.values():
+        raise ValueError("a data set needs at least one modality and one item")
+
+
+def _modalities(
+    arrays: Mapping[str, np.ndarray], observed: Mapping[str, np.ndarray], given: Sequence[Modality] | None
+) -> tuple[Modality, ...]:
+    if given is None:
+        return tuple(guess(name, array, observed.get(name)) for name, array in arrays.items())
+    if {m.name for m in given} != set(arrays):
+        raise ValueError(f"modalities {[m.name for m in given]} do not name the arrays {list(arrays)}")
+    for modality in given:
+        check_fits(modality, arrays[modality.name])
+    return tuple(given)
+
+
+def check_fits(modality: Modality, array: np.ndarray) -> None:
+    """Raise ValueError where the array's shape or values do not fit the modality."""
+    what = f"modality {modality.name!r}"
+    if array.shape[1:] != modality.shape:
+        raise ValueError(f"{what} has items of shape {array.shape[1:]}, but shape {modality.shape} was declared")
+    whole, low = bool((array == np.round(array)).all()), float(array.min())
+    top = {"bernoulli": 1.0, "categorical": (modality.levels or 0) - 1.0}.get(modality.likelihood, np.inf)
+    if modality.likelihood not in ("normal", "laplace") and not (whole and low >= 0 and array.max() <= top):
+        limit = f"from 0 to {top:.0f}" if np.isfinite(top) else "of 0 or more"
+        raise ValueError(
+            f"{what} is {modality.likelihood}: it takes whole numbers {limit}, but holds {_bad(array, top)}"
+        )
+
+
+def _bad(array: np.ndarray, top: float) -> float:
+    return float(array[(array != np.round(array)) | (array < 0) | (array > top)][0])
+
+
+def _row_keys(arrays: Sequence[np.ndarray], items: int) -> np.ndarray:
+    flat = [np.ascontiguousarray(array).reshape(items, -1) for array in arrays]
+    seen: dict[bytes, int] = {}
+    keys = np.empty(items, np.uint32)
+    for row in range(items):
+        digest = hashlib.blake2b(b"".join(array[row].tobytes() for array in flat), digest_size=8).digest()
+        copy = seen[digest] = seen.get(digest, -1) + 1
+        keys[row] = np.random.SeedSequence([int.from_bytes(digest), copy]).generate_state(1)[0]
+    return keys
