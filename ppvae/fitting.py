@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import importlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -135,13 +135,11 @@ def _train(
     with engine.environment(settings), progress_bar(settings, len(data), progress) as show:
         if fitted.snapshot.weights:
             state = engine.restore(state, fitted.snapshot)
-        arrays, observed = engine.put(data.arrays), engine.put(data.observed or {})
-        for epoch in range(len(fitted.history), settings.epochs):
-            state, entry = _epoch(engine, state, arrays, observed, epoch, validation)
-            fitted = replace(fitted, history=[*fitted.history, entry])
+        for state, entry, first in _epochs(engine, state, data, len(fitted.history), validation):
+            fitted = replace(fitted, history=[*fitted.history, entry], notes={**fitted.notes, **first})
             for callback in (show, *callbacks):
                 callback(entry)
-            if out is not None and (epoch + 1) % settings.checkpoint_every == 0:
+            if out is not None and entry["epoch"] % settings.checkpoint_every == 0:
                 _fitted(engine, state, fitted).save(out)
         fitted = _fitted(engine, state, fitted)
     if out is not None:
@@ -149,25 +147,40 @@ def _train(
     return fitted
 
 
-def _epoch(
-    engine: Any, state: Any, arrays: Any, observed: Any, epoch: int, validation: Dataset | None
-) -> tuple[Any, dict[str, Any]]:
-    plan: Plan = state.plan
-    items = len(next(iter(arrays.values())))
+def _epochs(
+    engine: Any, state: Any, data: Dataset, done: int, validation: Dataset | None
+) -> Iterator[tuple[Any, dict[str, Any], dict[str, float]]]:
+    """For each epoch that is left: the state, the history's entry, and what the first step took, once."""
+    arrays, observed = engine.put(data.arrays), engine.put(data.observed or {})
+    compilation: float | None = None
+    for epoch in range(done, state.plan.settings.epochs):
+        if compilation is None:
+            compilation = _compile(engine, state, arrays, observed, len(data))
+        state, entry = _epoch(engine, state, arrays, observed, epoch)
+        first = {"first_step_seconds": compilation + entry["seconds"] / state.plan.steps} if epoch == done else {}
+        if validation is not None:
+            entry["validation_loss"] = _validation_loss(engine, state, validation, epoch)
+        yield state, entry, first
+
+
+def _compile(engine: Any, state: Any, arrays: Any, observed: Any, items: int) -> float:
     begin = time.perf_counter()
-    rows = order(plan.settings, items, epoch)
+    plan = state.plan
+    engine.compile_epoch(state, arrays, observed, order(plan.settings, items, 0), _pace(plan, 0, plan.steps))
+    return time.perf_counter() - begin
+
+
+def _epoch(engine: Any, state: Any, arrays: Any, observed: Any, epoch: int) -> tuple[Any, dict[str, Any]]:
+    plan: Plan = state.plan
+    rows = order(plan.settings, len(next(iter(arrays.values()))), epoch)
+    begin = time.perf_counter()
     state, infos = engine.epoch(state, arrays, observed, rows, _pace(plan, epoch * plan.steps, plan.steps))
     seconds = time.perf_counter() - begin
     means = {name: float(np.mean(values, dtype=np.float64)) for name, values in infos.items()}
     loss = means.pop("loss")
     if not np.isfinite(loss):
-        raise FloatingPointError(
-            f"the loss is {loss} in epoch {epoch + 1}; lower lr, or set clip to bound the gradient"
-        )
-    entry = {"epoch": epoch + 1, "loss": loss, "sites": means, "seconds": seconds}
-    if validation is not None:
-        entry["validation_loss"] = _validation_loss(engine, state, validation, epoch)
-    return state, entry
+        raise FloatingPointError(f"the loss is {loss} in epoch {epoch + 1}; lower lr, or set clip to bound the gradient")
+    return state, {"epoch": epoch + 1, "loss": loss, "sites": means, "seconds": seconds}
 
 
 def _validation_loss(engine: Any, state: Any, data: Dataset, epoch: int) -> float:

@@ -150,12 +150,16 @@ def loss_by_site(
     return -sum(shares.values()), shares  # type: ignore[return-value]
 
 
+def compile_epoch(state: State, arrays: Arrays, observed: Arrays, rows: np.ndarray, pace: Pace) -> None:
+    """Compile an epoch of this shape once for the whole run."""
+    lowered = jax.jit(_epoch).lower(state, arrays, observed, jnp.asarray(rows), pace)
+    state.run.compiled["epoch"] = lowered.compile()
+
+
 def epoch(
     state: State, arrays: Arrays, observed: Arrays, rows: np.ndarray, pace: Pace
 ) -> tuple[State, dict[str, np.ndarray]]:
     """One step for each row of ``rows``, ``(steps, batch)``; returns loss and shares ``(steps,)``."""
-    if "epoch" not in state.run.compiled:
-        state.run.compiled["epoch"] = jax.jit(_epoch)
     state, infos = state.run.compiled["epoch"](state, arrays, observed, jnp.asarray(rows), pace)
     return state, {name: np.asarray(info) for name, info in infos.items()}
 
@@ -233,6 +237,7 @@ def _asker(question: Any, pair: Any) -> Any:
         batch = Batch({n: a[None] for n, a in arrays.items()}, {n: m[None] for n, m in observed.items()}, 1, 1)
         root = jax.random.fold_in(jax.random.key(key[0]), key[1])
         with numpyro.handlers.seed(rng_seed=jax.random.fold_in(root, key[2])):
-            return question(*programs(pair, weights, names), batch)
+            answer = question(*programs(pair, weights, names), batch)
+        return {name: value[:, 0] for name, value in answer.items()}
 
     return jax.jit(jax.vmap(one, in_axes=(None, 0, 0, 0), out_axes=1))

@@ -172,6 +172,10 @@ def seed(*entropy: int) -> None:
         torch.cuda.manual_seed(word)
 
 
+def compile_epoch(state: State, arrays: Any, observed: Any, rows: np.ndarray, pace: Pace) -> None:
+    """Nothing: torch runs eagerly."""
+
+
 def epoch(
     state: State, arrays: Mapping[str, Any], observed: Mapping[str, Any], rows: np.ndarray, pace: Pace
 ) -> tuple[State, dict[str, np.ndarray]]:
