@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ppvae.batch import Batch
-from ppvae.ppl import handlers, pyro
+from ppvae.ppl import handlers, ops, pyro
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,10 @@ def predict(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ..
 
 
 def generate(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
-    """Draws of the asked modalities from the model alone."""
+    """Draws of the asked modalities from the model alone; all draws of an item share its latents."""
+    latents = {name: value for name, value in _latents(_sites(model, batch)).items() if name not in ask}
     with pyro.plate("draws", draws, dim=-2):
-        sites = _sites(model, batch)
+        sites = _sites(handlers.condition(model, data=latents), batch)
     return {name: sites[name]["value"] for name in ask}
 
 
@@ -53,7 +54,7 @@ def log_weights(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, A
         proposal = _sites(guide, batch)
         latents = _latents(proposal)
         target = _sites(handlers.condition(model, data=latents), batch)
-    kept = [site for name, site in target.items() if name in latents or name in batch.arrays]
+    kept = [site for site in target.values() if site["is_observed"]]
     return {"log_weights": sum(_log_prob(s) for s in kept) - sum(_log_prob(proposal[name]) for name in latents)}
 
 
@@ -73,4 +74,6 @@ def _latents(sites: dict[str, Any]) -> dict[str, Any]:
 
 
 def _log_prob(site: Any) -> Any:
-    return site["fn"].log_prob(site["value"])
+    """The site's log density; Pyro keeps the mask of a ``mask`` handler beside the distribution."""
+    log_prob, mask = site["fn"].log_prob(site["value"]), site.get("mask")
+    return log_prob if mask is None else ops.where(ops.as_tensor(mask), log_prob, ops.zeros_like(log_prob))

@@ -16,7 +16,8 @@ class Batch:
     """Items by modality.
 
     Attributes:
-        arrays: name to values of shape ``(items, *shape)``. Holes may be NaN or masked; programs see zeros there.
+        arrays: name to values of shape ``(items, *shape)``. Programs see zeros in holes: what is masked, and in NumPy
+            arrays also NaN; tensors are not searched for it.
         observed: name to booleans of shape ``(items,)`` or ``(items, *shape)``, True where measured. A modality
             without an entry is complete.
         total: items in the whole data set (default: in this batch); local sites weigh ``total / size``.
@@ -31,10 +32,13 @@ class Batch:
     def __post_init__(self) -> None:
         arrays, observed = dict(self.arrays), dict(self.observed or {})
         for name, array in arrays.items():
-            if isinstance(array, np.ndarray):
+            if isinstance(array, np.ndarray | list):
+                array = np.asarray(array)
                 arrays[name], mask = fill(array, observed.get(name))
                 observed |= {} if mask is None else {name: mask}
         sizes = {len(array) for array in arrays.values()} or {self.size}
+        if sizes == {-1}:
+            raise ValueError("a batch of no modality needs size, its number of items")
         if len(sizes) > 1:
             raise ValueError(f"modalities of one batch differ in their number of items: {_lengths(arrays)}")
         object.__setattr__(self, "arrays", arrays)
@@ -52,7 +56,7 @@ class Batch:
         if array is None:
             return None
         values, mask = ops.as_tensor(array, dtype=items().float_dtype()), self.mask(name)
-        return values if mask is None else ops.where(_over(mask, values), values, ops.zeros_like(values))
+        return values if mask is None else ops.where(over(mask, values), values, ops.zeros_like(values))
 
     def mask(self, name: str) -> Any:
         """Booleans ``(items,)`` or ``(items, *shape)``, True where measured; None where all was."""
@@ -92,10 +96,10 @@ def fill(array: np.ndarray, mask: Any = None) -> tuple[np.ndarray, np.ndarray | 
     if seen is not None and seen.shape not in (array.shape[:1], array.shape):
         raise ValueError(f"a mask of shape {seen.shape} fits neither the items nor the array, {array.shape}")
     if np.issubdtype(array.dtype, np.floating) and (nan := np.isnan(array)).any():
-        seen = ~nan if seen is None else _over(seen, array) & ~nan
+        seen = ~nan if seen is None else over(seen, array) & ~nan
     if seen is None or seen.all():
         return array, None
-    return np.where(_over(seen, array), array, np.zeros((), array.dtype)), _by_item(seen)
+    return np.where(over(seen, array), array, np.zeros((), array.dtype)), _by_item(seen)
 
 
 def _by_item(mask: np.ndarray) -> np.ndarray:
@@ -104,7 +108,8 @@ def _by_item(mask: np.ndarray) -> np.ndarray:
     return rows[:, 0].copy() if (rows == rows[:, :1]).all() else mask
 
 
-def _over(mask: Any, array: Any) -> Any:
+def over(mask: Any, array: Any) -> Any:
+    """A mask ``(items,)`` or ``(items, *shape)`` with as many axes as the array."""
     return mask.reshape(mask.shape + (1,) * (array.ndim - mask.ndim))
 
 

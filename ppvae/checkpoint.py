@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
@@ -26,12 +28,14 @@ def write(folder: str | Path, snapshot: Snapshot, description: Mapping[str, Any]
     """Write the folder, each file under a temporary name that then replaces the old one.
 
     The weights carry the number of epochs behind them: a process killed between the two files leaves a folder that is
-    still whole, since the history beyond the weights is dropped when reading.
+    still whole, since the history beyond the weights is dropped when reading. Weights of another run are removed first.
     """
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
+    if not _goes_on(path, description["history"]):
+        (path / WEIGHTS).unlink(missing_ok=True)
     text = json.dumps(description, indent=1, allow_nan=False)
-    _replace(path / RUN, lambda temporary: temporary.write_text(text))
+    _replace(path / RUN, lambda temporary: temporary.write_text(text, encoding="utf-8"))
     marks = {"epochs": str(len(description["history"])), "step": str(snapshot.step)}
     tensors = _flat(snapshot)
     _replace(path / WEIGHTS, lambda temporary: save_file(tensors, temporary, marks))
@@ -44,16 +48,39 @@ def read(folder: str | Path) -> tuple[Snapshot, dict[str, Any]]:
         ValueError: the folder is missing or damaged.
     """
     path = Path(folder)
-    try:
-        description = json.loads((path / RUN).read_text())
+    with reading(path):
+        description = json.loads((path / RUN).read_text(encoding="utf-8"))
         snapshot, epochs = _snapshot(path / WEIGHTS)
         description["history"] = description["history"][:epochs]
+    return snapshot, description
+
+
+def _goes_on(path: Path, history: Sequence[Any]) -> bool:
+    """Is this the history of the run in the folder, or of one that goes on from it? Its seconds make it unique."""
+    try:
+        with reading(path), safe_open(path / WEIGHTS, "numpy") as file:
+            epochs = int(file.metadata()["epochs"])
+            before = json.loads((path / RUN).read_text(encoding="utf-8"))["history"][:epochs]
+    except ValueError:
+        return False
+    return bool(before) and before == json.loads(json.dumps(history[: len(before)]))
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turns what goes wrong while a run folder is read into a ValueError of one sentence."""
+    try:
+        yield
     except FileNotFoundError:
         missing = [name for name in (RUN, WEIGHTS) if not (path / name).exists()]
         raise ValueError(f"{str(path)!r} is not a run folder: {missing[0]} is missing") from None
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise ValueError(f"the run folder {str(path)!r} is damaged: {error}") from None
-    return snapshot, description
+    except ValidationError as error:
+        where, what = error.errors()[0]["loc"], error.errors()[0]["msg"]
+        reason = f"{RUN}, {'.'.join(map(str, where))}: {what.lower()}"
+        raise ValueError(f"the run folder {str(path)!r} is damaged: {reason}") from None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
+        reason = f"{type(error).__name__}, {(str(error).splitlines() or [''])[0]}"
+        raise ValueError(f"the run folder {str(path)!r} is damaged: {reason}") from None
 
 
 def _replace(path: Path, write: Callable[[Path], Any]) -> None:

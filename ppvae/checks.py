@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import pyro
 import torch
 
@@ -23,7 +24,7 @@ def latent_sites(vae: VAE, data: Dataset) -> frozenset[str]:
     Raises:
         ValueError: a program fails on the data, uses ``pyro.param``, or model and guide differ in their latent sites.
     """
-    batch = data.batch(slice(0, ROWS))
+    batch = data.batch(_telling_rows(data))
     before = torch.get_default_dtype()
     torch.set_default_dtype(next((p.dtype for p in vae.pair.parameters()), before))
     try:
@@ -33,6 +34,19 @@ def latent_sites(vae: VAE, data: Dataset) -> frozenset[str]:
     finally:
         torch.set_default_dtype(before)
     return _match(model, guide, data.arrays)
+
+
+def _telling_rows(data: Dataset) -> np.ndarray:
+    """The first rows, and for each modality those with its lowest, highest and first fractional value.
+
+    Whatever value a distribution would refuse, such as a negative count, is in one of them.
+    """
+    rows = set(range(min(ROWS, len(data))))
+    for array in data.arrays.values():
+        flat = array.reshape(len(array), -1)
+        rows |= {int(row) for row in (flat.min(1).argmin(), flat.max(1).argmax())}
+        rows.add(int((flat != np.round(flat)).any(1).argmax()))
+    return np.array(sorted(rows))
 
 
 def _sites(role: str, program: Any, batch: Batch) -> dict[str, Any]:

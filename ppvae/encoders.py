@@ -10,7 +10,7 @@ from torch import nn
 from ppvae import nets
 from ppvae.batch import Batch
 from ppvae.modality import Modality
-from ppvae.ppl import ops
+from ppvae.ppl import items, ops
 from ppvae.program import Program
 
 BOUND = 10.0
@@ -38,15 +38,22 @@ class Encoders(Program):
         """Location and scale of one modality's expert, each ``(items, latent)``."""
         x = batch.get(name)
         if x is None:
-            return ops.zeros((batch.size, self.latent)), ops.ones((batch.size, self.latent))
+            shape, dtype = (batch.size, self.latent), items().float_dtype()
+            return ops.zeros(shape, dtype=dtype), ops.ones(shape, dtype=dtype)
         mask = batch.mask(name)
         if mask is not None:
             mask = mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim))
             x = ops.where(mask, x, self.fill(name))
         out = self.networks[name](x)
+        if tuple(out.shape) != (batch.size, 2 * self.latent):
+            raise ValueError(
+                f"the encoder of modality {name!r} returns {tuple(out.shape)} for {batch.size} items; "
+                f"it must be {(batch.size, 2 * self.latent)}: location and log scale of {self.latent} latents"
+            )
         log_scale = ops.clamp(out[..., self.latent :], -BOUND, BOUND)
         return out[..., : self.latent], ops.exp(log_scale)
 
     def fill(self, name: str) -> Any:
         """What stands in a hole: the center, in the data's own units."""
-        return self.networks[name][0].center
+        standardise = self.networks[name][0]
+        return ops.expm1(standardise.center) if standardise.counts else standardise.center

@@ -21,13 +21,15 @@ def products(loc: Any, scale: Any, present: Any, members: Any, prior: bool) -> t
     """The product of the experts in each subset that are present: ``q ∝ p(z)^[prior] ∏ q_m`` (Hinton 2002).
 
     ``members`` is ``(subset, modality)``, zeros and ones; returns loc and scale ``(subset, items, latent)``. Works on
-    log precisions relative to the sharpest expert, so that scales may differ by many orders of magnitude.
+    log precisions relative to the sharpest expert, so that scales may differ by many orders of magnitude. What an
+    absent expert says, infinite or not a number, moves neither value nor gradient.
     """
-    log_precision = -2.0 * ops.log(scale)
-    top = ops.maximum(ops.amax(log_precision, 0), ops.zeros_like(log_precision[0]))
-    precision = ops.where(present[..., None], ops.exp(log_precision - top), ops.zeros_like(scale))
+    there = present[..., None]
+    log_precision = -2.0 * ops.log(ops.where(there, scale, ops.ones_like(scale)))
+    top = ops.detach(ops.maximum(ops.amax(log_precision, 0), ops.zeros_like(log_precision[0])))
+    precision = ops.where(there, ops.exp(log_precision - top), ops.zeros_like(scale))
     total = ops.einsum("sm,mil->sil", members, precision)
-    weighted = ops.einsum("sm,mil->sil", members, precision * loc)
+    weighted = ops.einsum("sm,mil->sil", members, precision * ops.where(there, loc, ops.zeros_like(loc)))
     alone = ops.exp(-top) * (ops.ones_like(total) if prior else ops.where(total == 0, 1.0, 0.0))
     total = total + alone
     return weighted / total, ops.exp(-0.5 * (ops.log(total) + top))

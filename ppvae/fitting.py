@@ -99,7 +99,7 @@ def fit(
     start = before or Fitted(state.plan.vae, data.modalities or (), state.plan.settings, [], Snapshot({}))
     start = replace(start, notes={**start.notes, **(notes or {}), "data": data_key(data)})
     if before is not None:
-        _check_same_data(before, data)
+        _check_same_run(before, state.plan.settings, data)
     return _train(state, start, data, validation, out, progress, callbacks)
 
 
@@ -112,11 +112,13 @@ def _before(vae: VAE | Fitted, out: str | Path | None, resume: bool) -> Fitted |
     if resume and out is None:
         raise ValueError("resume=True needs out=, the run folder to go on from")
     if resume and out is not None and checkpoint.exists(out):
-        return loading.load(out, vae=vae.vae if isinstance(vae, Fitted) else vae)
+        return loading.load(out, vae=copy.deepcopy(vae.vae if isinstance(vae, Fitted) else vae))
     return vae if isinstance(vae, Fitted) else None
 
 
-def _check_same_data(before: Fitted, data: Dataset) -> None:
+def _check_same_run(before: Fitted, settings: Settings, data: Dataset) -> None:
+    if before.snapshot.step and settings.optimizer != before.settings.optimizer:
+        raise ValueError(f"this run was trained with optimizer {before.settings.optimizer!r}; go on with the same one")
     if before.notes.get("data") not in (None, data_key(data)):
         raise ValueError("this run was trained on other data; resume it with the same data set and split")
 

@@ -17,7 +17,11 @@ from ppvae.program import Program
 class Likelihood(Program):
     """``x ~ family(decoder(z))``, elements independent given ``z``.
 
-    ``forward(z, obs=None)`` takes latents ``(..., items, latent)`` and returns values ``(..., items, *shape)``.
+    ``forward(z, obs=None)`` takes latents ``(..., items, latent)`` and returns values ``(..., items, *shape)``. The
+    decoder sees one leading dimension, as torch's convolutions ask.
+
+    Raises:
+        ValueError: the decoder's output has another shape.
     """
 
     center: torch.Tensor
@@ -28,6 +32,7 @@ class Likelihood(Program):
         self.name = modality.name
         self.family = FAMILIES[modality.likelihood]
         self.event_dim = len(modality.shape)
+        self.shape = nets.output_shape(modality)
         self.decoder = nets.decoder(modality, latent, hidden)
         for key in ("center", "spread"):
             value = torch.as_tensor(getattr(modality, key), dtype=torch.get_default_dtype())
@@ -37,7 +42,18 @@ class Likelihood(Program):
             self.log_scale = nn.Parameter(start, requires_grad=modality.scale is None)
 
     def forward(self, z: Any, obs: Any = None) -> Any:
-        return pyro.sample(self.name, self.family(self, self.decoder(z)).to_event(self.event_dim), obs=obs)
+        return pyro.sample(self.name, self.family(self, self.decoded(z)).to_event(self.event_dim), obs=obs)
+
+    def decoded(self, z: Any) -> Any:
+        """What the decoder makes of latents ``(..., latent)``: ``(..., *shape)``."""
+        flat = z.reshape(-1, z.shape[-1])
+        y = self.decoder(flat)
+        if tuple(y.shape[1:]) != self.shape:
+            raise ValueError(
+                f"the decoder of modality {self.name!r} maps {tuple(flat.shape)} to {tuple(y.shape)}; "
+                f"each item must get {self.shape}"
+            )
+        return y.reshape(*z.shape[:-1], *self.shape)
 
 
 def normal(self: Likelihood, y: Any) -> Any:

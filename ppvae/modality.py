@@ -50,6 +50,12 @@ class Modality:
             )
         if self.likelihood == "categorical" and not self.levels:
             raise ValueError(f"modality {self.name!r} is categorical: give levels, the number of its categories")
+        if not self.shape or min(self.shape) < 1:
+            raise ValueError(f"modality {self.name!r} has shape {self.shape}; a single number has shape (1,)")
+        for key in ("scale", "spread"):
+            value = getattr(self, key)
+            if value is not None and not (np.asarray(value) > 0).all():
+                raise ValueError(f"modality {self.name!r} has {key} {value}; it must be above zero")
 
     def plain(self) -> dict[str, Any]:
         """What JSON can hold of it; center and spread live in the programs' buffers."""

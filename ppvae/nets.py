@@ -54,9 +54,14 @@ def decoder(modality: Modality, latent: int, hidden: Sequence[int]) -> nn.Module
     """``(..., latent) -> (..., *shape)``, with the levels of a categorical as one more axis at the end."""
     if modality.decoder is not None:
         return _built(modality.decoder, latent, modality, "decoder")
-    shape = (*modality.shape, modality.levels) if modality.likelihood == "categorical" else modality.shape
+    shape = output_shape(modality)
     net = mlp(latent, tuple(hidden)[::-1], math.prod(shape))
     return nn.Sequential(net, nn.Unflatten(-1, shape)) if len(shape) > 1 else net
+
+
+def output_shape(modality: Modality) -> tuple[int, ...]:
+    """The shape of what a decoder returns for one item."""
+    return (*modality.shape, modality.levels or 0) if modality.likelihood == "categorical" else modality.shape
 
 
 def _built(make: object, latent: int, modality: Modality, part: str) -> nn.Module:

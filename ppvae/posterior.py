@@ -15,6 +15,7 @@ from scipy.special import logsumexp
 from ppvae import answers, checkpoint
 from ppvae.answers import Question
 from ppvae.backends.plan import Snapshot
+from ppvae.batch import over
 from ppvae.data.dataset import Dataset, check_fits
 from ppvae.modality import Modality
 from ppvae.settings import Settings
@@ -69,11 +70,24 @@ class Fitted:
         """
         return self._ask(Question(answers.predict, ask=self._names(ask)), data, given, draws, seed)
 
-    def generate(self, items: int, seed: int = 0) -> dict[str, np.ndarray]:
-        """New items from the model: name to ``(items, *shape)``."""
+    def generate(self, items: int, seed: int = 0, draws: int | None = None) -> dict[str, np.ndarray]:
+        """New items from the model: name to ``(items, *shape)``.
+
+        With ``draws`` each item is measured so many times, ``(draws, items, *shape)``: their mean is the item without
+        its measurement noise.
+        """
         keys = np.arange(items, dtype=np.uint32)
-        drawn = self._run(Question(answers.generate, ask=self._names(None)), {}, {}, keys, 1, seed)
-        return {name: values[0] for name, values in drawn.items()}
+        drawn = self._run(Question(answers.generate, ask=self._names(None)), {}, {}, keys, draws or 1, seed)
+        return drawn if draws else {name: values[0] for name, values in drawn.items()}
+
+    def impute(self, data: Dataset, draws: int = 100, seed: int = 0) -> dict[str, np.ndarray]:
+        """The data with each hole filled by the mean of its predictive draws: name to ``(items, *shape)``."""
+        drawn = self.query(data, ask=list(data.arrays), draws=draws, seed=seed)
+        observed = data.observed or {}
+        return {
+            name: np.where(over(observed[name], array), array, drawn[name].mean(0)) if name in observed else array
+            for name, array in data.arrays.items()
+        }
 
     def log_weights(
         self, data: Dataset, given: Sequence[str] | None = None, particles: int = 1000, seed: int = 0

@@ -6,9 +6,10 @@ import importlib
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 
 from ppvae.modality import Modality
 from ppvae.vae import VAE
@@ -72,9 +73,8 @@ def method(name: str, modalities: Sequence[Modality], *, seed: int = 0, **option
     Raises:
         ValueError: no method has this name, or no program of it takes an option.
     """
-    row = find(name)
-    programs = {"model": _program("models", row.model), "guide": _program("guides", row.guide)}
-    _check_options(name, options, [*programs.values()])
+    row, programs = find(name), _programs(name)
+    options = _checked(name, options, [*programs.values()])
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = programs["model"](modalities, **_accepted(programs["model"], options))
@@ -88,6 +88,16 @@ def find(name: str) -> Row:
     if name not in METHODS:
         raise ValueError(f"unknown method {name!r}; choose one of {', '.join(METHODS)}")
     return METHODS[name]
+
+
+def options_of(name: str) -> list[str]:
+    """The options that a method takes."""
+    return sorted({option for program in _programs(name).values() for option in option_names(program)})
+
+
+def _programs(name: str) -> dict[str, Any]:
+    row = find(name)
+    return {"model": _program("models", row.model), "guide": _program("guides", row.guide)}
 
 
 def _program(package: str, path: str) -> Any:
@@ -104,8 +114,22 @@ def option_names(program: Any) -> list[str]:
     return [name for name in inspect.signature(program).parameters if name != "modalities"]
 
 
-def _check_options(name: str, options: Mapping[str, Any], programs: Sequence[Any]) -> None:
-    known = sorted({option for program in programs for option in option_names(program)})
+def _checked(name: str, options: Mapping[str, Any], programs: Sequence[Any]) -> dict[str, Any]:
+    """The options, each as the type that the programs declare for it."""
+    hints = {key: hint for program in programs for key, hint in get_type_hints(program.__init__).items()}
+    known = options_of(name)
     for key in options:
         if key not in known:
             raise ValueError(f"method {name!r} has no option {key!r}; it takes {', '.join(known)}")
+    return {key: _value(key, value, hints.get(key, Any)) for key, value in options.items()}
+
+
+def _value(key: str, value: Any, hint: Any) -> Any:
+    try:
+        value = TypeAdapter(hint).validate_python(value)
+    except ValidationError as error:
+        raise ValueError(f"option {key!r} is {value!r}: {error.errors()[0]['msg'].lower()}") from None
+    sizes = value if isinstance(value, list | tuple) else [value]
+    if any(type(size) is int and size < 1 for size in sizes):
+        raise ValueError(f"option {key!r} is {value!r}: sizes are 1 or more")
+    return value

@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import inspect
+from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
 
 import numpyro.distributions as nd
+import pyro.distributions as pd
+import torch
 
 from ppvae.backends import translations as to
-
 
 # NumPyro's own class takes Pyro's arguments in Pyro's order.
 SAME = """AsymmetricLaplace Beta BetaBinomial Cauchy Chi2 Delta Dirichlet Distribution Exponential
@@ -21,27 +23,28 @@ Kumaraswamy Laplace LogNormal Logistic LowRankMultivariateNormal MaskedDistribut
 MultivariateStudentT Normal Pareto Poisson ProjectedNormal SineBivariateVonMises SineSkewed SoftLaplace StudentT
 TransformedDistribution Uniform VonMises Weibull"""
 
-TRANSLATED = {
-    "Bernoulli": to.bernoulli,
-    "Binomial": to.binomial,
-    "Categorical": to.categorical,
-    "DirichletMultinomial": to.dirichlet_multinomial,
-    "Geometric": to.geometric,
-    "Independent": to.independent,
-    "LKJ": to.lkj,
-    "LKJCholesky": to.lkj_cholesky,
-    "LogisticNormal": to.logistic_normal,
-    "MixtureSameFamily": to.mixture_same_family,
-    "Multinomial": to.multinomial,
-    "NegativeBinomial": to.negative_binomial,
-    "OneHotCategorical": to.one_hot_categorical,
-    "OrderedLogistic": to.OrderedLogistic,
-    "RelaxedBernoulli": to.relaxed_bernoulli,
-    "Unit": to.unit,
-    "Wishart": to.wishart,
-    "ZeroInflatedDistribution": to.zero_inflated,
-    "ZeroInflatedNegativeBinomial": to.zero_inflated_negative_binomial,
-    "ZeroInflatedPoisson": to.zero_inflated_poisson,
+# Pyro's name: who translates, and the class of NumPyro's that it builds.
+TRANSLATED: dict[str, tuple[Any, str]] = {
+    "Bernoulli": (to.bernoulli, "BernoulliProbs, BernoulliLogits"),
+    "Binomial": (to.binomial, "BinomialProbs, BinomialLogits"),
+    "Categorical": (to.categorical, "CategoricalProbs, CategoricalLogits"),
+    "DirichletMultinomial": (to.dirichlet_multinomial, "DirichletMultinomial"),
+    "Geometric": (to.geometric, "GeometricProbs, GeometricLogits"),
+    "Independent": (to.independent, "Independent"),
+    "LKJ": (to.lkj, "LKJ"),
+    "LKJCholesky": (to.lkj_cholesky, "LKJCholesky"),
+    "LogisticNormal": (to.logistic_normal, "TransformedDistribution"),
+    "MixtureSameFamily": (to.mixture_same_family, "MixtureSameFamily"),
+    "Multinomial": (to.multinomial, "MultinomialProbs, MultinomialLogits"),
+    "NegativeBinomial": (to.negative_binomial, "NegativeBinomialLogits"),
+    "OneHotCategorical": (to.one_hot_categorical, "MultinomialProbs, MultinomialLogits"),
+    "OrderedLogistic": (to.OrderedLogistic, "OrderedLogistic"),
+    "RelaxedBernoulli": (to.relaxed_bernoulli, "RelaxedBernoulliLogits"),
+    "Unit": (to.unit, "Unit"),
+    "Wishart": (to.wishart, "Wishart"),
+    "ZeroInflatedDistribution": (to.zero_inflated, "ZeroInflatedProbs, ZeroInflatedLogits"),
+    "ZeroInflatedNegativeBinomial": (to.zero_inflated_negative_binomial, "ZeroInflatedProbs, ZeroInflatedLogits"),
+    "ZeroInflatedPoisson": (to.zero_inflated_poisson, "ZeroInflatedProbs, ZeroInflatedLogits"),
 }
 
 NOTES = {
@@ -60,10 +63,11 @@ NOTES = {
     "VonMises": "Pyro's Bessel function is right to 1e-7",
 }
 
+# NumPyro's LowerCholesky transforms take a vector where torch's take a matrix, so they are not the same.
 TRANSFORMS_SAME = """AbsTransform CatTransform CholeskyTransform ComposeTransform CorrCholeskyTransform
-CorrMatrixCholeskyTransform DiscreteCosineTransform ExpTransform HaarTransform IndependentTransform LowerCholeskyAffine
-LowerCholeskyTransform OrderedTransform PowerTransform SigmoidTransform SimplexToOrderedTransform
-SoftplusLowerCholeskyTransform SoftplusTransform StickBreakingTransform Transform biject_to"""
+CorrMatrixCholeskyTransform DiscreteCosineTransform ExpTransform HaarTransform IndependentTransform
+LowerCholeskyAffine OrderedTransform PowerTransform SigmoidTransform SimplexToOrderedTransform SoftplusTransform
+StickBreakingTransform Transform biject_to"""
 
 TRANSFORMS = {"AffineTransform": to.affine, "ReshapeTransform": to.reshape, "TanhTransform": to.TanhTransform}
 
@@ -81,15 +85,17 @@ def _namespace() -> SimpleNamespace:
     transforms = SimpleNamespace(**_same(nd.transforms, TRANSFORMS_SAME), **TRANSFORMS)
     constraints = SimpleNamespace(**_same(nd.constraints, CONSTRAINTS))
     kl = SimpleNamespace(kl_divergence=nd.kl_divergence)
-    return SimpleNamespace(**_same(nd, SAME), **TRANSLATED, transforms=transforms, constraints=constraints, kl=kl)
+    translated = {name: builder for name, (builder, _) in TRANSLATED.items()}
+    return SimpleNamespace(**_same(nd, SAME), **translated, transforms=transforms, constraints=constraints, kl=kl)
 
 
 NAMESPACE = _namespace()
 
 
-def names(module: Any = pd, kind: type = torch.distributions.Distribution) -> list[str]:
-    """The classes of a kind, and the functions, that a module of Pyro's holds."""
-    return sorted(name for name, held in vars(module).items() if inspect.isclass(held) and issubclass(held, kind))
+def names() -> list[str]:
+    """Every distribution in ``pyro.distributions``."""
+    kind = torch.distributions.Distribution, pd.Distribution
+    return sorted(name for name, held in vars(pd).items() if inspect.isclass(held) and issubclass(held, kind))
 
 
 def how(name: str) -> str:
@@ -97,27 +103,64 @@ def how(name: str) -> str:
     return "same" if name in SAME.split() else "translated" if name in TRANSLATED else "absent"
 
 
-def table() -> str:
-    """The page docs/distributions.md."""
-    rows = [f"| `{name}` | `{_spelling(name)}` | {_class(name)} | {NOTES.get(name, '')} |" for name in names()]
-    present = [row for name, row in zip(names(), rows, strict=True) if how(name) != "absent"]
-    absent = ", ".join(f"`{name}`" for name in names() if how(name) == "absent")
-    listed = {"transforms": sorted([*TRANSFORMS_SAME.split(), *TRANSFORMS]), "constraints": CONSTRAINTS.split()}
-    lists = "\n\n".join(f"`dist.{k}`: " + ", ".join(f"`{name}`" for name in v) + "." for k, v in listed.items())
-    return PAGE.format(rows="\n".join(present), absent=absent, lists=lists)
+def page() -> str:
+    """The text of docs/distributions.md."""
+    transforms = sorted([*TRANSFORMS_SAME.split(), *TRANSFORMS])
+    return PAGE.format(
+        rows="\n".join(_row(name) for name in names() if how(name) != "absent"),
+        absent=_listed(name for name in names() if how(name) == "absent"),
+        transforms=_listed(transforms),
+        missing_transforms=_listed(name for name in pd.transforms.__all__ if name not in transforms),
+        constraints=_listed(CONSTRAINTS.split()),
+        missing_constraints=_listed(name for name in pd.constraints.__all__ if name not in CONSTRAINTS.split()),
+    )
 
 
-def _spelling(name: str) -> str:
+def _row(name: str) -> str:
     parameters = inspect.signature(getattr(pd, name).__init__).parameters.values()
-    shown = [p.replace(annotation=p.empty) for p in parameters if p.name not in ("self", "validate_args")]
-    return name + str(inspect.Signature(shown))
+    taken = [
+        p.replace(annotation=p.empty) for p in parameters if p.name not in ("self", "args", "kwargs", "validate_args")
+    ]
+    built = name if how(name) == "same" else TRANSLATED[name][1]
+    return f"| {name} | `{name}{inspect.Signature(taken)}` | {_listed(built.split(', '))} | {NOTES.get(name, '')} |"
 
 
-def _class(name: str) -> str:
-    return f"`{name}`" if how(name) == "same" else f"translated: {getattr(TRANSLATED[name], '__doc__')}"
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
-PAGE = """TODO"""
+PAGE = """\
+# Distributions
+
+Programs name distributions as Pyro does, with Pyro's arguments; this page says what stands for each on NumPyro.
+It is written by `python -m ppvae.backends.distributions > docs/distributions.md`; a test compares the two.
+
+Values may be floats everywhere: observed arrays reach programs so on both backends. Probabilities that do not sum to
+one are normalised, as torch does. At the very edge (a category of probability zero, a Bernoulli of probability zero)
+torch clamps to about -16 nats in single precision where NumPyro may answer minus infinity; give logits there.
+`.to_event`, `.expand`, `.mask`, `.log_prob`, `.mean`, `.variance`, `.batch_shape`, `.event_shape` and `.support` are
+spelled alike; draw with `pyro.sample`, because NumPyro's own `.sample` asks for a key.
+
+| distribution | Pyro spelling | NumPyro class | note |
+|---|---|---|---|
+{rows}
+
+A density and a sampler written by hand: `ppvae.ppl.distribution(sample, log_prob, batch_shape, event_shape)`.
+
+Without a counterpart on NumPyro (they run on Pyro alone): {absent}.
+
+## Transforms
+
+`dist.transforms` on both backends (`cache_size` is Pyro's own): {transforms}.
+
+On Pyro alone: {missing_transforms}.
+
+## Constraints
+
+`dist.constraints` on both backends: {constraints}.
+
+On Pyro alone: {missing_constraints}.
+"""
 
 if __name__ == "__main__":
-    print(table(), end="")
+    print(page(), end="")

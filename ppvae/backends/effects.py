@@ -86,21 +86,22 @@ def block(
     hide_types: Sequence[str] | None = None,
     expose_types: Sequence[str] | None = None,
 ) -> Any:
-    """Pyro's ``block``: what is asked to be hidden is, and everything is unless only that was asked."""
+    """Pyro's ``block``: named sites and types are hidden or exposed, and the rest is hidden unless some were hidden.
+
+    Messages without a name, such as the request for a random key, are not shown to ``hide_fn`` and ``expose_fn``.
+    """
     if expose_fn is not None:
-        return nh.block(fn, lambda site: not expose_fn(site))
+        return nh.block(fn, lambda site: "name" in site and not expose_fn(site))
     if hide_fn is not None:
-        return nh.block(fn, hide_fn)
-    everything = hide_all and not expose_all
-    if hide is not None or hide_types is not None:
-        everything = False
+        return nh.block(fn, lambda site: "name" in site and hide_fn(site))
+    rest = hide_all and not expose_all
     if expose is not None or expose_types is not None:
-        everything = True
+        rest = True
+    elif hide is not None or hide_types is not None:
+        rest = False
 
     def hidden(site: Any) -> bool:
-        if _named(site, hide, hide_types):
-            return True
-        return everything and not _named(site, expose, expose_types)
+        return _named(site, hide, hide_types) or (rest and not _named(site, expose, expose_types))
 
     return nh.block(fn, hidden)
 

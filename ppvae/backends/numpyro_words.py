@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Hashable
+from functools import partial
 from types import ModuleType
 from typing import Any, ClassVar
 
 import jax
+import numpyro
 import numpyro.distributions as nd
 import torch
 import torch.nn.functional as F
 
 from ppvae.backends import distributions, effects, mirror
-from ppvae.backends.numpyro_items import Holes, float_dtype
-from ppvae.backends.numpyro_items import plate as items_plate
 from ppvae.backends.pyro_words import Density, Sampler, Shape
 
-__all__ = ["Holes", "dist", "distribution", "float_dtype", "handlers", "items_plate", "ops", "pyro"]
+__all__ = ["dist", "distribution", "handlers", "ops", "pyro"]
 
 pyro, handlers, dist = effects.STATEMENTS, effects.HANDLERS, distributions.NAMESPACE
 
@@ -29,10 +29,14 @@ def mirrored(target: Any) -> Any:
     """What stands for a torch function on JAX; dtypes and numbers as they are."""
     if isinstance(target, CONSTANTS):
         return target
-    known = callable(target) and isinstance(target, Hashable) and (target in TYPES or target in mirror.FUNCTIONS)
-    if not known:
+    if not callable(target) or not isinstance(target, Hashable):
         raise AttributeError(f"{target} has no mirror")
-    return TYPES.get(target) or mirror.FUNCTIONS[target]
+    function: Any = target
+    if function in mirror.RANDOM_FUNCTIONS:
+        return partial(mirror.RANDOM_FUNCTIONS[function], numpyro.prng_key)
+    if function not in TYPES and function not in mirror.FUNCTIONS:
+        raise AttributeError(f"{target} has no mirror")
+    return TYPES.get(function) or mirror.FUNCTIONS[function]
 
 
 class Mirrored(ModuleType):

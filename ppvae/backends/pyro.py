@@ -204,13 +204,13 @@ def validate(state: State, arrays: Mapping[str, Any], observed: Mapping[str, Any
 
 def export(state: State) -> Snapshot:
     """Weights and optimiser state as numpy arrays."""
-    names = {p: name for name, p in state.pair.named_parameters()}
+    named = [(name, p) for name, p in state.pair.named_parameters() if p.requires_grad]
     _, _, moments = OPTIMIZERS[state.plan.settings.optimizer]
     kept = state.optimizer.state
     return Snapshot(
         weights={name: _numpy(p) for name, p in state.pair.state_dict(keep_vars=False).items()},
         moments={
-            ours: {names[p]: _numpy(values[theirs]) for p, values in kept.items() if theirs in values}
+            ours: {name: _numpy(kept.get(p, {}).get(theirs, torch.zeros_like(p))) for name, p in named}
             for ours, theirs in moments.items()
         },
         step=state.step,

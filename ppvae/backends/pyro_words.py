@@ -11,10 +11,7 @@ import pyro.poutine as handlers
 import torch
 import torch.nn.functional as F
 
-from ppvae.backends.pyro_items import Holes, float_dtype
-from ppvae.backends.pyro_items import plate as items_plate
-
-__all__ = ["Holes", "dist", "distribution", "float_dtype", "handlers", "items_plate", "ops", "pyro"]
+__all__ = ["dist", "distribution", "handlers", "ops", "pyro"]
 
 Shape = tuple[int, ...]
 Sampler = Callable[[Callable[[Any], Any]], Any]
@@ -48,7 +45,7 @@ class Written(dist.TorchDistribution):
     def support(self) -> Any:
         return dist.constraints.independent(dist.constraints.real, self.event_dim)
 
-    def rsample(self, sample_shape: Shape = ()) -> torch.Tensor:
+    def rsample(self, sample_shape: Any = ()) -> torch.Tensor:
         return self._sampler(lambda d: d(torch.Size(sample_shape)))
 
     def log_prob(self, value: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpyro.distributions as nd
 from jax.typing import ArrayLike
 from numpyro.distributions import constraints, transforms
-from numpyro.distributions.util import clamp_probs
 
 Maybe = ArrayLike | None
 
@@ -24,6 +23,14 @@ def normalized(probs: ArrayLike) -> jax.Array:
     """Weights that sum to one over the last axis: torch divides by their sum, NumPyro takes it to be one."""
     probs = jnp.asarray(probs)
     return probs / probs.sum(-1, keepdims=True)
+
+
+def logit(probs: Maybe) -> jax.Array:
+    """Log odds, with probabilities clamped away from zero and one as torch clamps them."""
+    probs = jnp.asarray(probs, float)
+    edge = jnp.finfo(probs.dtype).eps
+    probs = jnp.clip(probs, edge, 1.0 - edge)
+    return jnp.log(probs) - jnp.log1p(-probs)
 
 
 def indices(value: ArrayLike) -> jax.Array:
@@ -86,8 +93,7 @@ def negative_binomial(
     """Pyro's ``NegativeBinomial``."""
     one_of("NegativeBinomial", probs, logits)
     if logits is None:  # NumPyro's form in probs goes through jax's betaln, right to seven digits only
-        probs = clamp_probs(probs)
-        logits = jnp.log(probs) - jnp.log1p(-probs)
+        logits = logit(probs)
     return nd.NegativeBinomialLogits(total_count, logits, validate_args=validate_args)
 
 
@@ -213,9 +219,9 @@ class TanhTransform(transforms.ParameterFreeTransform):
 
 
 def affine(loc: ArrayLike, scale: ArrayLike, event_dim: int = 0, cache_size: int = 0) -> Any:
-    """Pyro's ``AffineTransform``."""
-    domain = constraints.independent(constraints.real, event_dim) if event_dim else constraints.real
-    return transforms.AffineTransform(loc, scale, domain)
+    """Pyro's ``AffineTransform``; NumPyro's takes a domain, but does not sum its Jacobian over events."""
+    transform = transforms.AffineTransform(loc, scale)
+    return transforms.IndependentTransform(transform, event_dim) if event_dim else transform
 
 
 def reshape(in_shape: tuple[int, ...], out_shape: tuple[int, ...], cache_size: int = 0) -> Any:

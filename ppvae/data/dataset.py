@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -94,7 +94,9 @@ class Dataset:
 
         Rows that are equal to the last bit are told apart by how many of them came before.
         """
-        return _row_keys([*self.arrays.values(), *(self.observed or {}).values()], len(self))
+        observed = self.observed or {}
+        parts = [_row_bytes(self.arrays[name], observed.get(name)) for name in sorted(self.arrays)]
+        return _row_keys([b"".join(row) for row in zip(*parts, strict=True)])
 
 
 def _filled(name: str, array: Any, mask: Any) -> tuple[np.ndarray, np.ndarray | None]:
@@ -149,12 +151,19 @@ def _bad(array: np.ndarray, top: float) -> float:
     return float(array[(array != np.round(array)) | (array < 0) | (array > top)][0])
 
 
-def _row_keys(arrays: Sequence[np.ndarray], items: int) -> np.ndarray:
-    flat = [np.ascontiguousarray(array).reshape(items, -1) for array in arrays]
+def _row_bytes(array: np.ndarray, mask: np.ndarray | None) -> Iterator[bytes]:
+    """The values of each row and which of them were measured, whatever form other rows give the mask."""
+    rows = np.ascontiguousarray(array).reshape(len(array), -1)
+    seen = np.ones((len(array), 1), bool) if mask is None else mask.reshape(len(mask), -1)
+    for values, there in zip(rows, seen, strict=True):
+        yield values.tobytes() + np.packbits(np.broadcast_to(there, values.shape)).tobytes()
+
+
+def _row_keys(rows: Iterable[bytes]) -> np.ndarray:
     seen: dict[bytes, int] = {}
-    keys = np.empty(items, np.uint32)
-    for row in range(items):
-        digest = hashlib.blake2b(b"".join(array[row].tobytes() for array in flat), digest_size=8).digest()
+    keys = []
+    for row in rows:
+        digest = hashlib.blake2b(row, digest_size=8).digest()
         copy = seen[digest] = seen.get(digest, -1) + 1
-        keys[row] = np.random.SeedSequence([int.from_bytes(digest), copy]).generate_state(1)[0]
-    return keys
+        keys.append(np.random.SeedSequence([int.from_bytes(digest), copy]).generate_state(1)[0])
+    return np.array(keys, np.uint32)

@@ -3,7 +3,7 @@
 ``mirror.layer``, ``mirror.function`` and ``mirror.method`` extend the tables.
 """
 
-from ppvae.backends.mirror import activations, functions, linear
+from ppvae.backends.mirror import convolution, dropout, functions
 from ppvae.backends.mirror.interpret import forward, to_jax
 from ppvae.backends.mirror.parameters import Parameters, aliases, arrays
 from ppvae.backends.mirror.tables import (

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ppvae.backends.mirror.interpret import dtype as same_name
+from ppvae.backends.mirror.convert import dtype as same_name
 from ppvae.backends.mirror.tables import MirrorError, Rule, function
 
 Dims = int | Sequence[int] | None
@@ -56,6 +56,7 @@ def default_dtype() -> np.dtype[Any]:
 
 
 def is_floating(x: Any) -> bool:
+    """Whether an array, number or dtype is a float."""
     return bool(jnp.issubdtype(jnp.result_type(x), jnp.floating))
 
 

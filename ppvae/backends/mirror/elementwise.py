@@ -1,7 +1,10 @@
 """Elementwise: arithmetic, transcendental and special functions, comparison and logic."""
 
+# ruff: noqa: D103 - what a rule computes is said by the torch function that it stands for
+
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -46,18 +49,14 @@ _FLOATING = {
     special.erfc: "erfc",
     special.erfcx: "erfcx",
     special.erfinv: "erfinv",
-    special.gammaln: "lgamma gammaln",
-    special.i0: "i0",
     special.i0e: "i0e",
     special.i1: "i1",
     special.i1e: "i1e",
     special.ndtr: "ndtr",
-    special.ndtri: "ndtri",
     special.log_ndtr: "log_ndtr",
 }
 
 _SAME_DTYPE = {
-    jnp.abs: "abs absolute",
     jnp.negative: "neg negative",
     jnp.positive: "positive",
     jnp.floor: "floor",
@@ -79,7 +78,6 @@ _BINARY = {
     jnp.true_divide: "true_divide",
     jnp.remainder: "remainder",
     jnp.fmod: "fmod",
-    jnp.copysign: "copysign",
     jnp.maximum: "maximum",
     jnp.minimum: "minimum",
     jnp.logaddexp: "logaddexp",
@@ -168,13 +166,25 @@ def sign(input: Array) -> jax.Array:
     return jnp.where(jnp.isnan(input), jnp.zeros_like(input), jnp.sign(input))
 
 
+@mirrors(torch.abs, torch.absolute, operator.abs)
+def magnitude(input: Array) -> jax.Array:
+    """No gradient at zero, where that of ``jnp.abs`` is one."""
+    return jnp.where(input == 0, 0, jnp.abs(input)).astype(jnp.result_type(input))
+
+
+@mirrors(torch.copysign)
+def copysign(input: Array, other: Array) -> jax.Array:
+    x, sign = floating(input), jnp.copysign(1, other)
+    return jnp.where(x == 0, jax.lax.stop_gradient(jnp.copysign(x, sign)), magnitude(x) * sign)
+
+
 @mirrors(torch.frac)
 def frac(input: Array) -> jax.Array:
     return input - jnp.trunc(input)
 
 
 @mirrors(*namesakes("round"))
-def round(input: Array, *, decimals: int = 0) -> jax.Array:
+def round_(input: Array, *, decimals: int = 0) -> jax.Array:
     return jnp.round(input, decimals)
 
 
@@ -183,6 +193,20 @@ def digamma(input: Array) -> jax.Array:
     """At zero torch keeps the one-sided limit."""
     x = floating(input)
     return jnp.where(x == 0, jnp.copysign(jnp.inf, -x), special.digamma(x))
+
+
+def _with_slope(compute: Callable[[Any], Any], slope: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+    """``compute`` with the derivative ``slope(x, compute(x))``, where JAX's own fails at the ends of the domain."""
+    function = jax.custom_jvp(compute)
+    function.defjvps(lambda tangent, y, x: tangent * slope(x, y))
+    return lambda input: function(floating(input))
+
+
+mirrors(*namesakes("lgamma", "gammaln"))(_with_slope(special.gammaln, lambda x, y: digamma(x)))
+mirrors(*namesakes("i0"))(_with_slope(special.i0, lambda x, y: special.i1(x)))
+mirrors(*namesakes("ndtri"))(
+    _with_slope(special.ndtri, lambda x, y: math.sqrt(2 * math.pi) * jnp.exp(y**2 / 2))
+)
 
 
 @mirrors(*namesakes("polygamma"))
@@ -205,9 +229,12 @@ def gammaincc(input: Array, other: Array) -> jax.Array:
     return special.gammaincc(input, other)
 
 
+_logit = _with_slope(special.logit, lambda x, y: jnp.where((x < 0) | (x > 1), jnp.nan, 1 / (x * (1 - x))))
+
+
 @mirrors(*namesakes("logit"))
 def logit(input: Array, eps: float | None = None) -> jax.Array:
-    return special.logit(floating(input) if eps is None else clamp(floating(input), eps, 1 - eps))
+    return _logit(input if eps is None else clamp(floating(input), eps, 1 - eps))
 
 
 @mirrors(*namesakes("entr"))
@@ -217,7 +244,9 @@ def entr(input: Array) -> jax.Array:
 
 @mirrors(*namesakes("xlogy"))
 def xlogy(input: Array, other: Array) -> jax.Array:
-    return special.xlogy(input, other)
+    """No gradient where ``input`` is 0 and ``other`` is not positive; jnp's is infinite."""
+    x, y = floating(input), floating(other)
+    return special.xlogy(x, jnp.where((x == 0) & (y <= 0), 1, y))
 
 
 @mirrors(*namesakes("xlog1py"))
@@ -254,7 +283,7 @@ def fmin(input: Array, other: Array) -> jax.Array:
 
 @mirrors(torch.heaviside)
 def heaviside(input: Array, values: Array) -> jax.Array:
-    return jnp.heaviside(input, values)
+    return jnp.where(input == 0, values, input > 0).astype(input.dtype)
 
 
 @mirrors(torch.ldexp)
@@ -305,9 +334,7 @@ def nan_to_num(
 
 
 @mirrors(torch.isclose)
-def isclose(
-    input: Array, other: Array, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
-) -> jax.Array:
+def isclose(input: Array, other: Array, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> jax.Array:
     return jnp.isclose(input, other, rtol, atol, equal_nan)
 
 

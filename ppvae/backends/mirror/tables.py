@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import jax
 import torch
 from torch import nn
 
+Key = Callable[[], jax.Array]
 Rule = TypeVar("Rule", bound=Callable[..., Any])
 
 LAYERS: dict[type[nn.Module], Callable[..., Any]] = {}
@@ -71,8 +73,12 @@ def method(*names: str) -> Callable[[Rule], Rule]:
 
 
 def layer_rule(module: nn.Module) -> Callable[..., Any] | None:
-    """The rule of a layer, by its exact type: a subclass may have changed ``forward``."""
-    return LAYERS.get(type(module))
+    """The rule of a layer or of the stock layer whose ``forward`` it inherits."""
+    for kind in type(module).__mro__:
+        if kind in LAYERS:
+            inherits = kind is type(module) or type(module).forward is kind.forward
+            return LAYERS[kind] if inherits else None
+    return None
 
 
 def method_rule(name: str) -> Callable[..., Any] | None:

@@ -1,0 +1,43 @@
+"""Conversion: torch tensors, sizes and dtypes as JAX's, inside any nest of lists, tuples and dicts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+
+
+def to_jax(value: Any) -> Any:
+    """Torch tensors, sizes and dtypes inside ``value``, as JAX's; everything else as it is."""
+    return nested(value, leaf_to_jax)
+
+
+def leaf_to_jax(value: Any) -> Any:
+    """One tensor or dtype as JAX's; numpy's scalars as Python's, which leave the dtype of arrays alone."""
+    if isinstance(value, torch.Tensor):
+        return jnp.asarray(value.detach().cpu().numpy())
+    if isinstance(value, torch.dtype):
+        return dtype(value)
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def nested(value: Any, leaf: Callable[[Any], Any]) -> Any:
+    """``value`` with ``leaf`` applied inside lists, tuples and dicts, whose order and types stay."""
+    if isinstance(value, dict):
+        items = {key: nested(item, leaf) for key, item in value.items()}
+        return items if type(value) is dict else type(value)(items)
+    if isinstance(value, (list, tuple)):
+        parts = [nested(item, leaf) for item in value]
+        if hasattr(value, "_fields"):
+            return type(value)(*parts)
+        return parts if isinstance(value, list) else tuple(parts)
+    return leaf(value)
+
+
+def dtype(value: torch.dtype) -> np.dtype[Any]:
+    """The dtype of the same name, narrowed to 32 bits where JAX runs without x64."""
+    return jax.dtypes.canonicalize_dtype(str(value).removeprefix("torch."))

@@ -1,0 +1,43 @@
+"""Operators: Python's own operators, attributes and ``math``, as torch.fx records them."""
+
+# ruff: noqa: D103 - what a rule computes is said by the torch function that it stands for
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any
+
+import jax
+import torch
+from torch import fx
+
+from ppvae.backends.mirror.arguments import refuse
+from ppvae.backends.mirror.tables import function
+
+_ATTRIBUTES = frozenset({"shape", "ndim", "dtype", "device", "T", "mT", "real", "imag", "itemsize", "nbytes"})
+
+for _name in (
+    *("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "neg", "pos"),
+    *("eq", "ne", "lt", "le", "gt", "ge", "and_", "or_", "xor", "invert", "lshift", "rshift"),
+):
+    function(getattr(operator, _name))(getattr(operator, _name))
+
+# Plain numbers, such as sizes, on both sides.
+for _function in vars(math).values():
+    if callable(_function):
+        function(_function)(_function)
+
+
+@function(getattr)
+def attribute(x: Any, name: str, *default: Any) -> Any:
+    refuse(
+        isinstance(x, jax.Array) and name not in _ATTRIBUTES,
+        f"the attribute {name!r} of a tensor has no mirror; there are {', '.join(sorted(_ATTRIBUTES))}",
+    )
+    return getattr(x, name, *default)
+
+
+@function(torch._assert, fx._symbolic_trace._assert_is_none)
+def _assert(condition: object, message: str = "") -> None:
+    """torch.fx guards fixed arguments with assertions; they were checked when the graph was looked up."""

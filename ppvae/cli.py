@@ -1,0 +1,253 @@
+"""The command line: ``ppvae demo | list | fit | evaluate | query | generate | parity``."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stdout
+from functools import wraps
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+
+# Typer wraps or vendors click, depending on its version; this is the class of every mistake in how a command is typed.
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+
+Method = Annotated[str, typer.Argument(help="A method of `ppvae list`, or your own: file.py:function.")]
+Run = Annotated[Path, typer.Argument(help="The folder of a run.")]
+Data = Annotated[str, typer.Option(help="A shipped data set, or an .npz file of arrays (items, ...).")]
+Backend = Annotated[str | None, typer.Option(help="pyro or numpyro.")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or gpu.")]
+Latent = Annotated[int | None, typer.Option(min=1, help="Dimensions of the latent.")]
+Chosen = Annotated[
+    list[str], typer.Option("--set", help="key=value: any setting, or option of the method; repeatable.")
+]
+Programs = Annotated[str | None, typer.Option(help="file.py:function that rebuilds a run of your own programs.")]
+Given = Annotated[str | None, typer.Option(help="Modalities to look at, as a,b; all where left out.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the random draws.")]
+File = Annotated[Path, typer.Option(help="The .npz file to write.")]
+
+
+def answered(table: str) -> Callable[[Callable[..., Any]], Callable[..., None]]:
+    """Gives a command ``--json`` and shows the figures it returns: as one line of JSON, or as a table for people."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., None]:
+        @wraps(command)
+        def run(*args: Any, as_json: bool = False, **kwargs: Any) -> None:
+            with redirect_stdout(sys.stderr) if as_json else nullcontext():
+                result = command(*args, **kwargs)
+            _show(result, table, as_json)
+            if result.get("ok") is False:
+                raise typer.Exit(1)
+
+        flag = typer.Option(False, "--json", help="End with one line of JSON on stdout; all else goes to stderr.")
+        known = inspect.signature(command, eval_str=True)
+        extra = inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=flag, annotation=bool)
+        run.__signature__ = known.replace(parameters=[*known.parameters.values(), extra])  # type: ignore[attr-defined]
+        run.__annotations__ = {**inspect.get_annotations(command, eval_str=True), "as_json": bool}
+        return run
+
+    return decorate
+
+
+def _show(result: dict[str, Any], table: str, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(result), flush=True)
+        return
+    from ppvae import tables
+
+    tables.show(getattr(tables, table)(result))
+
+
+@app.callback()
+def about() -> None:
+    """Multimodal VAEs, written once as Pyro programs, trained on PyTorch or on JAX."""
+
+
+@app.command()
+@answered("demonstrated")
+def demo(out: Annotated[Path, typer.Option(help="The folder for figures.")] = Path("demo")) -> dict[str, Any]:
+    """Train, query and check methods on the embedded data, on both backends."""
+    from dataclasses import asdict
+
+    from ppvae.demo import demo as run
+
+    return {"out": str(out), "runs": [asdict(row) for row in run(out)]}
+
+
+@app.command("list")
+@answered("catalogue")
+def list_() -> dict[str, Any]:
+    """Show the methods, the shipped data sets and the likelihoods."""
+    from ppvae import datasets, modality, zoo
+
+    methods = {name: {"when": row.when, "reference": row.reference} for name, row in zoo.METHODS.items()}
+    return {"methods": methods, "datasets": list(datasets.NAMES), "likelihoods": list(modality.LIKELIHOODS)}
+
+
+@app.command()
+@answered("facts")
+def fit(
+    method: Method,
+    data: Data = "mfeat",
+    backend: Backend = None,
+    epochs: Annotated[int | None, typer.Option(min=0, help="Passes over the data.")] = None,
+    latent: Latent = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="The one integer that reproduces the run.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Items per step.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
+    device: Device = None,
+    dtype: Annotated[str | None, typer.Option(help="float32 or float64.")] = None,
+    holdout: Annotated[float, typer.Option(min=0, max=1, help="Share of the rows to keep for evaluate.")] = 0.25,
+    out: Annotated[Path | None, typer.Option(help="The run folder; runs/METHOD where left out.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run folder's last checkpoint.")] = False,
+    chosen: Chosen = [],  # noqa: B006 - typer reads it, nobody writes it
+) -> dict[str, Any]:
+    """Train a method, or your own programs, and keep the run in a folder."""
+    from ppvae import figures, sources
+    from ppvae.fitting import fit as train
+
+    flags = {"backend": backend, "epochs": epochs, "latent": latent, "seed": seed, "batch_size": batch_size}
+    settings, options = sources.sorted_out(method, {**flags, "lr": lr, "device": device, "dtype": dtype}, chosen)
+    rows, _ = sources.split(sources.data_set(data), holdout, settings.seed)
+    vae = sources.pair(method, rows.modalities or (), options, settings.seed)
+    kept = {"fraction": holdout, "seed": settings.seed}
+    notes = {"method": method, "options": options, "data_set": data, "holdout": kept}
+    folder = sources.writable_folder(out or Path("runs", sources.label(method)))
+    with _interruptible(folder):
+        fitted = train(vae, rows, out=folder, resume=resume, notes=notes, **settings.model_dump())
+    return {"run": str(folder), "method": method, **figures.of_training(fitted, len(rows))}
+
+
+@contextmanager
+def _interruptible(folder: Path) -> Iterator[None]:
+    """Ctrl-C ends with exit code 130 and says what is kept."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        from ppvae import checkpoint
+
+        kept = f"the checkpoint in {folder} is kept: the same command with --resume goes on from it"
+        _say(f"Interrupted; {kept if checkpoint.exists(folder) else 'there was no checkpoint yet'}.")
+        raise typer.Exit(130) from None
+
+
+@app.command()
+@answered("facts")
+def evaluate(
+    run: Run,
+    data: Data = "mfeat",
+    every: Annotated[bool, typer.Option("--all", help="All rows, not only those held out of training.")] = False,
+    particles: Annotated[int, typer.Option(min=1, help="Importance-weighted draws per item.")] = 1000,
+    given: Given = None,
+    backend: Backend = None,
+    device: Device = None,
+    programs: Programs = None,
+    seed: Seed = 0,
+) -> dict[str, Any]:
+    """ELBO and log evidence of the rows that the run held out, in nats per item."""
+    from ppvae import figures, sources
+
+    fitted = sources.run(run, programs, backend, device)
+    rows = sources.data_set(data)
+    if not every:
+        rows = sources.held_out(fitted, rows)
+    return figures.of_evidence(fitted.log_weights(rows, sources.names(given), particles, seed))
+
+
+@app.command()
+@answered("facts")
+def query(
+    run: Run,
+    out: File,
+    data: Data = "mfeat",
+    given: Given = None,
+    ask: Annotated[str | None, typer.Option(help="Modalities to predict, as a,b; all where left out.")] = None,
+    draws: Annotated[int, typer.Option(min=1, help="Draws for each item.")] = 1,
+    backend: Backend = None,
+    device: Device = None,
+    programs: Programs = None,
+    seed: Seed = 0,
+) -> dict[str, Any]:
+    """Draw some modalities of every row given others: arrays (draws, items, ...) by name."""
+    from ppvae import sources
+
+    fitted = sources.run(run, programs, backend, device)
+    rows = sources.data_set(data)
+    drawn = fitted.query(rows, sources.names(given), sources.names(ask), draws, seed)
+    return {"out": sources.write(out, drawn), "items": len(rows), "draws": draws, "modalities": list(drawn)}
+
+
+@app.command()
+@answered("facts")
+def generate(
+    run: Run,
+    out: File,
+    items: Annotated[int, typer.Option(min=1, help="How many.")] = 64,
+    backend: Backend = None,
+    device: Device = None,
+    programs: Programs = None,
+    seed: Seed = 0,
+) -> dict[str, Any]:
+    """Draw new items from the model: arrays (items, ...) by modality."""
+    from ppvae import sources
+
+    drawn = sources.run(run, programs, backend, device).generate(items, seed)
+    return {"out": sources.write(out, drawn), "items": items, "modalities": list(drawn)}
+
+
+@app.command()
+@answered("differences")
+def parity(
+    method: Method,
+    data: Data = "mfeat",
+    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+    latent: Latent = None,
+    items: Annotated[int, typer.Option(min=1, help="Rows of the data to compare on.")] = 64,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the weights and the latents.")] = 0,
+    chosen: Chosen = [],  # noqa: B006 - typer reads it, nobody writes it
+) -> dict[str, Any]:
+    """Compare log-probabilities and gradients of both backends; exit code 1 where they differ."""
+    from ppvae import sources
+    from ppvae.comparison import parity as compare
+
+    _, options = sources.sorted_out(method, {"latent": latent, "dtype": dtype}, chosen)
+    rows = sources.data_set(data)
+    vae = sources.pair(method, rows.modalities or (), options, seed)
+    return {"method": method, **compare(vae, rows.batch(slice(items)), dtype=dtype, seed=seed)}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code: 2, and one sentence on stderr, for a mistake of the user's."""
+    try:
+        return app(arguments, prog_name="ppvae", standalone_mode=False) or 0
+    except UsageError as error:
+        _say(f"Error: {error.format_message()}")  # type: ignore[attr-defined]
+    except typer.Abort:
+        return 130
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _say(f"Error: {error.filename}: {error.strerror}")
+    except (ValueError, NotImplementedError, FloatingPointError) as error:
+        if not _ours(error.__traceback__):
+            raise
+        _say(f"Error: {error}")
+    return 2
+
+
+def _ours(trace: TracebackType | None) -> bool:
+    """Was it ppvae that found the mistake? What other libraries raise is a bug and keeps its traceback."""
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith("ppvae.")
+
+
+def _say(sentence: str) -> None:
+    print(" ".join(sentence.split()), file=sys.stderr)

@@ -1,0 +1,59 @@
+"""Tables: what the commands show to people, from the same figures that ``--json`` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+
+WORST = 5
+
+
+def show(renderable: RenderableType) -> None:
+    """Print on stdout; where that is no terminal, lines are as long as they need to be."""
+    console = Console()
+    (console if console.is_terminal else Console(width=160)).print(renderable)
+
+
+def facts(result: Mapping[str, Any]) -> Table:
+    """One row for each figure."""
+    table = Table(show_header=False, box=None)
+    for name, value in result.items():
+        table.add_row(name.replace("_", " "), _text(value))
+    return table
+
+
+def demonstrated(result: Mapping[str, Any]) -> str:
+    """Where to look; the demo prints its own table."""
+    return f"runs and pictures are in {result['out']}"
+
+
+def catalogue(result: Mapping[str, Any]) -> Group:
+    """Methods, and what data and likelihoods there are."""
+    table = Table("method", "when", "reference", box=None)
+    for name, row in result["methods"].items():
+        table.add_row(name, row["when"], row["reference"])
+    rest = {name: values for name, values in result.items() if name != "methods"}
+    return Group(table, "", facts(rest))
+
+
+def differences(result: Mapping[str, Any]) -> Group:
+    """Every site's difference between the backends, and those of the parameters that differ most."""
+    table = Table("site or parameter", "difference", box=None)
+    worst = sorted(result["parameters"].items(), key=lambda item: -item[1])[:WORST]
+    for name, value in [*result["sites"].items(), *worst]:
+        table.add_row(name, f"{value:.1e}")
+    verdict = "the backends agree" if result["ok"] else "the backends DIFFER"
+    return Group(table, "", f"{result['method']} in {result['dtype']}: {verdict}")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Mapping) and {"mean", "se"} <= value.keys():
+        return f"{value['mean']:.3f} ± {value['se']:.3f}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return str(value)

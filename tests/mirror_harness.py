@@ -1,0 +1,249 @@
+"""Harness: one call of a torch function and of its mirror, whose values and gradients must agree."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+
+from ppvae.backends import mirror
+from ppvae.backends.mirror.tables import method_rule
+
+SPECIAL = (-np.inf, -3.0, -1.0, -0.5, 0.0, 0.25, 0.5, 1.0, 2.0, 3.5, np.inf)
+WITH_NAN = (*SPECIAL, np.nan)
+FINITE = tuple(value for value in SPECIAL if np.isfinite(value))
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """An array that torch does not differentiate."""
+
+    array: np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """Calls, drawn by Hypothesis, of each of some torch functions (or tensor methods, by name)."""
+
+    functions: tuple[Any, ...]
+    calls: st.SearchStrategy[Any]
+    gradient: bool = True
+    view: Callable[[Any], Any] = lambda result: result
+    rtol: float = 1e-10
+
+
+def calls(*args: Any, **kwargs: Any) -> st.SearchStrategy[Any]:
+    """Arguments, some of which are strategies; ``maybe_x=`` is a keyword that may be left out."""
+    given = {name: _strategy(value) for name, value in kwargs.items() if not name.startswith("maybe_")}
+    optional = {n.removeprefix("maybe_"): _strategy(v) for n, v in kwargs.items() if n.startswith("maybe_")}
+    return st.tuples(
+        st.tuples(*map(_strategy, args)), st.fixed_dictionaries(given, optional=optional)
+    )
+
+
+def _strategy(value: Any) -> st.SearchStrategy[Any]:
+    if isinstance(value, st.SearchStrategy):
+        return value
+    if isinstance(value, (list, tuple)) and any(isinstance(item, st.SearchStrategy) for item in value):
+        return st.tuples(*map(_strategy, value)).map(type(value))
+    return st.just(value)
+
+
+def _seeded(make: Callable[[np.random.Generator], Any]) -> st.SearchStrategy[Any]:
+    return st.integers(0, 2**16).map(lambda seed: make(np.random.default_rng(seed)))
+
+
+def reals(*shape: int) -> st.SearchStrategy[Any]:
+    return _seeded(lambda rng: rng.normal(size=shape))
+
+
+def positives(*shape: int) -> st.SearchStrategy[Any]:
+    return _seeded(lambda rng: rng.uniform(0.1, 3.0, size=shape))
+
+
+def units(*shape: int) -> st.SearchStrategy[Any]:
+    return _seeded(lambda rng: rng.uniform(0.05, 0.95, size=shape))
+
+
+def special(*shape: int, pool: tuple[float, ...] = SPECIAL) -> st.SearchStrategy[Any]:
+    """Kinks, ties, poles, infinities and NaN."""
+    return _seeded(lambda rng: rng.choice(np.asarray(pool, np.float64), size=shape))
+
+
+def ints(*shape: int, low: int = -3, high: int = 4) -> st.SearchStrategy[Any]:
+    return _seeded(lambda rng: rng.integers(low, high, size=shape))
+
+
+def bools(*shape: int) -> st.SearchStrategy[Any]:
+    return _seeded(lambda rng: rng.random(size=shape) < 0.5)
+
+
+def symmetric(n: int, *batch: int) -> st.SearchStrategy[Any]:
+    """Positive definite matrices."""
+
+    def make(rng: np.random.Generator) -> Any:
+        a = rng.normal(size=(*batch, n, n))
+        return a @ a.swapaxes(-1, -2) + n * np.eye(n)
+
+    return _seeded(make)
+
+
+def one_of(*values: Any) -> st.SearchStrategy[Any]:
+    return st.one_of(*map(_strategy, values))
+
+
+@contextmanager
+def double() -> Iterator[None]:
+    """Float64 on both sides."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with jax.enable_x64(True):
+            yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def rule_of(function: Any) -> Callable[..., Any]:
+    rule = method_rule(function) if isinstance(function, str) else mirror.FUNCTIONS[function]
+    assert rule is not None
+    return rule
+
+
+def torch_function(function: Any) -> Callable[..., Any]:
+    return (lambda self, *a, **k: getattr(self, function)(*a, **k)) if isinstance(function, str) else function
+
+
+def _map(value: Any, leaf: Callable[[Any], Any]) -> Any:
+    if isinstance(value, (list, tuple)):
+        return type(value)(_map(item, leaf) for item in value)
+    if isinstance(value, dict):
+        return {key: _map(item, leaf) for key, item in value.items()}
+    return leaf(value)
+
+
+def _differentiable(leaf: Any) -> bool:
+    return isinstance(leaf, np.ndarray) and leaf.dtype == np.float64
+
+
+def _flat(result: Any) -> list[Any]:
+    if isinstance(result, (list, tuple)) and not isinstance(result, torch.Size):
+        return [leaf for item in result for leaf in _flat(item)]
+    return [result]
+
+
+def check(case: Case, function: Any, call: Any) -> None:
+    """Equal types, shapes, dtypes, values and gradients."""
+    with double():
+        inputs: list[np.ndarray[Any, Any]] = []
+        _map(call, lambda leaf: inputs.append(leaf) if _differentiable(leaf) else None)
+        theirs, tensors = _theirs(torch_function(function), call, case.view)
+        cotangents = [_cotangent(out) for out in theirs if _is_float(out)]
+        ours, gradients = _ours(rule_of(function), call, case.view, inputs, cotangents if case.gradient else None)
+        assert len(ours) == len(theirs)
+        for our, their in zip(ours, theirs, strict=True):
+            _same(our, their, case.rtol)
+        if case.gradient and inputs:
+            for our, their in zip(gradients, _torch_gradients(theirs, tensors, cotangents), strict=True):
+                np.testing.assert_allclose(our, their, rtol=10 * case.rtol, atol=1e-10, err_msg="gradient")
+
+
+def _is_float(out: Any) -> bool:
+    return isinstance(out, torch.Tensor) and out.is_floating_point()
+
+
+def _cotangent(out: torch.Tensor) -> np.ndarray[Any, Any]:
+    return np.cos(np.arange(out.numel(), dtype=np.float64)).reshape(out.shape)
+
+
+def _theirs(function: Callable[..., Any], call: Any, view: Any) -> tuple[list[Any], list[torch.Tensor]]:
+    tensors: list[torch.Tensor] = []
+
+    def leaf(value: Any) -> Any:
+        if isinstance(value, Fixed):
+            return torch.from_numpy(value.array.copy())
+        if not isinstance(value, np.ndarray):
+            return value
+        tensor = torch.from_numpy(value.copy())
+        if _differentiable(value):
+            tensors.append(tensor.requires_grad_())
+        return tensor
+
+    args, kwargs = _map(call, leaf)
+    return _flat(view(function(*args, **kwargs))), tensors
+
+
+def _torch_gradients(outs: list[Any], tensors: list[torch.Tensor], cotangents: list[Any]) -> list[Any]:
+    pairs = zip([out for out in outs if _is_float(out)], cotangents, strict=True)
+    pairs = [(out, torch.from_numpy(ct)) for out, ct in pairs if out.requires_grad]
+    if not pairs:
+        return [np.zeros(tensor.shape) for tensor in tensors]
+    found = torch.autograd.grad(
+        [out for out, _ in pairs], tensors, [cotangent for _, cotangent in pairs], allow_unused=True
+    )
+    return [np.zeros(t.shape) if g is None else g.numpy(force=True) for g, t in zip(found, tensors, strict=True)]
+
+
+def _ours(rule: Any, call: Any, view: Any, inputs: list[Any], cotangents: Any) -> tuple[list[Any], list[Any]]:
+    def run(arrays: list[jax.Array]) -> tuple[list[Any], list[Any]]:
+        feed = iter(arrays)
+
+        def leaf(value: Any) -> Any:
+            if _differentiable(value):
+                return next(feed)
+            value = value.array if isinstance(value, Fixed) else value
+            return jnp.asarray(value) if isinstance(value, np.ndarray) else value
+
+        args, kwargs = _map(call, leaf)
+        flat = _flat(view(rule(*args, **kwargs)))
+        floats = [x for x in flat if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jnp.floating)]
+        return floats, flat
+
+    arrays = [jnp.asarray(array) for array in inputs]
+    if not arrays or cotangents is None:
+        return run(arrays)[1], []
+    plain: list[Any] = []
+
+    def split(arrays: list[jax.Array]) -> tuple[list[jax.Array], list[jax.Array]]:
+        floats, flat = run(arrays)
+        plain[:] = [None if isinstance(leaf, jax.Array) else (leaf,) for leaf in flat]
+        order.extend(any(leaf is x for x in floats) for leaf in flat if isinstance(leaf, jax.Array))
+        return floats, [x for x in flat if isinstance(x, jax.Array) and not any(x is y for y in floats)]
+
+    order: list[bool] = []
+    values, pull, others = jax.vjp(split, arrays, has_aux=True)
+    floats, rest = iter(values), iter(others)
+    arrays_in_order = iter([next(floats) if is_float else next(rest) for is_float in order])
+    result = [next(arrays_in_order) if leaf is None else leaf[0] for leaf in plain]
+    return result, list(pull([jnp.asarray(ct, v.dtype) for ct, v in zip(cotangents, values, strict=True)])[0])
+
+
+def _same(our: Any, their: Any, rtol: float) -> None:
+    if not isinstance(their, torch.Tensor):
+        assert our == their or _same_dtype(our, their), (our, their)
+        return
+    assert isinstance(our, jax.Array), f"{type(our)} for a tensor"
+    assert our.shape == tuple(their.shape)
+    assert _same_dtype(our.dtype, their.dtype), f"{our.dtype} for {their.dtype}"
+    np.testing.assert_allclose(np.asarray(our), their.detach().numpy(), rtol=rtol, atol=1e-12, err_msg="value")
+
+
+def _same_dtype(our: Any, their: Any) -> bool:
+    return isinstance(their, torch.dtype) and str(our) == str(their).removeprefix("torch.")
+
+
+def signature(function: Any) -> list[tuple[str, Any]] | None:
+    """Names and defaults of the arguments, where Python knows them."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    return [(p.name, p.default) for p in parameters]
