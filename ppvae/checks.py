@@ -3,37 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pyro
 import torch
+from pyro.distributions import ExpandedDistribution, MaskedDistribution, constraints
 
 from ppvae import ppl
 from ppvae.answers import is_random
+from ppvae.backends.plan import Sites
 from ppvae.batch import Batch
 from ppvae.data.dataset import Dataset
 from ppvae.vae import VAE
 
 ROWS = 4
+WRAPPERS = (torch.distributions.Independent, MaskedDistribution, ExpandedDistribution)
 
 
-def latent_sites(vae: VAE, data: Dataset) -> frozenset[str]:
-    """The names of the latent sites, after running both programs on a few rows.
+def inspect(vae: VAE, data: Dataset) -> Sites:
+    """What the programs' sites are, after running both on a few rows.
 
     Raises:
         ValueError: a program fails on the data, uses ``pyro.param``, or model and guide differ in their latent sites.
     """
     batch = data.batch(_telling_rows(data))
+    batch = replace(batch, total=2 * batch.size)
     before = torch.get_default_dtype()
     torch.set_default_dtype(next((p.dtype for p in vae.pair.parameters()), before))
     try:
         with ppl.running("pyro"), pyro.validation_enabled(True), torch.random.fork_rng(), torch.no_grad():
             guide = _sites("guide", vae.guide, batch)
             model = _sites("model", pyro.poutine.condition(vae.model, _values(guide)), batch)
+            _check_supports(model, batch)
     finally:
         torch.set_default_dtype(before)
-    return _match(model, guide, data.arrays)
+    latents = _match(model, guide, data.arrays)
+    return Sites(
+        latents=latents,
+        discrete=frozenset(name for name in latents if not guide[name]["fn"].has_rsample),
+        subsampled=any(site["scale"] != 1.0 for site in model.values()),
+    )
 
 
 def _telling_rows(data: Dataset) -> np.ndarray:
@@ -59,6 +70,22 @@ def _sites(role: str, program: Any, batch: Batch) -> dict[str, Any]:
     if params:
         raise ValueError(f"the {role} {name} uses pyro.param {params}; declare them as nn.Parameter of the Program")
     return {key: node for key, node in nodes.items() if is_random(node)}
+
+
+def _check_supports(sites: dict[str, Any], batch: Batch) -> None:
+    """Raise ValueError where a distribution cannot take what was measured; what fills the holes may be anything."""
+    for name in batch.arrays:
+        if name not in sites or not sites[name]["is_observed"]:
+            continue
+        fn, value, mask = sites[name]["fn"], sites[name]["value"], batch.mask(name)
+        while isinstance(fn, WRAPPERS):
+            fn = fn.base_dist
+        fine = getattr(fn, "support", constraints.real).check(value)
+        if mask is not None and mask.ndim <= fine.ndim:
+            fine = fine | ~mask.reshape(mask.shape + (1,) * (fine.ndim - mask.ndim))
+        if not fine.all():
+            bad = value[~fine].flatten()[0].item()
+            raise ValueError(f"the model gives {name!r} the distribution {type(fn).__name__}, which cannot take {bad:g}")
 
 
 def _values(sites: dict[str, Any]) -> dict[str, Any]:

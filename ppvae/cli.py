@@ -157,7 +157,7 @@ def evaluate(
     fitted = sources.run(run, programs, backend, device)
     rows = sources.data_set(data)
     if not every:
-        rows = sources.held_out(fitted, rows)
+        rows = sources.held_out(run, fitted, rows)
     return figures.of_evidence(fitted.log_weights(rows, sources.names(given), particles, seed))
 
 

@@ -24,22 +24,30 @@ def products(loc: Any, scale: Any, present: Any, members: Any, prior: bool) -> t
     log precisions relative to the sharpest expert, so that scales may differ by many orders of magnitude. What an
     absent expert says, infinite or not a number, moves neither value nor gradient.
     """
-    there = present[..., None]
-    log_precision = -2.0 * ops.log(ops.where(there, scale, ops.ones_like(scale)))
-    top = ops.detach(ops.maximum(ops.amax(log_precision, 0), ops.zeros_like(log_precision[0])))
-    precision = ops.where(there, ops.exp(log_precision - top), ops.zeros_like(scale))
+    precision, loc, top = _relative(loc, scale, present)
     total = ops.einsum("sm,mil->sil", members, precision)
-    weighted = ops.einsum("sm,mil->sil", members, precision * ops.where(there, loc, ops.zeros_like(loc)))
-    alone = ops.exp(-top) * (ops.ones_like(total) if prior else ops.where(total == 0, 1.0, 0.0))
-    total = total + alone
-    return weighted / total, ops.exp(-0.5 * (ops.log(total) + top))
+    return _joint(total, ops.einsum("sm,mil->sil", members, precision * loc), top, prior)
 
 
 def product(loc: Any, scale: Any, present: Any, prior: bool = True) -> tuple[Any, Any]:
     """The product of the experts present (and the prior): loc and scale ``(items, latent)``."""
-    everyone = ops.ones((1, loc.shape[0]), dtype=loc.dtype)
-    joint_loc, joint_scale = products(loc, scale, present, everyone, prior)
-    return joint_loc[0], joint_scale[0]
+    precision, loc, top = _relative(loc, scale, present)
+    return _joint(ops.sum(precision, 0), ops.sum(precision * loc, 0), top, prior)
+
+
+def _relative(loc: Any, scale: Any, present: Any) -> tuple[Any, Any, Any]:
+    """Precisions and locations, zero where absent, and the log of the unit that precisions are in."""
+    there = present[..., None]
+    log_precision = -2.0 * ops.log(ops.where(there, scale, 1.0))
+    top = ops.detach(ops.clamp(ops.amax(log_precision, 0), min=0.0))
+    return ops.where(there, ops.exp(log_precision - top), 0.0), ops.where(there, loc, 0.0), top
+
+
+def _joint(total: Any, weighted: Any, top: Any, prior: bool) -> tuple[Any, Any]:
+    """Location and scale, given sums of precisions and of precision-weighted locations; the prior where all is zero."""
+    alone = ops.exp(-top)
+    total = total + (alone if prior else ops.where(total == 0, alone, 0.0))
+    return weighted / total, ops.exp(-0.5 * (ops.log(total) + top))
 
 
 def mixture(loc: Any, scale: Any, weights: Any) -> Any:

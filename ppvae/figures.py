@@ -38,7 +38,7 @@ def of_evidence(log_weights: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _mean(values: np.ndarray) -> dict[str, float]:
-    """The mean over items and its standard error."""
-    spread = values.std(ddof=1) if len(values) > 1 else 0.0
-    return {"mean": float(values.mean()), "se": float(spread / np.sqrt(len(values)))}
+def _mean(values: np.ndarray) -> dict[str, float | None]:
+    """The mean over items and its standard error, which one item does not have."""
+    error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
+    return {"mean": float(values.mean()), "se": error}

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from ppvae import checkpoint, loading
 from ppvae.backends.plan import Pace, Plan, Snapshot
 from ppvae.batch import Batch
-from ppvae.checks import latent_sites
+from ppvae.checks import inspect
 from ppvae.data.dataset import Dataset
 from ppvae.posterior import Fitted
 from ppvae.progress import progress_bar
@@ -49,7 +49,7 @@ def init(vae: VAE, data: Dataset, **options: Any) -> Any:
     settings = settings_of(**options)
     vae = copy.deepcopy(vae)
     vae.pair.to(dtype=getattr(torch, settings.dtype))
-    plan = Plan(vae, settings, latent_sites(vae, data), _steps(len(data), settings))
+    plan = Plan(vae, settings, inspect(vae, data), _steps(len(data), settings))
     engine = _engine(settings)
     with engine.environment(settings):
         return engine.init(plan)

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 LIKELIHOODS = ("normal", "laplace", "bernoulli", "categorical", "poisson", "negative_binomial")
+RESERVED = frozenset(dir(nn.ModuleDict()))  # networks are kept by modality in one of these
 COUNTS = ("poisson", "negative_binomial")
 
 
@@ -44,6 +46,8 @@ class Modality:
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
         if not self.name.isidentifier():
             raise ValueError(f"a modality's name must be an identifier, {self.name!r} is not; rename it")
+        if self.name in RESERVED:
+            raise ValueError(f"a modality cannot be named {self.name!r}, which torch keeps for itself; rename it")
         if self.likelihood not in LIKELIHOODS:
             raise ValueError(
                 f"modality {self.name!r} has unknown likelihood {self.likelihood!r}; choose one of {', '.join(LIKELIHOODS)}"

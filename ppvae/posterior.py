@@ -134,6 +134,9 @@ class Fitted:
         self, question: Question, data: Dataset, given: Sequence[str] | None, draws: int, seed: int
     ) -> dict[str, np.ndarray]:
         names = [name for name in self._names(given) if given is not None or name in data.arrays]
+        if not names and given is None:
+            known = ", ".join(m.name for m in self.modalities)
+            raise ValueError(f"the data have none of the run's modalities {known}; they have {', '.join(data.arrays)}")
         for modality in self.modalities:
             if modality.name in names:
                 _check_has(data, modality)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ppvae import datasets, loading, zoo
+from ppvae import checkpoint, datasets, loading, zoo
 from ppvae.data import Dataset
 from ppvae.data.reader import read_npz
 from ppvae.fitting import data_key, settings_of
@@ -104,14 +104,16 @@ def split(data: Dataset, holdout: float, seed: int) -> tuple[Dataset, Dataset | 
     return data.split(1 - holdout, seed)
 
 
-def held_out(fitted: Fitted, data: Dataset) -> Dataset:
-    """The rows that a run of the command line did not train on; all where it held out none.
+def held_out(folder: Path, fitted: Fitted, data: Dataset) -> Dataset:
+    """The rows that the run in this folder did not train on; all where it held out none.
 
     Raises:
         ValueError: these data are not those of the run.
     """
-    kept = fitted.notes.get("holdout") or {"fraction": 0, "seed": 0}
-    train, test = split(data, kept["fraction"], kept["seed"])
+    with checkpoint.reading(folder):
+        kept = fitted.notes.get("holdout", {"fraction": 0, "seed": 0})
+        fraction, seed = float(kept["fraction"]), int(kept["seed"])
+    train, test = split(data, fraction, seed)
     if data_key(train) != fitted.notes.get("data"):
         raise ValueError("the run was trained on other data, so none of these rows are its held-out ones; add --all")
     return data if test is None else test
@@ -135,7 +137,10 @@ def run(folder: Path, programs: str | None, backend: str | None = None, device: 
 
 def names(text: str | None) -> list[str] | None:
     """Names from ``a,b``; None stays None."""
-    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+    found = None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+    if found == []:
+        raise ValueError(f"{text!r} names no modality")
+    return found
 
 
 def label(method: str) -> str:
@@ -144,10 +149,10 @@ def label(method: str) -> str:
 
 
 def writable_folder(path: Path) -> Path:
-    """The folder, made where it is missing: better to learn before training than after that it cannot be written."""
-    path.mkdir(parents=True, exist_ok=True)
-    if not os.access(path, os.W_OK):
-        raise ValueError(f"the folder {str(path)!r} cannot be written")
+    """The folder, which may yet be missing: better to learn before training than after that it cannot be written."""
+    there = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"cannot write the run folder {str(path)!r}: {str(there)!r} is no folder to write in")
     return path
 
 

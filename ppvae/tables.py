@@ -53,7 +53,7 @@ def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, Mapping) and {"mean", "se"} <= value.keys():
-        return f"{value['mean']:.3f} ± {value['se']:.3f}"
+        return f"{value['mean']:.3f}" + ("" if value["se"] is None else f" ± {value['se']:.3f}")
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value))
     return str(value)

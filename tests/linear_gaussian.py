@@ -184,10 +184,14 @@ def product(truth: LinearGaussian, widen: float = 1.0, shift: float = 0.0) -> Pr
 
 
 class Exact(Program):
-    """The posterior of a linear-Gaussian oracle for whatever elements each item has, written by hand."""
+    """The posterior of a linear-Gaussian oracle for whatever elements each item has, written by hand.
 
-    def __init__(self, truth: LinearGaussian) -> None:
+    ``widen`` and ``shift`` spoil it: they multiply its standard deviations and are added to its mean.
+    """
+
+    def __init__(self, truth: LinearGaussian, widen: float = 1.0, shift: float = 0.0) -> None:
         super().__init__()
+        self.widen, self.shift = widen, shift
         self.latent, self.names = truth.latent, tuple(truth.names)
         for name in self.names:
             self.register_buffer(f"weight_{name}", torch.as_tensor(truth.weights[name]))
@@ -205,7 +209,8 @@ class Exact(Program):
                 signal = signal + ops.einsum("nd,dk->nk", each * (batch.get(name) - getattr(self, f"bias_{name}")), weight)
         loc = ops.linalg.solve(precision, signal[..., None])[..., 0]
         with batch.plate():
-            return pyro.sample("z", dist.MultivariateNormal(loc, precision_matrix=precision))
+            spoilt = dist.MultivariateNormal(loc + self.shift, precision_matrix=precision / self.widen**2)
+            return pyro.sample("z", spoilt)
 
     def weigh(self, batch: Any, name: str) -> Any:
         """The precision of each element, zero where it was not measured: ``(items, elements)``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -178,7 +179,8 @@ def _theirs(function: Callable[..., Any], call: Any, view: Any) -> tuple[list[An
         return tensor
 
     args, kwargs = _map(call, leaf)
-    return _flat(view(function(*args, **kwargs))), tensors
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # torch advises against some defaults
+        return _flat(view(function(*args, **kwargs))), tensors
 
 
 def _torch_gradients(outs: list[Any], tensors: list[torch.Tensor], cotangents: list[Any]) -> list[Any]:

@@ -35,14 +35,14 @@ def cotangents(outputs: list[torch.Tensor]) -> list[torch.Tensor]:
 
 def on_torch(module: nn.Module, *inputs: Any, **keywords: Any) -> tuple[Any, dict[str, np.ndarray], list[Any]]:
     """The result, the gradient of every parameter, and that of every floating-point input."""
-    inputs = tuple(x.clone().requires_grad_() if floats([x]) == [x] else x for x in inputs)
+    inputs = tuple(x.clone().requires_grad_() if floats(x) else x for x in inputs)
     result = module(*inputs, **keywords)
     outputs = floats(result)
     scores = [(y * c).sum() for y, c in zip(outputs, cotangents(outputs), strict=True)]
     module.zero_grad()
     torch.stack(scores).sum().backward()
     zero = {n: torch.zeros_like(p) if p.grad is None else p.grad for n, p in module.named_parameters()}
-    given = [torch.zeros_like(x) if x.grad is None else x.grad for x in inputs if floats([x])]
+    given = [torch.zeros_like(x) if x.grad is None else x.grad for x in inputs if floats(x)]
     return result, {n: numpy(g) for n, g in zero.items()}, [numpy(g) for g in given]
 
 
@@ -50,7 +50,7 @@ def on_jax(module: nn.Module, weights: list[np.ndarray], *inputs: Any, **keyword
     """The same, on the mirror; ``weights`` are the cotangents of the outputs."""
     arrays, aliases = mirror.arrays(module), mirror.aliases(module)
     trained = {n: arrays.pop(n) for n, _ in module.named_parameters()}
-    places = [i for i, x in enumerate(inputs) if floats([x])]
+    places = [i for i, x in enumerate(inputs) if floats(x)]
 
     def score(trained: Any, given: list[jax.Array]) -> Any:
         p = mirror.Parameters(trained | arrays, aliases, training=module.training)
@@ -59,7 +59,8 @@ def on_jax(module: nn.Module, weights: list[np.ndarray], *inputs: Any, **keyword
         return total, result
 
     given = [jnp.asarray(numpy(inputs[i])) for i in places]
-    grads, result = jax.grad(score, argnums=(0, 1), has_aux=True)(trained, given)
+    # compiled as a whole, which takes less time than compiling its every operation
+    grads, result = jax.jit(jax.grad(score, argnums=(0, 1), has_aux=True))(trained, given)
     return result, *grads
 
 

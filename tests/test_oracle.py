@@ -33,9 +33,16 @@ def every_subset() -> tuple[lg.LinearGaussian, lg.Arrays]:
 
 @cache
 def every_mask() -> tuple[lg.LinearGaussian, lg.Arrays]:
-    """A general oracle, and items with single elements and whole modalities missing at random."""
+    """A general oracle, items with elements and whole modalities missing at random, and one item in every subset."""
     truth = lg.general()
-    return truth, lg.with_holes(truth.draw(24, seed=4), seed=5)
+    holed, one = lg.with_holes(truth.draw(24, seed=4), seed=5), truth.draw(1, seed=8)
+    chosen = lg.subsets(truth.names)
+    return truth, {
+        name: np.concatenate(
+            [holed[name], *(one[name] if name in subset else np.full_like(one[name], np.nan) for subset in chosen)]
+        )
+        for name in truth.names
+    }
 
 
 def data_of(case: tuple[lg.LinearGaussian, lg.Arrays]) -> Dataset:
@@ -56,9 +63,9 @@ def exact_by_hand(backend: str) -> Fitted:
 
 @cache
 def inexact(backend: str) -> Fitted:
-    """Experts 1.3 times too wide and off by 0.2, on a general oracle where no product of them is the posterior."""
+    """A guide 1.3 times too wide and off by 0.2: its weights vary, but are bounded."""
     truth, _ = every_mask()
-    return lg.fitted(truth, lg.product(truth, widen=1.3, shift=0.2), backend)
+    return lg.fitted(truth, lg.Exact(truth, widen=1.3, shift=0.2), backend)
 
 
 @both
@@ -84,47 +91,25 @@ def test_every_particle_of_a_hand_written_full_covariance_guide_weighs_the_evide
 
 
 @both
-def test_naming_what_is_given_equals_missing_the_rest(backend: str) -> None:
-    truth, _ = every_subset()
-    values = truth.draw(ITEMS, seed=3)
-    given = ["a", "c"]
-    weights = exact_product(backend).log_weights(lg.dataset(truth, values), given=given, particles=3)
-    assert np.abs(weights - truth.evidence({name: values[name] for name in given})).max() < 1e-6
-
-
-@both
 def test_what_nothing_is_given_has_evidence_one(backend: str) -> None:
     truth, values = every_subset()
     weights = exact_product(backend).log_weights(data_of((truth, values)), given=[], particles=3)
     assert np.array_equal(weights, np.zeros((3, len(values["a"]))))
 
 
-def surprise(fitted: Fitted, truth: lg.LinearGaussian, values: lg.Arrays) -> np.ndarray:
-    """By how many standard errors each item's evidence misses the truth, at 10,000 particles."""
-    weights = fitted.log_weights(lg.dataset(truth, values), particles=10_000, seed=1)
-    ratios = np.exp(weights - truth.evidence(values))
-    return (ratios.mean(0) - 1) / (ratios.std(0, ddof=1) / np.sqrt(len(ratios)) + 1e-12)
-
-
 @both
-def test_an_inexact_guide_estimates_the_evidence_of_every_mask_within_its_standard_error(backend: str) -> None:
+def test_an_inexact_guide_estimates_the_evidence_of_every_mask_within_three_standard_errors(backend: str) -> None:
     truth, values = every_mask()
-    z = surprise(inexact(backend), truth, values)
-    assert np.abs(z).max() < 4.0
-    assert np.abs(z).mean() < 1.5
-    assert np.abs(z[2:].sum()) / np.sqrt(len(z) - 2) < 3.0
-
-
-@both
-def test_an_inexact_guide_estimates_the_evidence_of_every_subset_within_three_standard_errors(backend: str) -> None:
-    truth, _ = every_mask()
-    one = truth.draw(1, seed=8)
-    subsets = lg.subsets(truth.names)
-    values = {
-        name: np.concatenate([array if name in subset else np.full_like(array, np.nan) for subset in subsets])
-        for name, array in one.items()
-    }
-    assert np.abs(surprise(inexact(backend), truth, values)).max() < 3.0
+    particles = 10_000
+    evidence = inexact(backend).log_evidence(data_of((truth, values)), particles=particles, seed=1)
+    weights = inexact(backend).log_weights(data_of((truth, values)), particles=1000, seed=2)
+    ratios = np.exp(weights - truth.evidence(values))
+    error = ratios.std(0, ddof=1) / np.sqrt(particles)
+    z = np.expm1(evidence - truth.evidence(values)) / error
+    assert (ratios.std(0) > 0.3).all()
+    assert np.abs(z).max() < 3.5
+    assert (np.abs(z) > 2).mean() < 0.2
+    assert np.abs(z.sum()) / np.sqrt(len(z)) < 3
 
 
 @both
@@ -134,7 +119,7 @@ def test_log_evidence_is_the_log_mean_of_the_weights_and_above_their_mean(backen
     weights = inexact(backend).log_weights(data, particles=1000)
     evidence = inexact(backend).log_evidence(data, particles=1000)
     assert np.allclose(evidence, np.log(np.exp(weights).mean(0)))
-    assert (weights.mean(0)[2:] < evidence[2:]).all()
+    assert (weights.mean(0) < evidence).all()
 
 
 @both
@@ -166,7 +151,7 @@ def test_query_given_one_modality_ignores_the_others(backend: str) -> None:
 @both
 def test_generate_draws_from_the_prior_predictive(backend: str) -> None:
     truth, _ = every_mask()
-    drawn = exact_by_hand(backend).generate(4000, seed=1)
+    drawn = exact_by_hand(backend).generate(800, seed=1)
     for name, x in drawn.items():
         weight = truth.weights[name]
         cov = weight @ weight.T + np.diag(truth.scales[name] ** 2)
@@ -181,7 +166,7 @@ def agrees(draws: np.ndarray, mean: np.ndarray, cov: np.ndarray) -> None:
     centred = draws - mean
     z = centred.mean(0) / np.sqrt(variance / count)
     assert np.abs(z).max() < 4.5
-    assert (z**2).mean() < 2.0
+    assert (z**2).mean() < 1 + 4 * np.sqrt(2 / z.size)
     products = np.einsum("dni,dnj->nij", centred, centred) / count
     noise = np.sqrt((variance[..., :, None] * variance[..., None, :] + cov**2) / count)
     assert np.abs((products - cov) / noise).max() < 4.5
@@ -203,7 +188,7 @@ def pair(objective: str) -> tuple[VAE, np.ndarray, np.ndarray, lg.LinearGaussian
     precision, signal = np.ones((len(values["a"]), 2)), np.zeros((len(values["a"]), 2))
     for name in truth.names:
         weight, noise = truth.weights[name], truth.scales[name]
-        expert = np.maximum((weight**2 / noise[:, None] ** 2).sum(0), 3e-9 / lg.SPREADS[name] ** 0)
+        expert = np.maximum((weight**2 / noise[:, None] ** 2).sum(0), 3e-9)
         present = ~np.isnan(values[name][:, :1])
         residual = np.nan_to_num(values[name] - truth.biases[name])
         loc = residual @ (weight / noise[:, None] ** 2) / expert + shift
@@ -217,8 +202,8 @@ def pair(objective: str) -> tuple[VAE, np.ndarray, np.ndarray, lg.LinearGaussian
 def test_the_training_objective_is_the_elbo_and_below_the_evidence(backend: str, objective: str) -> None:
     vae, loc, scale, truth, values = pair(objective)
     expected = truth.elbo(values, loc, scale).mean()
-    found = -loss(backend, vae, data_of((truth, values)), particles=1500)
-    assert found == pytest.approx(expected, abs=0.02)
+    found = -loss(backend, vae, data_of((truth, values)), particles=300)
+    assert found == pytest.approx(expected, abs=0.04)
     assert expected < truth.evidence(values).mean() - 0.1
 
 

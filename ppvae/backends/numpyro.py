@@ -88,7 +88,13 @@ def put(arrays: Mapping[str, np.ndarray]) -> Arrays:
 
 
 def init(plan: Plan) -> State:
-    """The state before the first step."""
+    """The state before the first step.
+
+    Raises:
+        ValueError: the guide has a site that NumPyro's estimators cannot differentiate.
+    """
+    for site in plan.sites.discrete:
+        raise ValueError(f"NumPyro cannot differentiate the guide's site {site!r} by reparameterisation; use backend='pyro'")
     pair = plan.vae.pair
     trained = {name for name, p in pair.named_parameters() if p.requires_grad}
     arrays = put({name: np.asarray(array) for name, array in mirror.arrays(pair).items()})
@@ -145,8 +151,8 @@ def loss_by_site(
     plan = state.plan
     model, guide = programs(plan.vae.pair, {**state.fixed, **params}, state.run.aliases, training)
     losses = state.run.estimator.loss(key, {}, model, guide, batch)
-    shares = {name: -loss / (batch.total or batch.size) for name, loss in losses.items()}
-    shares = tempered(shares, plan.latents, beta)
+    shares = {name: -loss / plan.sites.items(batch) for name, loss in losses.items()}
+    shares = tempered(shares, plan.sites.latents, beta)
     return -sum(shares.values()), shares  # type: ignore[return-value]
 
 

@@ -8,17 +8,34 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ppvae.batch import Batch
 from ppvae.settings import Settings
 from ppvae.vae import VAE
 
 
+@dataclass(frozen=True)
+class Sites:
+    """What is known of a pair's sites: which are latent, and which of those the guide cannot reparameterise.
+
+    ``subsampled`` tells ``batch.plate()``, which speaks for the whole data set, from a plain plate over the batch.
+    """
+
+    latents: frozenset[str]
+    discrete: frozenset[str] = frozenset()
+    subsampled: bool = True
+
+    def items(self, batch: Batch) -> int:
+        """The number of items that the objective of a batch speaks for."""
+        return (batch.total or batch.size) if self.subsampled else batch.size
+
+
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A pair, how to train it, the names of its latent sites, and the number of steps in an epoch."""
+    """A pair, how to train it, what its sites are, and the number of steps in an epoch."""
 
     vae: VAE
     settings: Settings
-    latents: frozenset[str]
+    sites: Sites
     steps: int
 
 

@@ -84,11 +84,10 @@ def init(plan: Plan) -> State:
     pair = plan.vae.pair.to(device(settings.device), getattr(torch, settings.dtype))
     make, options, _ = OPTIMIZERS[settings.optimizer]
     named = [(name, p) for name, p in pair.named_parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for name, p in named if part(name) == role], "lr": settings.rate(role), "role": role}
-        for role in ("model", "guide")
-    ]
-    optimizer = make([group for group in groups if group["params"]], **options)
+    # One group for each rate, not for each part: the fused optimiser is called once for each group.
+    rates = sorted({settings.rate(part(name)) for name, _ in named})
+    groups = [{"params": [p for name, p in named if settings.rate(part(name)) == rate], "rate": rate} for rate in rates]
+    optimizer = make(groups, lr=settings.lr, **options)
     estimator = getattr(infer, OBJECTIVES[plan.vae.objective])(num_particles=settings.particles)
     return State(plan, pair, optimizer, estimator)
 
@@ -96,7 +95,8 @@ def init(plan: Plan) -> State:
 def step(state: State, batch: Batch, pace: Pace) -> tuple[State, dict[str, torch.Tensor]]:
     """One gradient step; returns the loss and each site's share, in nats per item, on the device."""
     seed(state.plan.settings.seed, state.step)
-    state.pair.train()
+    if not state.pair.training:
+        state.pair.train()
     loss, shares = loss_by_site(state, batch, pace.beta)
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()
@@ -108,7 +108,7 @@ def step(state: State, batch: Batch, pace: Pace) -> tuple[State, dict[str, torch
 def _update(state: State, rate_factor: float) -> None:
     settings = state.plan.settings
     for group in state.optimizer.param_groups:
-        group["lr"] = settings.rate(group["role"]) * rate_factor
+        group["lr"] = group["rate"] * rate_factor
     if settings.clip is not None:
         nn.utils.clip_grad_norm_([p for g in state.optimizer.param_groups for p in g["params"]], settings.clip)
     state.optimizer.step()
@@ -126,8 +126,8 @@ def loss_by_site(state: State, batch: Batch, beta: float) -> tuple[torch.Tensor,
         for name, share in _shares(model, guide, analytic).items():
             sums[name] = sums.get(name, 0.0) + share
         score = score + _score_terms(model, guide)
-    scale = 1.0 / (state.estimator.num_particles * (batch.total or batch.size))
-    shares = tempered({k: v * scale for k, v in sums.items()}, state.plan.latents, beta)
+    scale = 1.0 / (state.estimator.num_particles * state.plan.sites.items(batch))
+    shares = tempered({k: v * scale for k, v in sums.items()}, state.plan.sites.latents, beta)
     return -sum(shares.values()) - score * scale, shares  # type: ignore[return-value]
 
 

@@ -38,6 +38,8 @@ class Dataset:
         unknown = set(self.observed or {}) - set(self.arrays)
         if unknown:
             raise ValueError(f"observed names {sorted(unknown)}, which are not among the arrays {sorted(self.arrays)}")
+        if not self.arrays:
+            raise ValueError("a data set needs at least one modality")
         for name, array in self.arrays.items():
             arrays[name], mask = _filled(name, array, (self.observed or {}).get(name))
             observed |= {} if mask is None else {name: mask}
@@ -117,8 +119,8 @@ def _check_lengths(arrays: Mapping[str, np.ndarray]) -> None:
     lengths = {name: len(array) for name, array in arrays.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"arrays differ in their number of items: {lengths}")
-    if not lengths or 0 in lengths.values():
-        raise ValueError("a data set needs at least one modality and one item")
+    if 0 in lengths.values():
+        raise ValueError("a data set needs at least one item")
 
 
 def _modalities(

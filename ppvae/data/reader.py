@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,11 @@ def read_npz(path: str | Path) -> Dataset:
     if not Path(path).is_file():
         raise ValueError(f"there is no data file {str(path)!r}")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise ValueError(f"cannot read {str(path)!r} as an .npz file of arrays: {error}") from None
+    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        reason = (str(error).splitlines() or ["it is damaged"])[0]
+        raise ValueError(f"cannot read {str(path)!r} as an .npz file of arrays: {reason}") from None
     observed = {n.removesuffix(".observed"): a for n, a in arrays.items() if n.endswith(".observed")}
     labels = {n.removeprefix("labels."): a for n, a in arrays.items() if n.startswith("labels.")}
     measured = {n: a for n, a in arrays.items() if not n.endswith(".observed") and not n.startswith("labels.")}

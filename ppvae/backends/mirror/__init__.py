@@ -3,7 +3,16 @@
 ``mirror.layer``, ``mirror.function`` and ``mirror.method`` extend the tables.
 """
 
-from ppvae.backends.mirror import convolution, dropout, functions
+from ppvae.backends.mirror import (
+    attention,
+    convolution,
+    dropout,
+    embedding,
+    functions,
+    pooling,
+    recurrent,
+    resampling,
+)
 from ppvae.backends.mirror.interpret import forward, to_jax
 from ppvae.backends.mirror.parameters import Parameters, aliases, arrays
 from ppvae.backends.mirror.tables import (
@@ -17,6 +26,9 @@ from ppvae.backends.mirror.tables import (
     method,
     random_function,
 )
+
+# Importing a file fills the tables.
+RULES = (attention, convolution, dropout, embedding, functions, pooling, recurrent, resampling)
 
 __all__ = [
     "FUNCTIONS",

@@ -16,7 +16,7 @@ import torch
 from ppvae.backends.mirror.arguments import Dtype, cast, default_dtype, mirrors, sizes, to_dtype
 from ppvae.backends.mirror.convert import to_jax
 
-_PLACEMENT = {"device", "layout", "requires_grad", "pin_memory", "memory_format"}
+_PLACEMENT = {"device", "layout", "requires_grad", "pin_memory", "memory_format", "copy"}
 
 
 def _placed(rule: Callable[..., Any]) -> Callable[..., Any]:
@@ -109,7 +109,7 @@ def from_numpy(ndarray: np.ndarray[Any, Any]) -> jax.Array:
 @mirrors(torch.tensor, torch.scalar_tensor)
 @_placed
 def tensor(data: Any, *, dtype: Dtype = None) -> jax.Array:
-    """A copy, out of reach of gradients."""
+    """Out of reach of gradients, unlike ``as_tensor``."""
     return jax.lax.stop_gradient(as_tensor(data, dtype))
 
 

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode, is_tensor_method_or_property
@@ -23,10 +22,12 @@ from ppvae.backends.mirror.tables import FUNCTIONS, Key, MirrorError, method_rul
 _DRAWS = {torch.rand, torch.randn, torch.randint, torch.randperm, torch.normal}
 
 _VIEWS = frozenset(
-    "__getitem__ adjoint atleast_1d atleast_2d atleast_3d broadcast_tensors broadcast_to chunk contiguous data detach "
-    "diagonal double dropout dsplit expand expand_as flatten float H hsplit imag mH movedim moveaxis mT narrow permute "
-    "ravel real reshape reshape_as select split split_with_sizes squeeze swapaxes swapdims t T tensor_split to "
-    "transpose type type_as unbind unflatten unfold unsqueeze view view_as vsplit".split()
+    """
+    __getitem__ adjoint atleast_1d atleast_2d atleast_3d broadcast_tensors broadcast_to chunk contiguous data detach
+    diagonal double dropout dsplit expand expand_as flatten float H hsplit imag mH movedim moveaxis mT narrow permute
+    ravel real reshape reshape_as select split split_with_sizes squeeze swapaxes swapdims t T tensor_split to
+    transpose type type_as unbind unflatten unfold unsqueeze view view_as vsplit
+    """.split()  # noqa: SIM905
 )
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -29,21 +30,20 @@ def _scaled(key: Key, x: jax.Array, shape: tuple[int, ...], p: float) -> jax.Arr
 
 
 @random_function(*namesakes("dropout"))
-def dropout(
-    key: Key, input: jax.Array, p: float = 0.5, training: bool = True, inplace: bool = False
-) -> jax.Array:
+def dropout(key: Key, input: jax.Array, p: float = 0.5, training: bool = True, inplace: bool = False) -> jax.Array:
     return _scaled(key, input, input.shape, p) if training and p > 0 else input
 
 
-def _channels(x: jax.Array, dims: int) -> tuple[int, ...]:
-    """Items and channels; an input without items has channels alone."""
-    kept = x.ndim - dims
-    return (*x.shape[:kept], *(1,) * dims)
+def _channels(x: jax.Array, kept: int) -> tuple[int, ...]:
+    """One element for every channel, whose dims are the first ``kept``."""
+    return (*x.shape[:kept], *(1,) * (x.ndim - kept))
 
 
-def _channelwise(dims: int):  # type: ignore[no-untyped-def]
+def _channelwise(dims: int) -> Callable[..., jax.Array]:
     def rule(key: Key, input: jax.Array, p: float = 0.5, training: bool = True, inplace: bool = False) -> jax.Array:
-        return _scaled(key, input, _channels(input, dims), p) if training and p > 0 else input
+        # three dims are items, channels and one of space for dropout2d too, as torch has it
+        kept = 2 if dims == 2 else input.ndim - dims
+        return _scaled(key, input, _channels(input, kept), p) if training and p > 0 else input
 
     return rule
 
@@ -72,7 +72,7 @@ def alpha_dropout(
 def feature_alpha_dropout(
     key: Key, input: jax.Array, p: float = 0.5, training: bool = False, inplace: bool = False
 ) -> jax.Array:
-    return _alpha(key, input, _channels(input, input.ndim - 2), p) if training and p > 0 else input
+    return _alpha(key, input, _channels(input, 2), p) if training and p > 0 else input
 
 
 @random_function(*namesakes("rrelu"))

@@ -150,14 +150,18 @@ def _promoted(*arrays: Array) -> list[jax.Array]:
     return list(jnp.broadcast_arrays(*(jnp.asarray(array, dtype) for array in arrays)))
 
 
-@mirrors(torch.pow)
-def power(input: Array, exponent: Array) -> jax.Array:
-    return operator.pow(input, exponent)
+@mirrors(torch.pow, operator.pow)
+def power(input: Array, exponent: Array) -> Array:
+    """No gradient at 0 to the power 0, where JAX's is NaN."""
+    if isinstance(exponent, (int, float)):
+        return operator.pow(input, exponent)
+    one = (input == 0) & (exponent == 0)
+    return jnp.where(one, 1, operator.pow(jnp.where(one, 1, input), exponent))
 
 
 @mirrors(torch.float_power)
 def float_power(input: Array, exponent: Array) -> jax.Array:
-    return jnp.power(cast(input, float), cast(exponent, float))
+    return power(cast(input, float), exponent if isinstance(exponent, (int, float)) else cast(exponent, float))
 
 
 @mirrors(torch.sign, torch.sgn)

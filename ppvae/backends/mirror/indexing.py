@@ -83,7 +83,7 @@ def index_select(input: jax.Array, dim: int, index: jax.Array) -> jax.Array:
 @mirrors(torch.narrow)
 def narrow(input: jax.Array, dim: int, start: Any, length: int) -> jax.Array:
     if isinstance(start, int):
-        start %= input.shape[dim] + 1
+        start += input.shape[dim] if start < 0 else 0
         refuse(
             start + length > input.shape[dim], f"narrow() from {start} by {length} leaves dim {dim} of {input.shape}"
         )

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from ppvae.backends.mirror.convert import dtype, leaf_to_jax, nested, to_jax
+from ppvae.backends.mirror.convert import dtype, nested, to_jax
 from ppvae.backends.mirror.dispatch import Dispatch, dispatching
 from ppvae.backends.mirror.parameters import Parameters
 from ppvae.backends.mirror.shadow import Shadows, stand_in

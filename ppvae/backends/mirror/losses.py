@@ -33,7 +33,7 @@ def _weighted(loss: jax.Array, weight: Optional) -> jax.Array:
 
 
 def _weighted_mean(loss: jax.Array, weight: Optional, reduction: str, legacy: tuple[Any, Any]) -> jax.Array:
-    """The regression losses divide by the sum of the weights."""
+    """The mean of a weighted error is over the sum of the weights; Huber's alone is over the elements."""
     if weight is None or reduction != "mean":
         return _reduced(_weighted(loss, weight), reduction, *legacy)
     return jnp.sum(loss * weight) / jnp.sum(jnp.broadcast_to(weight, loss.shape))
@@ -67,7 +67,7 @@ def l1_loss(
 def huber_loss(
     input: jax.Array, target: jax.Array, reduction: str = "mean", delta: float = 1.0, weight: Optional = None
 ) -> jax.Array:
-    return _weighted_mean(delta * _smooth_abs(input - target, delta), weight, reduction, (None, None))
+    return _reduced(_weighted(delta * _smooth_abs(input - target, delta), weight), reduction)
 
 
 @mirrors(F.smooth_l1_loss)

@@ -13,15 +13,23 @@ import torch
 from torch import fx
 
 from ppvae.backends.mirror.arguments import refuse
+from ppvae.backends.mirror.elementwise import floor_divide
 from ppvae.backends.mirror.tables import function
 
 _ATTRIBUTES = frozenset({"shape", "ndim", "dtype", "device", "T", "mT", "real", "imag", "itemsize", "nbytes"})
 
 for _name in (
-    *("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "neg", "pos"),
+    *("add", "sub", "mul", "truediv", "mod", "matmul", "neg", "pos"),
     *("eq", "ne", "lt", "le", "gt", "ge", "and_", "or_", "xor", "invert", "lshift", "rshift"),
 ):
     function(getattr(operator, _name))(getattr(operator, _name))
+
+
+@function(operator.floordiv)
+def floordiv(x: Any, y: Any) -> Any:
+    """Of plain numbers, such as sizes, too: they must stay numbers."""
+    return floor_divide(x, y) if isinstance(x, jax.Array) or isinstance(y, jax.Array) else x // y
+
 
 # Plain numbers, such as sizes, on both sides.
 for _function in vars(math).values():

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from ppvae.backends.mirror.dispatch import is_array
 from ppvae.backends.mirror.convert import nested
+from ppvae.backends.mirror.dispatch import is_array
 from ppvae.backends.mirror.parameters import Parameters
 from ppvae.backends.mirror.refusals import PATH, keeps_statistics, layer_error
 from ppvae.backends.mirror.standin import Memory, StandIn, interpreter

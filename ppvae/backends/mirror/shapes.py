@@ -160,7 +160,7 @@ def split(tensor: jax.Array, split_size_or_sections: int | Sequence[int], dim: i
     """A number is the size of the pieces, not their count."""
     total, pieces = tensor.shape[dim], split_size_or_sections
     if isinstance(pieces, int):
-        return tuple(jnp.split(tensor, range(pieces, total, pieces), dim))
+        return tuple(jnp.split(tensor, list(range(pieces, total, pieces)), dim))
     refuse(sum(pieces) != total, f"split() into sizes {list(pieces)} does not sum to the {total} of dim {dim}")
     return tuple(jnp.split(tensor, list(accumulate(pieces))[:-1], dim))
 

@@ -1,0 +1,147 @@
+"""Attention: multi-head attention as torch computes it, and the stacks of a Transformer."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import torch.nn.functional as F
+from torch import nn
+
+from ppvae.backends.mirror.arguments import refuse
+from ppvae.backends.mirror.dropout import dropout
+from ppvae.backends.mirror.functional_layers import linear, scaled_dot_product_attention
+from ppvae.backends.mirror.interpret import forward
+from ppvae.backends.mirror.parameters import Parameters
+from ppvae.backends.mirror.tables import Key, layer, random_function
+
+Optional = jax.Array | None
+
+
+@random_function(F.multi_head_attention_forward)
+def multi_head_attention(
+    draw: Key,
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    embed_dim_to_check: int,
+    num_heads: int,
+    in_proj_weight: Optional,
+    in_proj_bias: Optional,
+    bias_k: Optional,
+    bias_v: Optional,
+    add_zero_attn: bool,
+    dropout_p: float,
+    out_proj_weight: jax.Array,
+    out_proj_bias: Optional,
+    training: bool = True,
+    key_padding_mask: Optional = None,
+    need_weights: bool = True,
+    attn_mask: Optional = None,
+    use_separate_proj_weight: bool = False,
+    q_proj_weight: Optional = None,
+    k_proj_weight: Optional = None,
+    v_proj_weight: Optional = None,
+    static_k: Optional = None,
+    static_v: Optional = None,
+    average_attn_weights: bool = True,
+    is_causal: bool = False,
+) -> tuple[jax.Array, Optional]:
+    """``(steps, items, features)``, or without items; the weights are ``(items, [heads,] steps, sources)``."""
+    refuse(static_k is not None or static_v is not None, "multi_head_attention_forward(static_k=) has no mirror")
+    refuse(is_causal and attn_mask is None, "attention with is_causal=True needs its attn_mask as well")
+    single = query.ndim == 2
+    if single:
+        query, key, value = (x[:, None] for x in (query, key, value))
+    separate = (q_proj_weight, k_proj_weight, v_proj_weight)
+    kernels = separate if use_separate_proj_weight else jnp.split(in_proj_weight, 3)
+    biases = (None,) * 3 if in_proj_bias is None else jnp.split(in_proj_bias, 3)
+    q, k, v = (linear(x, w, b) for x, w, b in zip((query, key, value), kernels, biases, strict=True))
+    extra = [(bias_k, bias_v)] if bias_k is not None else []
+    extra += [(jnp.zeros((1, 1, k.shape[-1]), k.dtype),) * 2] if add_zero_attn else []
+    for more_k, more_v in extra:
+        k, v = _longer(k, more_k), _longer(v, more_v)
+    q, k, v = (_heads(x, num_heads) for x in (q, k, v))
+    mask = _mask(attn_mask, key_padding_mask, q, key.shape[0], len(extra))
+    y, weights = _attend(draw, q, k, v, mask, dropout_p if training else 0.0, need_weights)
+    y = linear(y.transpose(2, 0, 1, 3).reshape(query.shape[0], query.shape[1], -1), out_proj_weight, out_proj_bias)
+    if weights is not None and average_attn_weights:
+        weights = weights.mean(1)
+    if single:
+        return y[:, 0], None if weights is None else weights[0]
+    return y, weights
+
+
+def _longer(x: jax.Array, more: jax.Array) -> jax.Array:
+    return jnp.concatenate([x, jnp.broadcast_to(more, (1, *x.shape[1:]))])
+
+
+def _heads(x: jax.Array, heads: int) -> jax.Array:
+    """``(steps, items, features)`` to ``(items, heads, steps, features / heads)``."""
+    return x.reshape(*x.shape[:2], heads, -1).transpose(1, 2, 0, 3)
+
+
+def _mask(mask: Optional, padding: Optional, q: jax.Array, sources: int, extra: int) -> jax.Array:
+    """What is added to the logits: both masks, and zeros for sources that the layer itself adds."""
+    items, heads, steps, _ = q.shape
+    total = jnp.zeros((1, 1, 1, sources), q.dtype)
+    if mask is not None:
+        shape = (1, 1) if mask.ndim == 2 else (items, heads)
+        total = total + _additive(mask, q).reshape(*shape, steps, sources)
+    if padding is not None:
+        total = total + _additive(padding, q).reshape(-1, 1, 1, sources)
+    return jnp.pad(total, [(0, 0)] * 3 + [(0, extra)])
+
+
+def _additive(mask: jax.Array, like: jax.Array) -> jax.Array:
+    """In the masks of attention layers, unlike in ``scaled_dot_product_attention``, True hides."""
+    return jnp.where(mask, -jnp.inf, 0).astype(like.dtype) if mask.dtype == bool else mask
+
+
+def _attend(
+    draw: Key, q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, rate: float, need_weights: bool
+) -> tuple[jax.Array, Optional]:
+    """A query that may look at nothing gets NaN where torch returns weights, and zeros where it does not."""
+    if not need_weights and rate == 0:
+        return scaled_dot_product_attention(q, k, v, mask), None
+    weights = jax.nn.softmax(q @ k.mT / math.sqrt(q.shape[-1]) + mask, -1)
+    weights = dropout(draw, weights, rate)
+    return weights @ v, weights if need_weights else None
+
+
+@layer(nn.TransformerEncoder)
+def transformer_encoder(
+    module: Any,
+    p: Parameters,
+    src: jax.Array,
+    mask: Optional = None,
+    src_key_padding_mask: Optional = None,
+    is_causal: bool | None = None,
+) -> jax.Array:
+    """The layers in turn; ``is_causal`` only ever hints at what the mask says."""
+    for index, block in enumerate(module.layers):
+        at = p.child(f"layers.{index}")
+        src = forward(block, at, src, src_mask=mask, src_key_padding_mask=src_key_padding_mask)
+    return src if module.norm is None else forward(module.norm, p.child("norm"), src)
+
+
+@layer(nn.TransformerDecoder)
+def transformer_decoder(
+    module: Any,
+    p: Parameters,
+    tgt: jax.Array,
+    memory: jax.Array,
+    tgt_mask: Optional = None,
+    memory_mask: Optional = None,
+    tgt_key_padding_mask: Optional = None,
+    memory_key_padding_mask: Optional = None,
+    tgt_is_causal: bool | None = None,
+    memory_is_causal: bool = False,
+) -> jax.Array:
+    """The layers in turn."""
+    masks = (tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask)
+    for index, block in enumerate(module.layers):
+        tgt = forward(block, p.child(f"layers.{index}"), tgt, memory, *masks)
+    return tgt if module.norm is None else forward(module.norm, p.child("norm"), tgt)
