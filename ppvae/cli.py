@@ -72,7 +72,7 @@ def about() -> None:
 
 @app.command()
 @answered("demonstrated")
-def demo(out: Annotated[Path, typer.Option(help="The folder for figures.")] = Path("demo")) -> dict[str, Any]:
+def demo(out: Annotated[Path, typer.Option(help="The folder for figures.")] = Path("out/demo")) -> dict[str, Any]:
     """Train, query and check methods on the embedded data, on both backends."""
     from dataclasses import asdict
 
