@@ -87,9 +87,10 @@ class Loops:
         optimizer = optax.adam(LEARNING_RATE)
         self.memory = optimizer.init(self.params)
         self.epoch = hand_epoch(loss, optimizer)
-        self.first_step_seconds = self._compile()
+        self.first_step_seconds = self._first_step()
 
-    def _compile(self) -> float:
+    def _first_step(self) -> float:
+        """Seconds that the first step takes beyond any other: tracing and compiling ppvae's epoch."""
         begin = time.perf_counter()
         engine.compile_epoch(self.state, self.arrays, {}, self.rows, self._pace())
         return time.perf_counter() - begin

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -111,6 +111,8 @@ def hand_epoch(model: Any, optimizer: torch.optim.Optimizer, arrays: Tensors, ro
 
 class Loops:
     """Both loops over the same rows, from the same weights."""
+
+    first_step_seconds = None
 
     def __init__(self, name: str, case: Case) -> None:
         self.state = init(case.vae, case.data, **case.options("pyro"))

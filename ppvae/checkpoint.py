@@ -36,7 +36,8 @@ def write(folder: str | Path, snapshot: Snapshot, description: Mapping[str, Any]
         (path / WEIGHTS).unlink(missing_ok=True)
     text = json.dumps(description, indent=1, allow_nan=False)
     _replace(path / RUN, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-    marks = {"epochs": str(len(description["history"])), "step": str(snapshot.step)}
+    # In one entry: safetensors writes several in an order that differs from process to process.
+    marks = {"run": json.dumps({"epochs": len(description["history"]), "step": snapshot.step})}
     tensors = _flat(snapshot)
     _replace(path / WEIGHTS, lambda temporary: save_file(tensors, temporary, marks))
 
@@ -49,8 +50,8 @@ def read(folder: str | Path) -> tuple[Snapshot, dict[str, Any]]:
     """
     path = Path(folder)
     with reading(path):
+        snapshot, epochs = _snapshot(path / WEIGHTS)  # first: a run that is still training may move on meanwhile
         description = json.loads((path / RUN).read_text(encoding="utf-8"))
-        snapshot, epochs = _snapshot(path / WEIGHTS)
         description["history"] = description["history"][:epochs]
     return snapshot, description
 
@@ -59,7 +60,7 @@ def _goes_on(path: Path, history: Sequence[Any]) -> bool:
     """Is this the history of the run in the folder, or of one that goes on from it? Its seconds make it unique."""
     try:
         with reading(path), safe_open(path / WEIGHTS, "numpy") as file:
-            epochs = int(file.metadata()["epochs"])
+            epochs = _marks(file)["epochs"]
             before = json.loads((path / RUN).read_text(encoding="utf-8"))["history"][:epochs]
     except ValueError:
         return False
@@ -99,9 +100,15 @@ def _flat(snapshot: Snapshot) -> dict[str, np.ndarray]:
 def _snapshot(path: Path) -> tuple[Snapshot, int]:
     groups: dict[str, dict[str, np.ndarray]] = {}
     with safe_open(path, "numpy") as file:
-        marks = file.metadata() or {}
+        marks = _marks(file)
         for key in file.keys():  # noqa: SIM118 - a safetensors file is no dict
             group, _, name = key.partition("/")
             groups.setdefault(group, {})[name] = file.get_tensor(key)
     weights = groups.pop("weights")
-    return Snapshot(weights, groups, int(marks["step"])), int(marks["epochs"])
+    return Snapshot(weights, groups, marks["step"]), marks["epochs"]
+
+
+def _marks(file: Any) -> dict[str, int]:
+    """How many epochs and steps are behind these weights."""
+    marks = json.loads(file.metadata()["run"])
+    return {name: int(marks[name]) for name in ("epochs", "step")}

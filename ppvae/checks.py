@@ -85,7 +85,9 @@ def _check_supports(sites: dict[str, Any], batch: Batch) -> None:
             fine = fine | ~mask.reshape(mask.shape + (1,) * (fine.ndim - mask.ndim))
         if not fine.all():
             bad = value[~fine].flatten()[0].item()
-            raise ValueError(f"the model gives {name!r} the distribution {type(fn).__name__}, which cannot take {bad:g}")
+            raise ValueError(
+                f"the model gives {name!r} the distribution {type(fn).__name__}, which cannot take {bad:g}"
+            )
 
 
 def _values(sites: dict[str, Any]) -> dict[str, Any]:

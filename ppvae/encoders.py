@@ -30,16 +30,16 @@ class Encoders(Program):
         self.networks = nn.ModuleDict({m.name: nets.encoder(m, latent, hidden) for m in modalities})
 
     def forward(self, batch: Batch) -> tuple[Any, Any, Any]:
-        experts = [self.expert(batch, name) for name in self.networks]
+        out = ops.stack([self.expert(batch, name) for name in self.networks])
         present = ops.stack([batch.present(name) for name in self.networks])
-        return ops.stack([loc for loc, _ in experts]), ops.stack([scale for _, scale in experts]), present
+        loc, log_scale = ops.split(out, self.latent, -1)
+        return loc, ops.exp(ops.clamp(log_scale, -BOUND, BOUND)), present
 
-    def expert(self, batch: Batch, name: str) -> tuple[Any, Any]:
-        """Location and scale of one modality's expert, each ``(items, latent)``."""
+    def expert(self, batch: Batch, name: str) -> Any:
+        """Location and log scale of one modality's expert, ``(items, 2 * latent)``; zeros where it is not given."""
         x = batch.get(name)
         if x is None:
-            shape, dtype = (batch.size, self.latent), items().float_dtype()
-            return ops.zeros(shape, dtype=dtype), ops.ones(shape, dtype=dtype)
+            return ops.zeros((batch.size, 2 * self.latent), dtype=items().float_dtype())
         mask = batch.mask(name)
         if mask is not None:
             mask = mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim))
@@ -50,8 +50,7 @@ class Encoders(Program):
                 f"the encoder of modality {name!r} returns {tuple(out.shape)} for {batch.size} items; "
                 f"it must be {(batch.size, 2 * self.latent)}: location and log scale of {self.latent} latents"
             )
-        log_scale = ops.clamp(out[..., self.latent :], -BOUND, BOUND)
-        return out[..., : self.latent], ops.exp(log_scale)
+        return out
 
     def fill(self, name: str) -> Any:
         """What stands in a hole: the center, in the data's own units."""

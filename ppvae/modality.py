@@ -49,9 +49,8 @@ class Modality:
         if self.name in RESERVED:
             raise ValueError(f"a modality cannot be named {self.name!r}, which torch keeps for itself; rename it")
         if self.likelihood not in LIKELIHOODS:
-            raise ValueError(
-                f"modality {self.name!r} has unknown likelihood {self.likelihood!r}; choose one of {', '.join(LIKELIHOODS)}"
-            )
+            wrong = f"modality {self.name!r} has unknown likelihood {self.likelihood!r}"
+            raise ValueError(f"{wrong}; choose one of {', '.join(LIKELIHOODS)}")
         if self.likelihood == "categorical" and not self.levels:
             raise ValueError(f"modality {self.name!r} is categorical: give levels, the number of its categories")
         if not self.shape or min(self.shape) < 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
@@ -21,6 +21,7 @@ from ppvae.modality import Modality
 from ppvae.settings import Settings
 from ppvae.vae import VAE
 
+Reduce = Callable[[np.ndarray], np.ndarray]
 LIBRARIES = ("ppvae", "torch", "pyro-ppl", "jax", "numpyro", "optax", "numpy")
 DRAWS = 1000  # at most so many draws of an item are held at once
 ROWS = 32768  # at most so many draws times items
@@ -101,8 +102,12 @@ class Fitted:
     def log_evidence(
         self, data: Dataset, given: Sequence[str] | None = None, particles: int = 1000, seed: int = 0
     ) -> np.ndarray:
-        """log p(x_given) of each item in nats, ``(items,)``: importance weighted (Burda et al. 2016, equation 8)."""
-        return logsumexp(self.log_weights(data, given, particles, seed), axis=0) - np.log(particles)
+        """log p(x_given) of each item in nats, ``(items,)``: importance weighted (Burda et al. 2016, equation 8).
+
+        Weights are summed chunk by chunk, so that memory does not grow with particles times items.
+        """
+        sums = self._ask(Question(answers.log_weights), data, given, particles, seed, _log_sum)["log_weights"]
+        return logsumexp(sums, axis=0) - np.log(particles)
 
     def to(self, backend: str) -> Fitted:
         """The same weights on the other backend."""
@@ -131,7 +136,13 @@ class Fitted:
         return tuple(known if names is None else names)
 
     def _ask(
-        self, question: Question, data: Dataset, given: Sequence[str] | None, draws: int, seed: int
+        self,
+        question: Question,
+        data: Dataset,
+        given: Sequence[str] | None,
+        draws: int,
+        seed: int,
+        reduce: Reduce = np.asarray,
     ) -> dict[str, np.ndarray]:
         names = [name for name in self._names(given) if given is not None or name in data.arrays]
         if not names and given is None:
@@ -142,7 +153,7 @@ class Fitted:
                 _check_has(data, modality)
         observed = {name: mask for name, mask in (data.observed or {}).items() if name in names}
         arrays = {name: data.arrays[name] for name in names}
-        return self._run(question, arrays, observed, data.keys, draws, seed)
+        return self._run(question, arrays, observed, data.keys, draws, seed, reduce)
 
     def _run(
         self,
@@ -152,19 +163,32 @@ class Fitted:
         keys: Any,
         draws: int,
         seed: int,
+        reduce: Reduce = np.asarray,
     ) -> dict[str, np.ndarray]:
-        """Blocks of draws, and within them blocks of items, so that memory stays bounded."""
+        """Blocks of draws, and within them blocks of items, each reduced at once, so that memory stays bounded."""
+        if draws < 1 or not len(keys):
+            raise ValueError(f"{draws} draws of {len(keys)} items were asked for; ask for at least one of one")
+        if not 0 <= seed < 2**32:
+            raise ValueError(f"seed is {seed}; it must be from 0 to {2**32 - 1}")
         engine = importlib.import_module(f"ppvae.backends.{self.settings.backend}")
         sizes = [min(DRAWS, draws - start) for start in range(0, draws, DRAWS)]
         with engine.environment(self.settings):
             blocks = [
-                self._block(engine, replace(question, draws=size), arrays, observed, _seeded(keys, seed, number))
+                self._block(
+                    engine, replace(question, draws=size), arrays, observed, _seeded(keys, seed, number), reduce
+                )
                 for number, size in enumerate(sizes)
             ]
         return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
     def _block(
-        self, engine: Any, question: Question, arrays: Mapping[str, Any], observed: Mapping[str, Any], keys: np.ndarray
+        self,
+        engine: Any,
+        question: Question,
+        arrays: Mapping[str, Any],
+        observed: Mapping[str, Any],
+        keys: np.ndarray,
+        reduce: Reduce,
     ) -> dict[str, np.ndarray]:
         size = min(len(keys), max(1, ROWS // question.draws))
         rows = np.arange(-(-len(keys) // size) * size) % len(keys)
@@ -172,8 +196,14 @@ class Fitted:
         parts = []
         for index in rows.reshape(-1, size):
             inputs = [engine.put({name: a[index] for name, a in group.items()}) for group in (arrays, observed)]
-            parts.append(engine.each_item(pair, question, *inputs, keys[index]))
+            answer = engine.each_item(pair, question, *inputs, keys[index])
+            parts.append({name: reduce(values) for name, values in answer.items()})
         return {name: np.concatenate([p[name] for p in parts], 1)[:, : len(keys)] for name in parts[0]}
+
+
+def _log_sum(log_weights: np.ndarray) -> np.ndarray:
+    """The log of the sum over particles, ``(1, items)``, in double precision."""
+    return logsumexp(log_weights.astype(np.float64), axis=0, keepdims=True)
 
 
 def _check_has(data: Dataset, modality: Modality) -> None:

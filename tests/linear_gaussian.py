@@ -206,7 +206,9 @@ class Exact(Program):
                 each = self.weigh(batch, name)
                 weight = getattr(self, f"weight_{name}")
                 precision = precision + ops.einsum("nd,dk,dl->nkl", each, weight, weight)
-                signal = signal + ops.einsum("nd,dk->nk", each * (batch.get(name) - getattr(self, f"bias_{name}")), weight)
+                signal = signal + ops.einsum(
+                    "nd,dk->nk", each * (batch.get(name) - getattr(self, f"bias_{name}")), weight
+                )
         loc = ops.linalg.solve(precision, signal[..., None])[..., 0]
         with batch.plate():
             spoilt = dist.MultivariateNormal(loc + self.shift, precision_matrix=precision / self.widen**2)

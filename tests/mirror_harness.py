@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
+from hypothesis import note
 
 from ppvae.backends import mirror
 from ppvae.backends.mirror.tables import method_rule
@@ -39,15 +40,14 @@ class Case:
     gradient: bool = True
     view: Callable[[Any], Any] = lambda result: result
     rtol: float = 1e-10
+    jit: bool = True
 
 
 def calls(*args: Any, **kwargs: Any) -> st.SearchStrategy[Any]:
     """Arguments, some of which are strategies; ``maybe_x=`` is a keyword that may be left out."""
     given = {name: _strategy(value) for name, value in kwargs.items() if not name.startswith("maybe_")}
     optional = {n.removeprefix("maybe_"): _strategy(v) for n, v in kwargs.items() if n.startswith("maybe_")}
-    return st.tuples(
-        st.tuples(*map(_strategy, args)), st.fixed_dictionaries(given, optional=optional)
-    )
+    return st.tuples(st.tuples(*map(_strategy, args)), st.fixed_dictionaries(given, optional=optional))
 
 
 def _strategy(value: Any) -> st.SearchStrategy[Any]:
@@ -103,13 +103,15 @@ def one_of(*values: Any) -> st.SearchStrategy[Any]:
 
 @contextmanager
 def double() -> Iterator[None]:
-    """Float64 on both sides."""
+    """Float64 on both sides; XLA, which compiles much and runs little here, is told not to optimise."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
+    jax.config.update("jax_disable_most_optimizations", True)
     try:
         with jax.enable_x64(True):
             yield
     finally:
+        jax.config.update("jax_disable_most_optimizations", False)
         torch.set_default_dtype(before)
 
 
@@ -141,19 +143,17 @@ def _flat(result: Any) -> list[Any]:
     return [result]
 
 
-def check(case: Case, function: Any, call: Any) -> None:
-    """Equal types, shapes, dtypes, values and gradients."""
+def check(case: Case, function: Any, drawn: list[Any]) -> None:
+    """Equal types, shapes, dtypes, values and gradients, for every call of ``drawn``."""
     with double():
-        inputs: list[np.ndarray[Any, Any]] = []
-        _map(call, lambda leaf: inputs.append(leaf) if _differentiable(leaf) else None)
-        theirs, tensors = _theirs(torch_function(function), call, case.view)
-        cotangents = [_cotangent(out) for out in theirs if _is_float(out)]
-        ours, gradients = _ours(rule_of(function), call, case.view, inputs, cotangents if case.gradient else None)
-        assert len(ours) == len(theirs)
-        for our, their in zip(ours, theirs, strict=True):
-            _same(our, their, case.rtol)
-        if case.gradient and inputs:
-            for our, their in zip(gradients, _torch_gradients(theirs, tensors, cotangents), strict=True):
+        theirs = [_theirs(torch_function(function), call, case.view) for call in drawn]
+        ours = _ours(rule_of(function), drawn, case, [[_cotangent(out) for out in outs] for outs, _ in theirs])
+        for call, (outs, tensors), (values, gradients) in zip(drawn, theirs, ours, strict=True):
+            note(f"call: {call}")
+            assert len(values) == len(outs)
+            for our, their in zip(values, outs, strict=True):
+                _same(our, their, case.rtol)
+            for our, their in zip(gradients, _torch_gradients(outs, tensors) if gradients else [], strict=True):
                 np.testing.assert_allclose(our, their, rtol=10 * case.rtol, atol=1e-10, err_msg="gradient")
 
 
@@ -161,7 +161,9 @@ def _is_float(out: Any) -> bool:
     return isinstance(out, torch.Tensor) and out.is_floating_point()
 
 
-def _cotangent(out: torch.Tensor) -> np.ndarray[Any, Any]:
+def _cotangent(out: Any) -> np.ndarray[Any, Any] | None:
+    if not _is_float(out):
+        return None
     return np.cos(np.arange(out.numel(), dtype=np.float64)).reshape(out.shape)
 
 
@@ -183,49 +185,63 @@ def _theirs(function: Callable[..., Any], call: Any, view: Any) -> tuple[list[An
         return _flat(view(function(*args, **kwargs))), tensors
 
 
-def _torch_gradients(outs: list[Any], tensors: list[torch.Tensor], cotangents: list[Any]) -> list[Any]:
-    pairs = zip([out for out in outs if _is_float(out)], cotangents, strict=True)
-    pairs = [(out, torch.from_numpy(ct)) for out, ct in pairs if out.requires_grad]
-    if not pairs:
+def _torch_gradients(outs: list[Any], tensors: list[torch.Tensor]) -> list[Any]:
+    grown = [out for out in outs if _is_float(out) and out.requires_grad]
+    if not grown:
         return [np.zeros(tensor.shape) for tensor in tensors]
-    found = torch.autograd.grad(
-        [out for out, _ in pairs], tensors, [cotangent for _, cotangent in pairs], allow_unused=True
-    )
+    cotangents = [torch.from_numpy(_cotangent(out)).to(out.dtype) for out in grown]
+    found = torch.autograd.grad(grown, tensors, cotangents, allow_unused=True)
     return [np.zeros(t.shape) if g is None else g.numpy(force=True) for g, t in zip(found, tensors, strict=True)]
 
 
-def _ours(rule: Any, call: Any, view: Any, inputs: list[Any], cotangents: Any) -> tuple[list[Any], list[Any]]:
-    def run(arrays: list[jax.Array]) -> tuple[list[Any], list[Any]]:
-        feed = iter(arrays)
+def _ours(rule: Any, drawn: list[Any], case: Case, cotangents: list[list[Any]]) -> list[tuple[list[Any], list[Any]]]:
+    """Values and gradients of all calls, compiled as one program: compiling is most of the time of these tests."""
+    inputs = [_inputs(call) for call in drawn]
+    constant = [_map(call, _constant) for call in drawn]
+    plain: list[list[Any]] = [[] for _ in drawn]
 
-        def leaf(value: Any) -> Any:
-            if _differentiable(value):
-                return next(feed)
-            value = value.array if isinstance(value, Fixed) else value
-            return jnp.asarray(value) if isinstance(value, np.ndarray) else value
+    def program(inputs: list[list[jax.Array]]) -> list[Any]:
+        work = zip(constant, inputs, cotangents, plain, strict=True)
+        return [_values_and_gradients(rule, case, *parts) for parts in work]
 
-        args, kwargs = _map(call, leaf)
-        flat = _flat(view(rule(*args, **kwargs)))
-        floats = [x for x in flat if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jnp.floating)]
-        return floats, flat
+    results = (jax.jit(program) if case.jit else program)([list(map(jnp.asarray, arrays)) for arrays in inputs])
+    return [
+        ([leaf[0] if array is None else array for leaf, array in zip(rest, values, strict=True)], gradients)
+        for rest, (values, gradients) in zip(plain, results, strict=True)
+    ]
 
-    arrays = [jnp.asarray(array) for array in inputs]
-    if not arrays or cotangents is None:
-        return run(arrays)[1], []
-    plain: list[Any] = []
 
-    def split(arrays: list[jax.Array]) -> tuple[list[jax.Array], list[jax.Array]]:
-        floats, flat = run(arrays)
-        plain[:] = [None if isinstance(leaf, jax.Array) else (leaf,) for leaf in flat]
-        order.extend(any(leaf is x for x in floats) for leaf in flat if isinstance(leaf, jax.Array))
-        return floats, [x for x in flat if isinstance(x, jax.Array) and not any(x is y for y in floats)]
+def _inputs(call: Any) -> list[np.ndarray[Any, Any]]:
+    found: list[np.ndarray[Any, Any]] = []
+    _map(call, lambda leaf: found.append(leaf) if _differentiable(leaf) else None)
+    return found
 
-    order: list[bool] = []
-    values, pull, others = jax.vjp(split, arrays, has_aux=True)
-    floats, rest = iter(values), iter(others)
-    arrays_in_order = iter([next(floats) if is_float else next(rest) for is_float in order])
-    result = [next(arrays_in_order) if leaf is None else leaf[0] for leaf in plain]
-    return result, list(pull([jnp.asarray(ct, v.dtype) for ct, v in zip(cotangents, values, strict=True)])[0])
+
+def _constant(leaf: Any) -> Any:
+    """What is not differentiated, as JAX's."""
+    array = leaf.array if isinstance(leaf, Fixed) else leaf
+    return jnp.asarray(array) if isinstance(array, np.ndarray) and not _differentiable(leaf) else leaf
+
+
+def _values_and_gradients(
+    rule: Any, case: Case, call: Any, inputs: list[jax.Array], cotangents: list[Any], plain: list[Any]
+) -> tuple[list[Any], list[jax.Array]]:
+    """The arrays among the results, None in the places of ``plain`` results, and the gradients."""
+
+    def run(inputs: list[jax.Array]) -> tuple[list[jax.Array], list[Any]]:
+        feed = iter(inputs)
+        args, kwargs = _map(call, lambda leaf: next(feed) if _differentiable(leaf) else leaf)
+        flat = _flat(case.view(rule(*args, **kwargs)))
+        plain[:] = [(leaf,) for leaf in flat]
+        arrays = [leaf if isinstance(leaf, jax.Array) else None for leaf in flat]
+        floats = [ct is not None and x is not None for x, ct in zip(arrays, cotangents, strict=True)]
+        return [x for x, is_float in zip(arrays, floats, strict=True) if is_float], arrays
+
+    if not case.gradient or not inputs:
+        return run(inputs)[1], []
+    values, pull, arrays = jax.vjp(run, inputs, has_aux=True)
+    wanted = [ct for ct, x in zip(cotangents, arrays, strict=True) if ct is not None and x is not None]
+    return arrays, pull([jnp.asarray(ct, v.dtype) for ct, v in zip(wanted, values, strict=True)])[0]
 
 
 def _same(our: Any, their: Any, rtol: float) -> None:

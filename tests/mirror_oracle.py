@@ -21,11 +21,10 @@ def numpy(value: torch.Tensor) -> np.ndarray:
 def floats(value: Any) -> list[Any]:
     """The floating-point tensors or arrays inside a result, in order."""
     if isinstance(value, dict):
-        value = list(value.values())
+        value = [value[key] for key in sorted(value)]  # as JAX orders them
     if isinstance(value, list | tuple):
         return [leaf for item in value for leaf in floats(item)]
-    is_float = getattr(value, "dtype", None) in (torch.float64, np.dtype("float64"))
-    return [value] if is_float else []
+    return [value] if str(getattr(value, "dtype", "")).endswith("float64") else []
 
 
 def cotangents(outputs: list[torch.Tensor]) -> list[torch.Tensor]:
@@ -82,8 +81,9 @@ def same(ours: Any, theirs: Any, what: str) -> None:
         for mine, his in zip(ours, theirs, strict=True):
             same(mine, his, what)
     elif isinstance(theirs, dict):
-        assert list(ours) == list(theirs), what
-        same(list(ours.values()), list(theirs.values()), what)
+        assert ours.keys() == theirs.keys(), what
+        for key in theirs:
+            same(ours[key], theirs[key], f"{what} {key}")
     else:
         assert ours == theirs, what
 

@@ -83,7 +83,7 @@ def fit(*words: str | Path) -> list[str | Path]:
         (["fit", "mvae", "--bogus"], "--bogus"),
         (["train"], "train"),
         (["evaluate", "nope"], "'nope' is not a run folder: run.json is missing"),
-        (["evaluate", "data.npz"], "damaged"),
+        (["evaluate", "data.npz"], "'data.npz' is not a run folder"),
         (["evaluate", "run", "--data", "data.npz", "--given", "a,c"], "unknown modality 'c'; this run knows a, b"),
         (["evaluate", "run", "--data", "data.npz", "--given", ""], "modality"),
         (["evaluate", "run", "--data", "mfeat"], "trained on other data"),
@@ -167,7 +167,16 @@ ARRAYS = {
     "mask of a wrong shape": lambda x: {"a": x, "a.observed": x[:, :2] > 0},
     "only labels": lambda x: {"labels.type": x[:, 0]},
 }
-FILES = ["text", "empty file", "truncated", "damaged", "damaged and compressed", "one array", "archive of text", "folder"]
+FILES = [
+    "text",
+    "empty file",
+    "truncated",
+    "damaged",
+    "damaged and compressed",
+    "one array",
+    "archive of text",
+    "folder",
+]
 
 
 @pytest.mark.parametrize("kind", [*FILES, *ARRAYS])
@@ -180,7 +189,10 @@ def test_a_data_file_that_cannot_be_used(kind: str, refused, folder: Path, tmp_p
 def test_data_that_do_not_fit_the_run(refused, tmp_path: Path) -> None:
     np.savez(tmp_path / "wide.npz", a=np.zeros((5, 4)), b=np.zeros((5, 2)))
     np.savez(tmp_path / "negative.npz", a=np.zeros((5, 3)), b=-np.ones((5, 2)))
-    for name, said in (("wide", "shape (4,), but shape (3,)"), ("negative", "whole numbers of 0 or more, but holds -1.0")):
+    for name, said in (
+        ("wide", "shape (4,), but shape (3,)"),
+        ("negative", "whole numbers of 0 or more, but holds -1.0"),
+    ):
         words = ["run", "--data", tmp_path / f"{name}.npz"]
         assert said in refused("evaluate", *words, "--all")
         assert said in refused("query", *words, "--out", "q.npz")
@@ -196,12 +208,13 @@ def test_a_nan_is_a_hole_whatever_the_likelihood(folder: Path, tmp_path: Path) -
 
 @pytest.mark.parametrize("likelihood", ["gauss", "Normal", ""])
 def test_an_unknown_likelihood(likelihood: str) -> None:
-    with pytest.raises(ValueError, match="'a' has unknown likelihood .*; choose one of normal, laplace"):
+    with pytest.raises(ValueError, match=r"'a' has unknown likelihood .*; choose one of normal, laplace"):
         Modality("a", (3,), likelihood)
 
 
 @pytest.mark.parametrize(
-    ("likelihood", "value"), [("poisson", -1), ("poisson", 0.5), ("negative_binomial", -2), ("bernoulli", 2), ("categorical", 3)]
+    ("likelihood", "value"),
+    [("poisson", -1), ("poisson", 0.5), ("negative_binomial", -2), ("bernoulli", 2), ("categorical", 3)],
 )
 def test_values_that_a_likelihood_cannot_take(likelihood: str, value: float) -> None:
     x = np.ones((5, 2))
@@ -442,7 +455,7 @@ def rewritten(run: Path, change, **marks: str) -> None:
     safetensors.numpy.save_file(tensors, run / WEIGHTS, {k: v for k, v in metadata.items() if v != "none"})
 
 
-@pytest.mark.parametrize("marks", [{"step": "none"}, {"epochs": "none"}, {"epochs": "two"}])
+@pytest.mark.parametrize("marks", [{"run": "none"}, {"run": "{}"}, {"run": '{"epochs": "two", "step": 1}'}])
 def test_weights_without_their_marks(marks: dict[str, str], copy: Path, refused) -> None:
     rewritten(copy, lambda tensors: None, **marks)
     assert "is damaged" in refused(*evaluate(copy))

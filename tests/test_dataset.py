@@ -28,8 +28,8 @@ def test_an_array_of_numbers_becomes_one_number_an_item() -> None:
         ({"x": np.array(["a", "b"])}, "modality 'x' must be an array of numbers"),
         ({"x": np.float64(1.0)}, "modality 'x' must be an array of numbers"),
         ({"x": np.zeros((2, 1)), "y": np.zeros((3, 1))}, "differ in their number of items"),
-        ({}, "at least one modality and one item"),
-        ({"x": np.zeros((0, 3))}, "at least one modality and one item"),
+        ({}, "at least one modality"),
+        ({"x": np.zeros((0, 3))}, "at least one item"),
         ({"x": np.array([[1.0], [np.inf]])}, "modality 'x' holds infinite values"),
     ],
 )
@@ -125,6 +125,7 @@ def test_a_batch_holds_the_rows_asked_for_and_the_size_of_the_whole(rng: np.rand
     assert (batch.size, batch.total) == (2, 10)
     assert np.array_equal(batch.present("x"), [False, True])
     assert np.array_equal(batch.arrays["x"][1], x[7])
+    assert np.array_equal(data.batch(7).arrays["x"], x[[7]])
 
 
 def mixed(rng: np.random.Generator) -> Dataset:

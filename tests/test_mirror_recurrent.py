@@ -77,9 +77,7 @@ def test_dropout_between_layers_acts_under_training_alone() -> None:
     inputs = x(5, 2, 3).float().numpy()
     plain, _ = mirror.forward(net, parameters(net), jax.numpy.asarray(inputs))
     np.testing.assert_allclose(plain, net.eval()(torch.tensor(inputs))[0].detach(), rtol=1e-5, atol=1e-6)
-    noisy = [
-        mirror.forward(net, parameters(net, True, seed), jax.numpy.asarray(inputs))[0] for seed in (0, 0, 1)
-    ]
+    noisy = [mirror.forward(net, parameters(net, True, seed), jax.numpy.asarray(inputs))[0] for seed in (0, 0, 1)]
     assert (noisy[0] == noisy[1]).all()
     assert not np.allclose(noisy[0], noisy[2])
     assert not np.allclose(noisy[0], plain)

@@ -50,9 +50,9 @@ def data_of(case: tuple[lg.LinearGaussian, lg.Arrays]) -> Dataset:
 
 
 @cache
-def exact_product(backend: str, dtype: str = "float64") -> Fitted:
+def exact_product(backend: str) -> Fitted:
     truth, _ = every_subset()
-    return lg.fitted(truth, lg.product(truth), backend, dtype)
+    return lg.fitted(truth, lg.product(truth), backend, "float32")
 
 
 @cache
@@ -72,13 +72,6 @@ def inexact(backend: str) -> Fitted:
 def test_every_particle_of_the_exact_product_weighs_the_evidence_of_every_subset(backend: str) -> None:
     truth, values = every_subset()
     weights = exact_product(backend).log_weights(data_of((truth, values)), particles=20)
-    assert np.abs(weights - truth.evidence(values)).max() < 1e-6
-
-
-@both
-def test_every_particle_of_the_exact_product_weighs_the_evidence_in_single_precision(backend: str) -> None:
-    truth, values = every_subset()
-    weights = exact_product(backend, "float32").log_weights(data_of((truth, values)), particles=20)
     assert weights.dtype == np.float32
     assert np.abs(weights - truth.evidence(values)).max() < 1e-4
 
@@ -118,7 +111,8 @@ def test_log_evidence_is_the_log_mean_of_the_weights_and_above_their_mean(backen
     data = lg.dataset(truth, values)
     weights = inexact(backend).log_weights(data, particles=1000)
     evidence = inexact(backend).log_evidence(data, particles=1000)
-    assert np.allclose(evidence, np.log(np.exp(weights).mean(0)))
+    assert evidence.dtype == np.float64
+    np.testing.assert_allclose(evidence, np.log(np.exp(weights).mean(0)), rtol=1e-12)
     assert (weights.mean(0) < evidence).all()
 
 

@@ -101,7 +101,6 @@ def step(state: State, batch: Batch, pace: Pace) -> tuple[State, dict[str, torch
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     _update(state, float(pace.rate_factor))
-    shares = {name: share.detach() for name, share in shares.items()}
     return replace(state, step=state.step + 1), {"loss": -sum(shares.values()), **shares}  # type: ignore[dict-item]
 
 
@@ -121,14 +120,15 @@ def loss_by_site(state: State, batch: Batch, beta: float) -> tuple[torch.Tensor,
     """
     analytic = isinstance(state.estimator, infer.TraceMeanField_ELBO)
     sums: dict[str, torch.Tensor] = {}
-    score = torch.zeros(())
+    score: torch.Tensor | float = 0.0
     for model, guide in state.estimator._get_traces(*state.pair.values(), (batch,), {}):
         for name, share in _shares(model, guide, analytic).items():
-            sums[name] = sums.get(name, 0.0) + share
+            sums[name] = sums[name] + share if name in sums else share
         score = score + _score_terms(model, guide)
     scale = 1.0 / (state.estimator.num_particles * state.plan.sites.items(batch))
-    shares = tempered({k: v * scale for k, v in sums.items()}, state.plan.sites.latents, beta)
-    return -sum(shares.values()) - score * scale, shares  # type: ignore[return-value]
+    sums = tempered(sums, state.plan.sites.latents, beta)
+    loss = -(sum(sums.values()) + score) * scale
+    return loss, {name: share.detach() * scale for name, share in sums.items()}  # type: ignore[return-value]
 
 
 def _shares(model: Any, guide: Any, analytic: bool) -> dict[str, torch.Tensor]:
@@ -136,19 +136,19 @@ def _shares(model: Any, guide: Any, analytic: bool) -> dict[str, torch.Tensor]:
     for name, site in model.nodes.items():
         if site["type"] == "sample":
             q = guide.nodes.get(name)
-            shares[name] = site["log_prob_sum"] if q is None else -_divergence(q, site, analytic)
+            shares[name] = site["log_prob_sum"] if q is None else _latent_share(q, site, analytic)
     return shares
 
 
-def _divergence(q: Any, p: Any, analytic: bool) -> torch.Tensor:
-    """KL(q ‖ p) at a latent site, exact where the pair of distributions has a formula and that is wanted."""
+def _latent_share(q: Any, p: Any, analytic: bool) -> torch.Tensor:
+    """log p − log q at a latent site, or −KL(q ‖ p) where that is wanted and the two distributions have a formula."""
     if analytic:
         try:
             kl = torch.distributions.kl_divergence(q["fn"], p["fn"])
-            return pyro.distributions.util.scale_and_mask(kl, q["scale"], q["mask"]).sum()
+            return -pyro.distributions.util.scale_and_mask(kl, q["scale"], q["mask"]).sum()
         except NotImplementedError:
             pass
-    return q["log_prob_sum"] - p["log_prob_sum"]
+    return p["log_prob_sum"] - q["log_prob_sum"]
 
 
 def _score_terms(model: Any, guide: Any) -> torch.Tensor | float:

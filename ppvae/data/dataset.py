@@ -82,6 +82,7 @@ class Dataset:
 
     def batch(self, rows: Any = slice(None), given: Iterable[str] | None = None) -> Batch:
         """The given rows (all by default) as a batch, with only the ``given`` modalities."""
+        rows = [rows] if isinstance(rows, int) else rows
         names = list(self.arrays) if given is None else list(given)
         observed = self.observed or {}
         return Batch(

@@ -111,6 +111,118 @@ def _attend(
     return weights @ v, weights if need_weights else None
 
 
+@layer(nn.MultiheadAttention)
+def multi_head_layer(
+    module: Any,
+    p: Parameters,
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    key_padding_mask: Optional = None,
+    need_weights: bool = True,
+    attn_mask: Optional = None,
+    average_attn_weights: bool = True,
+    is_causal: bool = False,
+) -> tuple[jax.Array, Optional]:
+    """``(steps, items, features)``, with ``batch_first`` ``(items, steps, features)``, or without items."""
+    turned = module.batch_first and query.ndim == 3
+    inputs = [jnp.swapaxes(x, 0, 1) if turned else x for x in (query, key, value)]
+    weights = [p.get(name) for name in ("in_proj_weight", "in_proj_bias", "bias_k", "bias_v")]
+    y, shares = multi_head_attention(
+        p.key,
+        *inputs,
+        module.embed_dim,
+        module.num_heads,
+        *weights,
+        module.add_zero_attn,
+        module.dropout,
+        p["out_proj.weight"],
+        p.get("out_proj.bias"),
+        p.training,
+        key_padding_mask,
+        need_weights,
+        attn_mask,
+        weights[0] is None,
+        *(p.get(f"{part}_proj_weight") for part in "qkv"),
+        average_attn_weights=average_attn_weights,
+        is_causal=is_causal,
+    )
+    return jnp.swapaxes(y, 0, 1) if turned else y, shares
+
+
+class _Called(nn.Module):
+    """A function as a module, so that it is mirrored like one."""
+
+    def __init__(self, function: Any) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Any) -> Any:
+        return self.function(x)
+
+
+def _part(module: Any, p: Parameters, name: str, x: jax.Array) -> jax.Array:
+    part = getattr(module, name)
+    return forward(part if isinstance(part, nn.Module) else _Called(part), p.child(name), x)
+
+
+def _attended(
+    module: Any, p: Parameters, name: str, x: jax.Array, source: Optional, mask: Optional, padding: Optional
+) -> jax.Array:
+    """Attention to ``source``, or without one to ``x`` itself, and the dropout that follows it."""
+    source = x if source is None else source
+    options = {"attn_mask": mask, "key_padding_mask": padding, "need_weights": False}
+    y = forward(getattr(module, name), p.child(name), x, source, source, **options)[0]
+    return _part(module, p, "dropout1" if name == "self_attn" else "dropout2", y)
+
+
+def _fed(module: Any, p: Parameters, last: str, x: jax.Array) -> jax.Array:
+    for name in ("linear1", "activation", "dropout", "linear2", last):
+        x = _part(module, p, name, x)
+    return x
+
+
+def _residual(module: Any, p: Parameters, norm: str, block: Any, x: jax.Array) -> jax.Array:
+    if module.norm_first:
+        return x + block(_part(module, p, norm, x))
+    return _part(module, p, norm, x + block(x))
+
+
+@layer(nn.TransformerEncoderLayer)
+def encoder_layer(
+    module: Any,
+    p: Parameters,
+    src: jax.Array,
+    src_mask: Optional = None,
+    src_key_padding_mask: Optional = None,
+    is_causal: bool = False,
+) -> jax.Array:
+    """Self-attention, then the feed-forward block."""
+    masks = (src_mask, src_key_padding_mask)
+    x = _residual(module, p, "norm1", lambda x: _attended(module, p, "self_attn", x, None, *masks), src)
+    return _residual(module, p, "norm2", lambda x: _fed(module, p, "dropout2", x), x)
+
+
+@layer(nn.TransformerDecoderLayer)
+def decoder_layer(
+    module: Any,
+    p: Parameters,
+    tgt: jax.Array,
+    memory: jax.Array,
+    tgt_mask: Optional = None,
+    memory_mask: Optional = None,
+    tgt_key_padding_mask: Optional = None,
+    memory_key_padding_mask: Optional = None,
+    tgt_is_causal: bool = False,
+    memory_is_causal: bool = False,
+) -> jax.Array:
+    """Self-attention, attention to the memory, then the feed-forward block."""
+    own, its = (tgt_mask, tgt_key_padding_mask), (memory_mask, memory_key_padding_mask)
+    x = _residual(module, p, "norm1", lambda x: _attended(module, p, "self_attn", x, None, *own), tgt)
+    x = _residual(module, p, "norm2", lambda x: _attended(module, p, "multihead_attn", x, memory, *its), x)
+    return _residual(module, p, "norm3", lambda x: _fed(module, p, "dropout3", x), x)
+
+
 @layer(nn.TransformerEncoder)
 def transformer_encoder(
     module: Any,

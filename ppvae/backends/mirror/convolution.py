@@ -69,7 +69,7 @@ def transpose_convolve(
     if x.ndim == dims + 1:
         return transpose_convolve(x[None], weight, bias, stride, padding, output_padding, groups, dilation)[0]
     stride, padding, extra, dilation = (sizes(v, dims) for v in (stride, padding, output_padding, dilation))
-    if on_cpu() and dims == 2 and groups == 1 and dilation == (1, 1):
+    if on_cpu() and dims == 2 and groups == 1 and dilation == (1, 1) and max(stride) > 1:
         y = _subpixel(x, weight, stride, padding, extra)
     else:
         y = _dilated(x, weight, stride, padding, extra, groups, dilation)
@@ -77,7 +77,7 @@ def transpose_convolve(
 
 
 def on_cpu() -> bool:
-    """Whether JAX computes on the CPU by default, where sub-pixel products are several times faster."""
+    """Whether JAX computes on the CPU by default, where sub-pixel products win if a stride is above one."""
     device = jax.config.jax_default_device  # type: ignore[attr-defined]
     return bool((device.platform if hasattr(device, "platform") else device or jax.default_backend()) == "cpu")
 

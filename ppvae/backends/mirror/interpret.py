@@ -10,7 +10,6 @@ from ppvae.backends.mirror.convert import dtype, nested, to_jax
 from ppvae.backends.mirror.dispatch import Dispatch, dispatching
 from ppvae.backends.mirror.parameters import Parameters
 from ppvae.backends.mirror.shadow import Shadows, stand_in
-from ppvae.backends.mirror.tables import MirrorError
 
 __all__ = ["dtype", "forward", "to_jax"]
 
@@ -28,14 +27,6 @@ def forward(module: nn.Module, p: Parameters, *args: Any, **kwargs: Any) -> Any:
     shadow = shadows.of(module, p)
     dispatch = Dispatch(p.key, shadows.tensors)
     with dispatching(dispatch):
-        result = _called(shadow, stand_in(to_jax(args)), stand_in(to_jax(kwargs)))
+        result = shadow(*stand_in(to_jax(args)), **stand_in(to_jax(kwargs)))
+        shadows.check_state()
         return nested(result, dispatch.array)
-
-
-def _called(shadow: Any, args: Any, kwargs: Any) -> Any:
-    try:
-        return shadow(*args, **kwargs)
-    except TypeError as error:
-        if "cannot assign" not in str(error):
-            raise
-        raise MirrorError(f"{type(shadow).__name__}.forward changes its own state ({error})") from error

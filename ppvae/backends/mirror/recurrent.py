@@ -1,7 +1,5 @@
 """Recurrent networks: RNN, GRU and LSTM, and their cells, with one ``lax.scan`` for each layer and direction."""
 
-
-
 from __future__ import annotations
 
 from collections.abc import Callable

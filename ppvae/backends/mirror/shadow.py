@@ -37,6 +37,14 @@ class Shadows:
             shadow.__dict__.update(self._state(module, p))
         return self.modules[id(module)]
 
+    def check_state(self) -> None:
+        """Raise if ``forward`` has replaced a parameter or buffer: its change would be lost with the shadow."""
+        for shadow in self.modules.values():
+            for name, tensor in (shadow._parameters | shadow._buffers).items():
+                if isinstance(tensor, StandIn) and not tensor.memory.fixed:
+                    where = f"{type(shadow).__name__} at {shadow.__dict__[PATH]!r}"
+                    raise MirrorError(f"the forward of {where} replaces its {name!r}, which training alone may change")
+
     def _state(self, module: nn.Module, p: Parameters) -> dict[str, Any]:
         state = dict(module.__dict__)
         for kind in ("_parameters", "_buffers"):

@@ -99,6 +99,10 @@ class StandIn:
     def is_nested(self) -> bool:
         return False
 
+    @property
+    def data(self) -> StandIn:
+        return interpreter.get().method("detach", self)  # type: ignore[no-any-return]
+
     def size(self, dim: int | None = None) -> Any:
         return self.shape if dim is None else self.shape[dim]
 

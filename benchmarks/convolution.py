@@ -1,0 +1,78 @@
+"""Convolutions on the CPU: seconds of a gradient step by torch, by XLA's own convolutions and by the mirror.
+
+Rounds are interleaved, so that a busy machine slows all three alike; medians are printed, and their ratios to torch.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import torch
+from torch import nn
+
+from ppvae.backends import mirror
+from ppvae.backends.mirror import convolution
+
+ROUNDS = 15
+
+
+def stack(layer: type[nn.Module], *channels: int, kernel: int = 4, stride: int = 2) -> nn.Sequential:
+    """Layers of one kind with ReLU after each."""
+    pairs = zip(channels[:-1], channels[1:], strict=True)
+    return nn.Sequential(*(m for i, o in pairs for m in (layer(i, o, kernel, stride, 1), nn.ReLU())))
+
+
+CASES: dict[str, tuple[nn.Sequential, tuple[int, ...]]] = {
+    "encoder 1x28x28": (stack(nn.Conv2d, 1, 32, 64), (64, 1, 28, 28)),
+    "decoder 1x28x28": (stack(nn.ConvTranspose2d, 64, 32, 1), (64, 64, 7, 7)),
+    "encoder 3x64x64": (stack(nn.Conv2d, 3, 32, 64, 128), (32, 3, 64, 64)),
+    "decoder 3x64x64": (stack(nn.ConvTranspose2d, 128, 64, 32, 3), (32, 128, 8, 8)),
+    "3x3 convolutions": (stack(nn.Conv2d, 3, 32, 32, kernel=3, stride=1), (32, 3, 32, 32)),
+    "3x3 transposed": (stack(nn.ConvTranspose2d, 32, 32, 3, kernel=3, stride=1), (32, 32, 32, 32)),
+}
+
+
+def on_torch(net: nn.Sequential, x: torch.Tensor) -> Callable[[], Any]:
+    """One gradient step."""
+    weights = list(net.parameters())
+    return lambda: torch.autograd.grad((net(x) ** 2).sum(), weights)
+
+
+def on_jax(net: nn.Sequential, x: torch.Tensor, subpixel: bool) -> Callable[[], Any]:
+    """One compiled gradient step, with sub-pixel products or without."""
+    arrays, aliases, rows = mirror.arrays(net), mirror.aliases(net), jnp.asarray(x.numpy())
+
+    def loss(arrays: dict[str, jax.Array]) -> jax.Array:
+        return (mirror.forward(net, mirror.Parameters(arrays, aliases), rows) ** 2).sum()
+
+    kept, convolution.on_cpu = convolution.on_cpu, lambda: subpixel
+    step = jax.jit(jax.grad(loss)).lower(arrays).compile()
+    convolution.on_cpu = kept
+    return lambda: jax.block_until_ready(step(arrays))
+
+
+def seconds(step: Callable[[], Any]) -> float:
+    """Of one run."""
+    start = time.perf_counter()
+    step()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Print one line for each stack."""
+    for name, (net, shape) in CASES.items():
+        x = torch.randn(shape)
+        steps = {"torch": on_torch(net, x), "lax": on_jax(net, x, False), "mirror": on_jax(net, x, True)}
+        rounds = [{kind: seconds(step) for kind, step in steps.items()} for _ in range(ROUNDS + 2)][2:]
+        times = {kind: median(r[kind] for r in rounds) for kind in steps}
+        line = "  ".join(f"{kind} {1e3 * t:7.1f} ms ({t / times['torch']:5.2f})" for kind, t in times.items())
+        print(f"{name:18s} {line}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
