@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -23,8 +24,7 @@ ROUNDS = 15
 
 def stack(layer: type[nn.Module], *channels: int, kernel: int = 4, stride: int = 2) -> nn.Sequential:
     """Layers of one kind with ReLU after each."""
-    pairs = zip(channels[:-1], channels[1:], strict=True)
-    return nn.Sequential(*(m for i, o in pairs for m in (layer(i, o, kernel, stride, 1), nn.ReLU())))
+    return nn.Sequential(*(m for i, o in pairwise(channels) for m in (layer(i, o, kernel, stride, 1), nn.ReLU())))
 
 
 CASES: dict[str, tuple[nn.Sequential, tuple[int, ...]]] = {

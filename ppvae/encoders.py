@@ -54,5 +54,5 @@ class Encoders(Program):
 
     def fill(self, name: str) -> Any:
         """What stands in a hole: the center, in the data's own units."""
-        standardise = self.networks[name][0]
+        standardise: Any = self.networks[name][0]  # type: ignore[index]
         return ops.expm1(standardise.center) if standardise.counts else standardise.center

@@ -62,7 +62,8 @@ def mixture(loc: Any, scale: Any, weights: Any) -> Any:
     components, latent = loc.shape[-2:]
 
     def sample(draw: Any) -> Any:
-        chosen = ops.one_hot(draw(dist.Categorical(probs=weights)), components) * ops.ones_like(loc[..., :, 0])
+        which = draw(dist.Categorical(probs=weights))
+        chosen = ops.one_hot(which, components) * ops.ones_like(loc[..., :, 0])  # type: ignore[attr-defined]
         noise = draw(dist.Normal(ops.zeros_like(loc[..., 0, :]), 1.0))
         pick = "...k,...kl->...l"
         return ops.einsum(pick, chosen, loc) + ops.einsum(pick, chosen, scale) * noise

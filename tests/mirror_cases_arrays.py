@@ -29,8 +29,8 @@ from mirror_harness import (
 from ppvae.backends.mirror.arguments import namesakes
 
 flag = st.booleans()
-dims = st.sampled_from([None, 0, -1, (0, 2), (-2, -1), [1]])
-dim = st.sampled_from([0, 1, -1])
+dims = st.sampled_from([None, -1, (0, 2), [1]])
+dim = st.sampled_from([1, -1])
 x = reals(2, 3, 4)
 ties = special(2, 3, 4, pool=(-1.0, 0.0, 0.0, 1.0, 2.0))
 apart = st.permutations(range(24)).map(lambda order: np.asarray(order, np.float64).reshape(2, 3, 4))
@@ -319,7 +319,7 @@ INDEXING = [
     Case((torch.take,), calls(reals(3, 4), ints(2, 2, low=0, high=12))),
     Case((torch.index_select,), calls(reals(3, 4), st.sampled_from([0, -1]), ints(5, low=0, high=3))),
     Case((torch.narrow,), calls(reals(3, 4), st.sampled_from([1, -1]), st.sampled_from([0, 1, -2]), 2)),
-    Case((torch.select,), calls(reals(3, 4), dim.filter(lambda d: d != 2), st.sampled_from([0, -1, 2]))),
+    Case((torch.select,), calls(reals(3, 4), dim, st.sampled_from([0, -1, 2]))),
     Case(
         (torch.scatter,),
         one_of(

@@ -45,7 +45,7 @@ SAME_DTYPE = named(
 )
 BINARY = (
     *named("add sub subtract mul multiply div divide true_divide eq ne not_equal lt less le less_equal gt greater ge"),
-    *named("greater_equal rsub xlogy"),
+    *named("greater_equal rsub"),
     *(getattr(operator, n) for n in "add sub mul truediv eq ne lt le gt ge".split()),
 )
 ARRAYS_ONLY = named("maximum minimum fmax fmin logical_and logical_or logical_xor")
@@ -104,6 +104,9 @@ ELEMENTWISE = [
     Case(named("atan2 arctan2"), one_of(finite_pairs, calls(np.zeros((2, 2)), np.zeros((2, 2))))),
     Case((torch.copysign, torch.hypot, torch.logaddexp, torch.logaddexp2), finite_pairs),
     Case((torch.hypot, torch.logaddexp, torch.logaddexp2), calls(special(3, 4), special(3, 4)), gradient=False),
+    Case(named("xlogy"), calls(special(3, 4, pool=FINITE), special(4, pool=(-1.0, 0.5, 1.0, 2.0)))),
+    Case(named("xlogy"), calls(special(3, 4, pool=WITH_NAN), special(4, pool=WITH_NAN)), gradient=False),
+    Case(named("xlogy"), calls(ints(3, 4, low=1), ints(4, low=1))),
     Case(named("xlog1py"), calls(special(3, 4, pool=FINITE), positives(3, 4))),
     Case(
         named("igamma gammainc igammac gammaincc"),

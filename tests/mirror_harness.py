@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
-from hypothesis import note
 
 from ppvae.backends import mirror
 from ppvae.backends.mirror.tables import method_rule
@@ -40,7 +39,6 @@ class Case:
     gradient: bool = True
     view: Callable[[Any], Any] = lambda result: result
     rtol: float = 1e-10
-    jit: bool = True
 
 
 def calls(*args: Any, **kwargs: Any) -> st.SearchStrategy[Any]:
@@ -143,18 +141,16 @@ def _flat(result: Any) -> list[Any]:
     return [result]
 
 
-def check(case: Case, function: Any, drawn: list[Any]) -> None:
-    """Equal types, shapes, dtypes, values and gradients, for every call of ``drawn``."""
+def check(case: Case, function: Any, call: Any) -> None:
+    """Equal types, shapes, dtypes, values and gradients."""
     with double():
-        theirs = [_theirs(torch_function(function), call, case.view) for call in drawn]
-        ours = _ours(rule_of(function), drawn, case, [[_cotangent(out) for out in outs] for outs, _ in theirs])
-        for call, (outs, tensors), (values, gradients) in zip(drawn, theirs, ours, strict=True):
-            note(f"call: {call}")
-            assert len(values) == len(outs)
-            for our, their in zip(values, outs, strict=True):
-                _same(our, their, case.rtol)
-            for our, their in zip(gradients, _torch_gradients(outs, tensors) if gradients else [], strict=True):
-                np.testing.assert_allclose(our, their, rtol=10 * case.rtol, atol=1e-10, err_msg="gradient")
+        outs, tensors = _theirs(torch_function(function), call, case.view)
+        values, gradients = _ours(rule_of(function), case, call, [_cotangent(out) for out in outs])
+        assert len(values) == len(outs)
+        for our, their in zip(values, outs, strict=True):
+            _same(our, their, case.rtol)
+        for our, their in zip(gradients, _torch_gradients(outs, tensors) if gradients else [], strict=True):
+            np.testing.assert_allclose(our, their, rtol=10 * case.rtol, atol=1e-10, err_msg="gradient")
 
 
 def _is_float(out: Any) -> bool:
@@ -194,21 +190,28 @@ def _torch_gradients(outs: list[Any], tensors: list[torch.Tensor]) -> list[Any]:
     return [np.zeros(t.shape) if g is None else g.numpy(force=True) for g, t in zip(found, tensors, strict=True)]
 
 
-def _ours(rule: Any, drawn: list[Any], case: Case, cotangents: list[list[Any]]) -> list[tuple[list[Any], list[Any]]]:
-    """Values and gradients of all calls, compiled as one program: compiling is most of the time of these tests."""
-    inputs = [_inputs(call) for call in drawn]
-    constant = [_map(call, _constant) for call in drawn]
-    plain: list[list[Any]] = [[] for _ in drawn]
+def _ours(rule: Any, case: Case, call: Any, cotangents: list[Any]) -> tuple[list[Any], list[Any]]:
+    """Results and gradients; arrays go through JAX's transformation, and plain results around it."""
+    plain: list[Any] = []
 
-    def program(inputs: list[list[jax.Array]]) -> list[Any]:
-        work = zip(constant, inputs, cotangents, plain, strict=True)
-        return [_values_and_gradients(rule, case, *parts) for parts in work]
+    def run(inputs: list[jax.Array]) -> tuple[list[jax.Array], list[Any]]:
+        feed = iter(inputs)
+        args, kwargs = _map(call, lambda leaf: next(feed) if _differentiable(leaf) else _constant(leaf))
+        plain[:] = _flat(case.view(rule(*args, **kwargs)))
+        arrays = [leaf if isinstance(leaf, jax.Array) else None for leaf in plain]
+        return [x for x in arrays if x is not None and jnp.issubdtype(x.dtype, jnp.floating)], arrays
 
-    results = (jax.jit(program) if case.jit else program)([list(map(jnp.asarray, arrays)) for arrays in inputs])
-    return [
-        ([leaf[0] if array is None else array for leaf, array in zip(rest, values, strict=True)], gradients)
-        for rest, (values, gradients) in zip(plain, results, strict=True)
-    ]
+    inputs = [jnp.asarray(array) for array in _inputs(call)]
+    if not case.gradient or not inputs:
+        run(inputs)
+        return plain, []
+    values, pull, arrays = jax.vjp(run, inputs, has_aux=True)
+    wanted = [jnp.asarray(ct, v.dtype) for ct, v in zip(filter(_given, cotangents), values, strict=True)]
+    return [leaf if x is None else x for leaf, x in zip(plain, arrays, strict=True)], pull(wanted)[0]
+
+
+def _given(cotangent: Any) -> bool:
+    return cotangent is not None
 
 
 def _inputs(call: Any) -> list[np.ndarray[Any, Any]]:
@@ -218,30 +221,8 @@ def _inputs(call: Any) -> list[np.ndarray[Any, Any]]:
 
 
 def _constant(leaf: Any) -> Any:
-    """What is not differentiated, as JAX's."""
     array = leaf.array if isinstance(leaf, Fixed) else leaf
-    return jnp.asarray(array) if isinstance(array, np.ndarray) and not _differentiable(leaf) else leaf
-
-
-def _values_and_gradients(
-    rule: Any, case: Case, call: Any, inputs: list[jax.Array], cotangents: list[Any], plain: list[Any]
-) -> tuple[list[Any], list[jax.Array]]:
-    """The arrays among the results, None in the places of ``plain`` results, and the gradients."""
-
-    def run(inputs: list[jax.Array]) -> tuple[list[jax.Array], list[Any]]:
-        feed = iter(inputs)
-        args, kwargs = _map(call, lambda leaf: next(feed) if _differentiable(leaf) else leaf)
-        flat = _flat(case.view(rule(*args, **kwargs)))
-        plain[:] = [(leaf,) for leaf in flat]
-        arrays = [leaf if isinstance(leaf, jax.Array) else None for leaf in flat]
-        floats = [ct is not None and x is not None for x, ct in zip(arrays, cotangents, strict=True)]
-        return [x for x, is_float in zip(arrays, floats, strict=True) if is_float], arrays
-
-    if not case.gradient or not inputs:
-        return run(inputs)[1], []
-    values, pull, arrays = jax.vjp(run, inputs, has_aux=True)
-    wanted = [ct for ct, x in zip(cotangents, arrays, strict=True) if ct is not None and x is not None]
-    return arrays, pull([jnp.asarray(ct, v.dtype) for ct, v in zip(wanted, values, strict=True)])[0]
+    return jnp.asarray(array) if isinstance(array, np.ndarray) else leaf
 
 
 def _same(our: Any, their: Any, rtol: float) -> None:

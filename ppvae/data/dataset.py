@@ -34,7 +34,8 @@ class Dataset:
     modalities: Sequence[Modality] | None = None
 
     def __post_init__(self) -> None:
-        arrays, observed = {}, {}
+        arrays: dict[str, np.ndarray] = {}
+        observed: dict[str, np.ndarray] = {}
         unknown = set(self.observed or {}) - set(self.arrays)
         if unknown:
             raise ValueError(f"observed names {sorted(unknown)}, which are not among the arrays {sorted(self.arrays)}")

@@ -55,11 +55,12 @@ def multi_head_attention(
     single = query.ndim == 2
     if single:
         query, key, value = (x[:, None] for x in (query, key, value))
-    separate = (q_proj_weight, k_proj_weight, v_proj_weight)
-    kernels = separate if use_separate_proj_weight else jnp.split(in_proj_weight, 3)
-    biases = (None,) * 3 if in_proj_bias is None else jnp.split(in_proj_bias, 3)
+    kernels: Any = (q_proj_weight, k_proj_weight, v_proj_weight)
+    if in_proj_weight is not None and not use_separate_proj_weight:
+        kernels = jnp.split(in_proj_weight, 3)
+    biases: Any = (None,) * 3 if in_proj_bias is None else jnp.split(in_proj_bias, 3)
     q, k, v = (linear(x, w, b) for x, w, b in zip((query, key, value), kernels, biases, strict=True))
-    extra = [(bias_k, bias_v)] if bias_k is not None else []
+    extra: list[Any] = [(bias_k, bias_v)] if bias_k is not None else []
     extra += [(jnp.zeros((1, 1, k.shape[-1]), k.dtype),) * 2] if add_zero_attn else []
     for more_k, more_v in extra:
         k, v = _longer(k, more_k), _longer(v, more_v)
@@ -127,25 +128,25 @@ def multi_head_layer(
     """``(steps, items, features)``, with ``batch_first`` ``(items, steps, features)``, or without items."""
     turned = module.batch_first and query.ndim == 3
     inputs = [jnp.swapaxes(x, 0, 1) if turned else x for x in (query, key, value)]
-    weights = [p.get(name) for name in ("in_proj_weight", "in_proj_bias", "bias_k", "bias_v")]
+    names = ("in_proj_weight", "in_proj_bias", "bias_k", "bias_v", *(f"{part}_proj_weight" for part in "qkv"))
+    weights: dict[str, Any] = {name: p.get(name) for name in names}
     y, shares = multi_head_attention(
         p.key,
         *inputs,
-        module.embed_dim,
-        module.num_heads,
-        *weights,
-        module.add_zero_attn,
-        module.dropout,
-        p["out_proj.weight"],
-        p.get("out_proj.bias"),
-        p.training,
-        key_padding_mask,
-        need_weights,
-        attn_mask,
-        weights[0] is None,
-        *(p.get(f"{part}_proj_weight") for part in "qkv"),
+        embed_dim_to_check=module.embed_dim,
+        num_heads=module.num_heads,
+        add_zero_attn=module.add_zero_attn,
+        dropout_p=module.dropout,
+        out_proj_weight=p["out_proj.weight"],
+        out_proj_bias=p.get("out_proj.bias"),
+        training=p.training,
+        key_padding_mask=key_padding_mask,
+        need_weights=need_weights,
+        attn_mask=attn_mask,
+        use_separate_proj_weight=p.get("in_proj_weight") is None,
         average_attn_weights=average_attn_weights,
         is_causal=is_causal,
+        **weights,
     )
     return jnp.swapaxes(y, 0, 1) if turned else y, shares
 

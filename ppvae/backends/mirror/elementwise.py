@@ -154,14 +154,15 @@ def _promoted(*arrays: Array) -> list[jax.Array]:
 def power(input: Array, exponent: Array) -> Array:
     """No gradient at 0 to the power 0, where JAX's is NaN."""
     if isinstance(exponent, (int, float)):
-        return operator.pow(input, exponent)
+        whole = isinstance(exponent, float) and exponent.is_integer() and is_floating(input)
+        return operator.pow(input, int(exponent) if whole else exponent)
     one = (input == 0) & (exponent == 0)
     return jnp.where(one, 1, operator.pow(jnp.where(one, 1, input), exponent))
 
 
 @mirrors(torch.float_power)
 def float_power(input: Array, exponent: Array) -> jax.Array:
-    return power(cast(input, float), exponent if isinstance(exponent, (int, float)) else cast(exponent, float))
+    return power(cast(input, float), float(exponent) if isinstance(exponent, (int, float)) else cast(exponent, float))
 
 
 @mirrors(torch.sign, torch.sgn)
@@ -248,7 +249,7 @@ def entr(input: Array) -> jax.Array:
 
 @mirrors(*namesakes("xlogy"))
 def xlogy(input: Array, other: Array) -> jax.Array:
-    """No gradient where ``input`` is 0 and ``other`` is not positive; jnp's is infinite."""
+    """No gradient where ``input`` is 0 and ``other`` is not positive; jnp's is infinite, and torch's NaN at (0, 0)."""
     x, y = floating(input), floating(other)
     return special.xlogy(x, jnp.where((x == 0) & (y <= 0), 1, y))
 

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -51,6 +53,10 @@ def _elements(x: jax.Array, windows: list[Window], counts: list[int]) -> list[ja
     return [x[(..., *(slice(o, o + (n - 1) * s + 1, s) for o, s, n in place))] for place in places]
 
 
+def _total(x: jax.Array, windows: list[Window], counts: list[int]) -> jax.Array:
+    return functools.reduce(operator.add, _elements(x, windows, counts))
+
+
 def first_max(x: jax.Array, axis: int) -> jax.Array:
     """The maximum along an axis; like torch, and unlike JAX, all of its gradient goes to the first of equals."""
     at = jnp.expand_dims(jax.lax.stop_gradient(jnp.argmax(x, axis)), axis)
@@ -89,7 +95,7 @@ def _avg_pool(dims: int) -> Callable[..., jax.Array]:
         windows = _windows(dims, kernel_size, stride, padding)
         shape = input.shape[-dims:]
         counts = [_count(n, w, ceil_mode) for n, w in zip(shape, windows, strict=True)]
-        total = sum(_elements(_padded(input, windows, counts, 0.0), windows, counts))
+        total = _total(_padded(input, windows, counts, 0.0), windows, counts)
         if divisor_override is not None:
             return total / divisor_override
         ones = jnp.ones(shape, input.dtype)
@@ -98,7 +104,7 @@ def _avg_pool(dims: int) -> Callable[..., jax.Array]:
             windows_of_ones = [(kernel, stride, 0, dilation) for kernel, stride, _, dilation in windows]
         else:
             windows_of_ones = windows
-        return total / sum(_elements(_padded(ones, windows_of_ones, counts, 0.0), windows_of_ones, counts))
+        return total / _total(_padded(ones, windows_of_ones, counts, 0.0), windows_of_ones, counts)
 
     return rule
 

@@ -85,7 +85,7 @@ class StandIn:
 
     @property
     def dtype(self) -> torch.dtype:
-        return getattr(torch, self._value.dtype.name)  # type: ignore[no-any-return]
+        return getattr(torch, self._value.dtype.name)
 
     @property
     def device(self) -> torch.device:
@@ -101,7 +101,7 @@ class StandIn:
 
     @property
     def data(self) -> StandIn:
-        return interpreter.get().method("detach", self)  # type: ignore[no-any-return]
+        return interpreter.get().method("detach", self)
 
     def size(self, dim: int | None = None) -> Any:
         return self.shape if dim is None else self.shape[dim]

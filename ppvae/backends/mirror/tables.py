@@ -88,4 +88,5 @@ def method_rule(name: str) -> Callable[..., Any] | None:
 
 def random_rule(target: Any) -> Callable[..., Any] | None:
     """The rule of a random function, or of the tensor method (a string) of the same name in ``torch``."""
-    return RANDOM_FUNCTIONS.get(getattr(torch, target, None) if isinstance(target, str) else target)
+    function: Any = getattr(torch, target, None) if isinstance(target, str) else target
+    return RANDOM_FUNCTIONS.get(function)
