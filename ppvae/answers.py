@@ -15,15 +15,23 @@ from ppvae.ppl import handlers, ops, pyro
 
 @dataclass(frozen=True)
 class Question:
-    """One of the functions below with its options: hashable, so that a backend compiles it once."""
+    """One of the functions below with its options: hashable, so that a backend compiles it once.
+
+    ``reduce`` is what is kept of each array ``(draws, items, ...)`` of a chunk.
+    """
 
     function: Callable[..., dict[str, Any]]
     draws: int = 1
     ask: tuple[str, ...] | None = None
+    reduce: Callable[[Any], Any] | None = None
 
     def __call__(self, model: Any, guide: Any, batch: Batch) -> dict[str, Any]:
         options = {} if self.ask is None else {"ask": self.ask}
         return self.function(model, guide, batch, self.draws, **options)
+
+    def reduced(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """What is kept of a chunk's answer."""
+        return {name: self.reduce(values) if self.reduce else values for name, values in answer.items()}
 
 
 def encode(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:

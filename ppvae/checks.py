@@ -13,7 +13,7 @@ from pyro.distributions import ExpandedDistribution, MaskedDistribution, constra
 
 from ppvae import ppl
 from ppvae.answers import is_random
-from ppvae.backends.plan import Sites
+from ppvae.backends.plan import Sites, torch_dtype
 from ppvae.batch import Batch
 from ppvae.data.dataset import Dataset
 from ppvae.vae import VAE
@@ -30,15 +30,17 @@ def inspect(vae: VAE, data: Dataset) -> Sites:
     """
     batch = data.batch(_telling_rows(data))
     batch = replace(batch, total=2 * batch.size)
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(next((p.dtype for p in vae.pair.parameters()), before))
-    try:
-        with ppl.running("pyro"), pyro.validation_enabled(True), torch.random.fork_rng(), torch.no_grad():
-            guide = _sites("guide", vae.guide, batch)
-            model = _sites("model", pyro.poutine.condition(vae.model, _values(guide)), batch)
-            _check_supports(model, batch)
-    finally:
-        torch.set_default_dtype(before)
+    kind = next((p.dtype for p in vae.pair.parameters()), torch.get_default_dtype())
+    with (
+        ppl.running("pyro"),
+        torch_dtype(kind),
+        pyro.validation_enabled(True),
+        torch.random.fork_rng(),
+        torch.no_grad(),
+    ):
+        guide = _sites("guide", vae.guide, batch)
+        model = _sites("model", pyro.poutine.condition(vae.model, _values(guide)), batch)
+        _check_supports(model, batch)
     latents = _match(model, guide, data.arrays)
     return Sites(
         latents=latents,

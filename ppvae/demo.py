@@ -45,7 +45,9 @@ def demo(out: Path, epochs: int = 60, particles: int = 1000, seed: int = 0) -> l
     for method, backend in RUNS:
         console.print(f"training {method} on {backend}, {epochs} epochs")
         vae = zoo.method(method, train.modalities or (), seed=seed)
-        runs[method, backend] = fit(vae, train, backend=backend, epochs=epochs, seed=seed, out=out / f"{method}-{backend}")
+        runs[method, backend] = fit(
+            vae, train, backend=backend, epochs=epochs, seed=seed, out=out / f"{method}-{backend}"
+        )
     console.print("measuring on the test digits")
     results = [measure(name, run, train, test, particles) for name, run in runs.items()]
     Console().print(table(results))
@@ -88,7 +90,12 @@ def table(results: Sequence[Result]) -> Table:
     for column in ("s / epoch", "log evidence", "digit acc., all views", "digit acc., pix", "R² fou from pix"):
         shown.add_column(column, justify="right")
     for r in results:
-        figures = f"{r.seconds_per_epoch:.2f}", f"{r.log_evidence:.1f}", f"{r.accuracy_all:.3f}", f"{r.accuracy_pix:.3f}"
+        figures = (
+            f"{r.seconds_per_epoch:.2f}",
+            f"{r.log_evidence:.1f}",
+            f"{r.accuracy_all:.3f}",
+            f"{r.accuracy_pix:.3f}",
+        )
         shown.add_row(r.method, r.backend, *figures, f"{r.r2_fou:.3f}")
     return shown
 

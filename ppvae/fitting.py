@@ -137,7 +137,8 @@ def _train(
     with engine.environment(settings), progress_bar(settings, len(data), progress) as show:
         if fitted.snapshot.weights:
             state = engine.restore(state, fitted.snapshot)
-        for state, entry, first in _epochs(engine, state, data, len(fitted.history), validation):
+        epochs = _epochs(engine, state, data, len(fitted.history), validation)
+        for state, entry, first in epochs:
             fitted = replace(fitted, history=[*fitted.history, entry], notes={**fitted.notes, **first})
             for callback in (show, *callbacks):
                 callback(entry)
@@ -181,7 +182,9 @@ def _epoch(engine: Any, state: Any, arrays: Any, observed: Any, epoch: int) -> t
     means = {name: float(np.mean(values, dtype=np.float64)) for name, values in infos.items()}
     loss = means.pop("loss")
     if not np.isfinite(loss):
-        raise FloatingPointError(f"the loss is {loss} in epoch {epoch + 1}; lower lr, or set clip to bound the gradient")
+        raise FloatingPointError(
+            f"the loss is {loss} in epoch {epoch + 1}; lower lr, or set clip to bound the gradient"
+        )
     return state, {"epoch": epoch + 1, "loss": loss, "sites": means, "seconds": seconds}
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
@@ -15,16 +14,14 @@ from scipy.special import logsumexp
 from ppvae import answers, checkpoint
 from ppvae.answers import Question
 from ppvae.backends.plan import Snapshot
-from ppvae.batch import over
+from ppvae.batch import Batch, over
+from ppvae.chunks import answer
 from ppvae.data.dataset import Dataset, check_fits
 from ppvae.modality import Modality
 from ppvae.settings import Settings
 from ppvae.vae import VAE
 
-Reduce = Callable[[np.ndarray], np.ndarray]
 LIBRARIES = ("ppvae", "torch", "pyro-ppl", "jax", "numpyro", "optax", "numpy")
-DRAWS = 1000  # at most so many draws of an item are held at once
-ROWS = 32768  # at most so many draws times items
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +52,7 @@ class Fitted:
         self, data: Dataset, given: Sequence[str] | None = None, draws: int = 1, seed: int = 0
     ) -> dict[str, np.ndarray]:
         """Draws of every latent from q(z | x_given): site to ``(draws, items, *event)``."""
-        return self._ask(Question(answers.encode), data, given, draws, seed)
+        return self._ask(Question(answers.encode, draws), data, given, seed)
 
     def query(
         self,
@@ -69,7 +66,7 @@ class Fitted:
 
         Each item is predicted from what it has of ``given`` (all by default). ``ask`` defaults to all modalities.
         """
-        return self._ask(Question(answers.predict, ask=self._names(ask)), data, given, draws, seed)
+        return self._ask(Question(answers.predict, draws, self._names(ask)), data, given, seed)
 
     def generate(self, items: int, seed: int = 0, draws: int | None = None) -> dict[str, np.ndarray]:
         """New items from the model: name to ``(items, *shape)``.
@@ -78,8 +75,9 @@ class Fitted:
         its measurement noise.
         """
         keys = np.arange(items, dtype=np.uint32)
-        drawn = self._run(Question(answers.generate, ask=self._names(None)), {}, {}, keys, draws or 1, seed)
-        return drawn if draws else {name: values[0] for name, values in drawn.items()}
+        question = Question(answers.generate, 1 if draws is None else draws, self._names(None))
+        drawn = answer(self.vae.pair, self.settings, question, Batch(size=items), keys, seed)
+        return drawn if draws is not None else {name: values[0] for name, values in drawn.items()}
 
     def impute(self, data: Dataset, draws: int = 100, seed: int = 0) -> dict[str, np.ndarray]:
         """The data with each hole filled by the mean of its predictive draws: name to ``(items, *shape)``."""
@@ -97,7 +95,7 @@ class Fitted:
 
         Their mean over particles is the ELBO, their log mean exp the importance-weighted evidence.
         """
-        return self._ask(Question(answers.log_weights), data, given, particles, seed)["log_weights"]
+        return self._ask(Question(answers.log_weights, particles), data, given, seed)["log_weights"]
 
     def log_evidence(
         self, data: Dataset, given: Sequence[str] | None = None, particles: int = 1000, seed: int = 0
@@ -106,8 +104,8 @@ class Fitted:
 
         Weights are summed chunk by chunk, so that memory does not grow with particles times items.
         """
-        sums = self._ask(Question(answers.log_weights), data, given, particles, seed, _log_sum)["log_weights"]
-        return logsumexp(sums, axis=0) - np.log(particles)
+        question = Question(answers.log_weights, particles, reduce=_log_sum)
+        return logsumexp(self._ask(question, data, given, seed)["log_weights"], axis=0) - np.log(particles)
 
     def to(self, backend: str) -> Fitted:
         """The same weights on the other backend."""
@@ -135,15 +133,7 @@ class Fitted:
             raise ValueError(f"unknown modality {unknown[0]!r}; this run knows {', '.join(known)}")
         return tuple(known if names is None else names)
 
-    def _ask(
-        self,
-        question: Question,
-        data: Dataset,
-        given: Sequence[str] | None,
-        draws: int,
-        seed: int,
-        reduce: Reduce = np.asarray,
-    ) -> dict[str, np.ndarray]:
+    def _ask(self, question: Question, data: Dataset, given: Sequence[str] | None, seed: int) -> dict[str, np.ndarray]:
         names = [name for name in self._names(given) if given is not None or name in data.arrays]
         if not names and given is None:
             known = ", ".join(m.name for m in self.modalities)
@@ -151,54 +141,8 @@ class Fitted:
         for modality in self.modalities:
             if modality.name in names:
                 _check_has(data, modality)
-        observed = {name: mask for name, mask in (data.observed or {}).items() if name in names}
-        arrays = {name: data.arrays[name] for name in names}
-        return self._run(question, arrays, observed, data.keys, draws, seed, reduce)
-
-    def _run(
-        self,
-        question: Question,
-        arrays: Mapping[str, Any],
-        observed: Mapping[str, Any],
-        keys: Any,
-        draws: int,
-        seed: int,
-        reduce: Reduce = np.asarray,
-    ) -> dict[str, np.ndarray]:
-        """Blocks of draws, and within them blocks of items, each reduced at once, so that memory stays bounded."""
-        if draws < 1 or not len(keys):
-            raise ValueError(f"{draws} draws of {len(keys)} items were asked for; ask for at least one of one")
-        if not 0 <= seed < 2**32:
-            raise ValueError(f"seed is {seed}; it must be from 0 to {2**32 - 1}")
-        engine = importlib.import_module(f"ppvae.backends.{self.settings.backend}")
-        sizes = [min(DRAWS, draws - start) for start in range(0, draws, DRAWS)]
-        with engine.environment(self.settings):
-            blocks = [
-                self._block(
-                    engine, replace(question, draws=size), arrays, observed, _seeded(keys, seed, number), reduce
-                )
-                for number, size in enumerate(sizes)
-            ]
-        return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
-
-    def _block(
-        self,
-        engine: Any,
-        question: Question,
-        arrays: Mapping[str, Any],
-        observed: Mapping[str, Any],
-        keys: np.ndarray,
-        reduce: Reduce,
-    ) -> dict[str, np.ndarray]:
-        size = min(len(keys), max(1, ROWS // question.draws))
-        rows = np.arange(-(-len(keys) // size) * size) % len(keys)
-        pair = self.vae.pair
-        parts = []
-        for index in rows.reshape(-1, size):
-            inputs = [engine.put({name: a[index] for name, a in group.items()}) for group in (arrays, observed)]
-            answer = engine.each_item(pair, question, *inputs, keys[index])
-            parts.append({name: reduce(values) for name, values in answer.items()})
-        return {name: np.concatenate([p[name] for p in parts], 1)[:, : len(keys)] for name in parts[0]}
+        batch = data.batch(given=names) if names else Batch(size=len(data))
+        return answer(self.vae.pair, self.settings, question, batch, data.keys, seed)
 
 
 def _log_sum(log_weights: np.ndarray) -> np.ndarray:
@@ -210,7 +154,3 @@ def _check_has(data: Dataset, modality: Modality) -> None:
     if modality.name not in data.arrays:
         raise ValueError(f"the data has no modality {modality.name!r}; it has {', '.join(data.arrays)}")
     check_fits(modality, data.arrays[modality.name])
-
-
-def _seeded(keys: np.ndarray, seed: int, block: int) -> np.ndarray:
-    return np.stack([keys, np.full_like(keys, seed), np.full_like(keys, block)], 1)

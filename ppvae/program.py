@@ -22,7 +22,7 @@ class Program(nn.Module):
     """
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        with holes(*args):
+        with holes(*args, *kwargs.values()):
             return super().__call__(*args, **kwargs)
 
 

@@ -23,7 +23,6 @@ from mirror_harness import (
     reals,
     special,
     symmetric,
-    units,
 )
 
 from ppvae.backends.mirror.arguments import namesakes
@@ -382,11 +381,6 @@ def _gauge_free(result: Any) -> Any:
     return [part**2 if part.ndim > 1 else part for part in result]
 
 
-def _triangular(call: Any) -> Any:
-    args, keywords = call
-    return args, keywords
-
-
 LINEAR_ALGEBRA = [
     Case(
         (torch.matmul, torch.linalg.matmul, operator.matmul),
@@ -522,7 +516,7 @@ CREATION = [
     Case(
         (torch.finfo,),
         calls(st.sampled_from([torch.float32, torch.float64])),
-        view=lambda info: [float(getattr(info, n)) for n in "eps max min tiny smallest_normal".split()],
+        view=lambda info: [float(getattr(info, n)) for n in ["eps", "max", "min", "tiny", "smallest_normal"]],
     ),
     Case((torch.finfo,), calls(), view=lambda info: float(info.eps)),
     Case((torch.iinfo,), calls(torch.int32), view=lambda info: [int(info.max), int(info.min), info.bits]),
@@ -569,4 +563,3 @@ METHODS = [
 ]
 
 CASES = [*REDUCTIONS, *SHAPES, *INDEXING, *LINEAR_ALGEBRA, *CREATION, *METHODS]
-_ = units

@@ -46,7 +46,7 @@ SAME_DTYPE = named(
 BINARY = (
     *named("add sub subtract mul multiply div divide true_divide eq ne not_equal lt less le less_equal gt greater ge"),
     *named("greater_equal rsub"),
-    *(getattr(operator, n) for n in "add sub mul truediv eq ne lt le gt ge".split()),
+    *(getattr(operator, n) for n in ["add", "sub", "mul", "truediv", "eq", "ne", "lt", "le", "gt", "ge"]),
 )
 ARRAYS_ONLY = named("maximum minimum fmax fmin logical_and logical_or logical_xor")
 DIVISIONS = (torch.remainder, torch.fmod, operator.mod)

@@ -240,9 +240,9 @@ def _same_dtype(our: Any, their: Any) -> bool:
 
 
 def signature(function: Any) -> list[tuple[str, Any]] | None:
-    """Names and defaults of the arguments, where Python knows them."""
+    """Names and defaults of the arguments, where Python knows them; ``out`` is for changing arrays in place."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
         return None
-    return [(p.name, p.default) for p in parameters]
+    return [(p.name, p.default) for p in parameters if p.name != "out"]

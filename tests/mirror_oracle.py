@@ -12,6 +12,7 @@ from torch import nn
 from ppvae.backends import mirror
 
 RTOL, ATOL = 1e-9, 1e-11
+UNOPTIMISED = {"xla_backend_optimization_level": 0}  # every graph runs once: compiling is what takes the time
 
 
 def numpy(value: torch.Tensor) -> np.ndarray:
@@ -59,7 +60,7 @@ def on_jax(module: nn.Module, weights: list[np.ndarray], *inputs: Any, **keyword
 
     given = [jnp.asarray(numpy(inputs[i])) for i in places]
     # compiled as a whole, which takes less time than compiling its every operation
-    grads, result = jax.jit(jax.grad(score, argnums=(0, 1), has_aux=True))(trained, given)
+    grads, result = jax.jit(jax.grad(score, argnums=(0, 1), has_aux=True), compiler_options=UNOPTIMISED)(trained, given)
     return result, *grads
 
 

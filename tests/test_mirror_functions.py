@@ -30,8 +30,15 @@ CASES = [
     for function in case.functions
 ]
 OURS = {f"ppvae.backends.mirror.{name}" for name in functions.__all__} | {"_operator", "math", "builtins"}
-LOOSER = {torch._assert, torch.einsum, torch.norm}  # other names of arguments that only go by position
-UNCALLED = {*(f for f in vars(math).values() if callable(f)), getattr, torch._assert, torch.from_numpy}  # tested by themselves below
+UNCALLED = {
+    *(f for f in vars(math).values() if callable(f)),
+    getattr,
+    torch._assert,
+    torch.from_numpy,
+}  # tested by themselves below
+
+
+EXAMPLES = 3  # compiling is slow: each function has many cases, each example an array of special values
 
 
 def name(function: Any) -> str:
@@ -40,7 +47,7 @@ def name(function: Any) -> str:
 
 @pytest.mark.parametrize(("case", "function"), CASES, ids=[name(function) for _, function in CASES])
 def test_function_equals_torch(case: Case, function: Any) -> None:
-    @settings(derandomize=True, deadline=None, max_examples=5, phases=[Phase.generate])
+    @settings(derandomize=True, deadline=None, max_examples=EXAMPLES, phases=[Phase.generate])
     @given(case.calls)
     def equal(call: Any) -> None:
         check(case, function, call)
@@ -52,14 +59,14 @@ def test_every_entry_has_a_case() -> None:
     tested = {function for _, function in CASES}
     entries = mirror.FUNCTIONS | mirror.METHODS
     ours = {key for key, rule in entries.items() if rule.__module__ in OURS}
-    assert not {name(key) for key in ours - tested - UNCALLED if "is_none" not in name(key)}
+    assert not {name(key) for key in ours - tested - UNCALLED if not name(key).endswith("_is_none")}
 
 
 def test_rules_take_the_arguments_of_torch() -> None:
     for function, rule in mirror.FUNCTIONS.items():
         theirs = signature(function) if getattr(function, "__module__", "").startswith("torch") else None
-        if theirs is not None and rule.__module__ in OURS and function not in LOOSER:
-            assert [n for n, _ in signature(rule) or []] == [n for n, _ in theirs if n != "out"], function
+        if theirs is not None and rule.__module__ in OURS and function is not torch.einsum:
+            assert signature(rule) == theirs, function
 
 
 def test_randomness_is_in_no_table() -> None:

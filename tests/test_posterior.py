@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import ppvae
-from ppvae import Dataset, Modality, posterior
+from ppvae import Dataset, Modality, chunks
 from ppvae.posterior import Fitted
 
 BACKENDS = ("pyro", "numpyro")
@@ -71,7 +71,7 @@ def test_permuting_rows_permutes_answers(backend: str, question: str) -> None:
 def test_answers_do_not_depend_on_how_rows_are_chunked(
     backend: str, question: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(posterior, "ROWS", 3 * DRAWS)
+    monkeypatch.setattr(chunks, "ROWS", 3 * DRAWS)
     same(QUESTIONS[question](fitted(backend), data()), answer(backend, question), slice(None))
 
 
@@ -115,7 +115,7 @@ def test_a_seed_reproduces_draws_and_another_changes_them(backend: str) -> None:
 
 @both
 def test_blocks_of_draws_do_not_repeat_each_other(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(posterior, "DRAWS", DRAWS)
+    monkeypatch.setattr(chunks, "DRAWS", DRAWS)
     z = fitted(backend).encode(data(), draws=2 * DRAWS)["z"]
     assert z.shape == (2 * DRAWS, ITEMS, LATENT)
     np.testing.assert_allclose(z[:DRAWS], answer(backend, "encode")["z"], rtol=1e-6)
@@ -125,7 +125,7 @@ def test_blocks_of_draws_do_not_repeat_each_other(backend: str, monkeypatch: pyt
 @both
 def test_log_evidence_does_not_depend_on_rows_or_chunks(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = fitted(backend).log_evidence(data(), particles=DRAWS)
-    monkeypatch.setattr(posterior, "ROWS", 3 * DRAWS)
+    monkeypatch.setattr(chunks, "ROWS", 3 * DRAWS)
     order = [5, 1, 7, 0]
     np.testing.assert_allclose(fitted(backend).log_evidence(data(), particles=DRAWS), whole, rtol=1e-5, atol=1e-5)
     patterns = data().take([6, *order, 7, 2, 3])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import jax
@@ -14,11 +15,14 @@ import torch
 from scipy import stats
 from torch import nn
 
+import ppvae
 from ppvae import Batch, Modality, Program, dist, ppl, pyro
 from ppvae.answers import Question, encode, generate, log_weights
 from ppvae.backends import mirror
 from ppvae.backends.mirror.program import Mirror
+from ppvae.comparison import log_probs
 from ppvae.likelihoods import Likelihood
+from ppvae.settings import Settings
 
 both = pytest.mark.parametrize("backend", ["pyro", "numpyro"])
 
@@ -222,3 +226,34 @@ def test_a_likelihood_alone_is_a_program_too() -> None:
     likelihood = Likelihood(Modality("x", (2,)), 3)
     assert likelihood(torch.zeros(4, 3)).shape == (4, 2)
     assert jnp.asarray(run("numpyro", likelihood, lambda program: program(jnp.zeros((4, 3))))).shape == (4, 2)
+
+
+@pytest.mark.parametrize("backend", ["pyro", "numpyro"])
+def test_the_mask_is_there_when_the_batch_is_passed_by_keyword(backend):
+
+    x = np.array([[1.0, np.nan], [0.5, 2.0]])
+    data = ppvae.Dataset({"x": x})
+    vae = ppvae.method("vae", data.modalities, latent=1, hidden=(2,))
+    engine = importlib.import_module(f"ppvae.backends.{backend}")
+    with engine.environment(Settings(backend=backend)):
+        if backend == "numpyro":
+            weights = engine.put_all(mirror.arrays(vae.pair))
+            model, guide = engine.programs(vae.pair, weights, mirror.aliases(vae.pair))
+        else:
+            model, guide = vae.model, vae.guide
+        latents = {"z": np.zeros((2, 1), np.float32)}
+        latents = engine.put(latents)
+        by_position = log_probs(model, guide, data.batch(), latents)
+        by_keyword = log_probs(lambda b: model(batch=b), lambda b: guide(batch=b), data.batch(), latents)
+        assert {k: p.tolist() for k, p in by_position.items()} == {k: p.tolist() for k, p in by_keyword.items()}
+        assert by_position["x"].tolist()[0] > by_position["x"].tolist()[1], "one element of two was measured"
+
+
+@pytest.mark.parametrize("backend", ["pyro", "numpyro"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_ops_create_has_the_dtype_of_the_run(backend, dtype):
+
+    engine = importlib.import_module(f"ppvae.backends.{backend}")
+    with engine.environment(Settings(backend=backend, dtype=dtype)):
+        for made in (ppvae.ops.zeros((2,)), ppvae.ops.ones(2), ppvae.ops.eye(2), ppvae.ops.tensor([0.5])):
+            assert str(made.dtype).removeprefix("torch.") == dtype

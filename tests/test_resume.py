@@ -69,7 +69,7 @@ def kill_in_mid_epoch(command: list[str], run: Path) -> int:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_killed_run_ends_with_the_same_bits(backend: str, data_file: Path, tmp_path: Path) -> None:
-    epochs = {"pyro": 8, "numpyro": 100}[backend]
+    epochs = {"pyro": 16, "numpyro": 100}[backend]
     kept = kill_in_mid_epoch(words(data_file, backend, epochs, tmp_path / "killed"), tmp_path / "killed")
     assert 0 < kept < epochs
     assert cli.main([*words(data_file, backend, epochs, tmp_path / "killed"), "--resume"]) == 0

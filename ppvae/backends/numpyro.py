@@ -13,12 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 import optax
+import torch
 from numpyro import infer
 
 from ppvae import ppl
 from ppvae.backends import mirror
 from ppvae.backends.mirror.program import Mirror
-from ppvae.backends.plan import Pace, Plan, Snapshot, part
+from ppvae.backends.plan import Pace, Plan, Snapshot, part, torch_dtype
 from ppvae.batch import Batch
 from ppvae.objectives import OBJECTIVES, tempered
 from ppvae.settings import Settings
@@ -67,7 +68,13 @@ class Run:
 def environment(settings: Settings) -> Iterator[None]:
     """Words on NumPyro, and the run's dtype and device as JAX's defaults, within the block."""
     x64 = settings.dtype == "float64"
-    with ppl.running("numpyro"), jax.enable_x64(x64), jax.default_device(device(settings.device)):
+    place = device(settings.device)
+    with (
+        ppl.running("numpyro"),
+        torch_dtype(getattr(torch, settings.dtype)),
+        jax.enable_x64(x64),
+        jax.default_device(place),
+    ):
         yield
 
 
@@ -94,7 +101,9 @@ def init(plan: Plan) -> State:
         ValueError: the guide has a site that NumPyro's estimators cannot differentiate.
     """
     for site in plan.sites.discrete:
-        raise ValueError(f"NumPyro cannot differentiate the guide's site {site!r} by reparameterisation; use backend='pyro'")
+        raise ValueError(
+            f"NumPyro cannot differentiate the guide's site {site!r} by reparameterisation; use backend='pyro'"
+        )
     pair = plan.vae.pair
     trained = {name for name, p in pair.named_parameters() if p.requires_grad}
     arrays = put({name: np.asarray(array) for name, array in mirror.arrays(pair).items()})

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from ppvae.batch import Batch
 from ppvae.settings import Settings
@@ -56,6 +58,17 @@ class Snapshot:
     weights: Mapping[str, np.ndarray]
     moments: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     step: int = 0
+
+
+@contextmanager
+def torch_dtype(kind: torch.dtype) -> Iterator[None]:
+    """torch's default dtype within the block: what ``ops.zeros`` and its like make, on either backend."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(kind)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def part(name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from pyro.infer.util import is_identically_zero
 from torch import nn
 
 from ppvae import ppl
-from ppvae.backends.plan import Pace, Plan, Snapshot, part
+from ppvae.backends.plan import Pace, Plan, Snapshot, part, torch_dtype
 from ppvae.batch import Batch
 from ppvae.objectives import OBJECTIVES, tempered
 from ppvae.settings import Settings
@@ -49,18 +49,10 @@ class State:
 @contextmanager
 def environment(settings: Settings) -> Iterator[None]:
     """Words on Pyro, and the run's dtype and device as torch's defaults, within the block."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(getattr(torch, settings.dtype))
     place = device(settings.device)
-    try:
-        with ppl.running("pyro"), torch.random.fork_rng():
-            if place.type == "cpu":
-                yield
-            else:
-                with place:
-                    yield
-    finally:
-        torch.set_default_dtype(before)
+    entered = nullcontext() if place.type == "cpu" else place  # as a context, a device slows every call of torch
+    with ppl.running("pyro"), torch_dtype(getattr(torch, settings.dtype)), torch.random.fork_rng(), entered:
+        yield
 
 
 def device(name: str) -> torch.device:

@@ -127,12 +127,15 @@ def multi_head_layer(
 ) -> tuple[jax.Array, Optional]:
     """``(steps, items, features)``, with ``batch_first`` ``(items, steps, features)``, or without items."""
     turned = module.batch_first and query.ndim == 3
-    inputs = [jnp.swapaxes(x, 0, 1) if turned else x for x in (query, key, value)]
+    query, key, value = (jnp.swapaxes(x, 0, 1) if turned else x for x in (query, key, value))
     names = ("in_proj_weight", "in_proj_bias", "bias_k", "bias_v", *(f"{part}_proj_weight" for part in "qkv"))
     weights: dict[str, Any] = {name: p.get(name) for name in names}
-    y, shares = multi_head_attention(
+    attend: Any = multi_head_attention
+    y, shares = attend(
         p.key,
-        *inputs,
+        query,
+        key,
+        value,
         embed_dim_to_check=module.embed_dim,
         num_heads=module.num_heads,
         add_zero_attn=module.add_zero_attn,

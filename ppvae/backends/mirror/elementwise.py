@@ -209,9 +209,7 @@ def _with_slope(compute: Callable[[Any], Any], slope: Callable[[Any, Any], Any])
 
 mirrors(*namesakes("lgamma", "gammaln"))(_with_slope(special.gammaln, lambda x, y: digamma(x)))
 mirrors(*namesakes("i0"))(_with_slope(special.i0, lambda x, y: special.i1(x)))
-mirrors(*namesakes("ndtri"))(
-    _with_slope(special.ndtri, lambda x, y: math.sqrt(2 * math.pi) * jnp.exp(y**2 / 2))
-)
+mirrors(*namesakes("ndtri"))(_with_slope(special.ndtri, lambda x, y: math.sqrt(2 * math.pi) * jnp.exp(y**2 / 2)))
 
 
 @mirrors(*namesakes("polygamma"))

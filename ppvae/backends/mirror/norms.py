@@ -94,5 +94,7 @@ def pairwise_distance(
 
 
 @mirrors(torch.cdist)
-def cdist(x1: jax.Array, x2: jax.Array, p: float = 2.0, compute_mode: str | None = None) -> jax.Array:
+def cdist(
+    x1: jax.Array, x2: jax.Array, p: float = 2.0, compute_mode: str = "use_mm_for_euclid_dist_if_necessary"
+) -> jax.Array:
     return vector_norm(x1[..., :, None, :] - x2[..., None, :, :], p, -1)

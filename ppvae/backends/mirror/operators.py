@@ -1,4 +1,4 @@
-"""Operators: Python's own operators, attributes and ``math``, as torch.fx records them."""
+"""Operators: Python's own operators, attributes and ``math``, as networks use them."""
 
 # ruff: noqa: D103 - what a rule computes is said by the torch function that it stands for
 
@@ -10,7 +10,6 @@ from typing import Any
 
 import jax
 import torch
-from torch import fx
 
 from ppvae.backends.mirror.arguments import refuse
 from ppvae.backends.mirror.elementwise import floor_divide
@@ -46,6 +45,6 @@ def attribute(x: Any, name: str, *default: Any) -> Any:
     return getattr(x, name, *default)
 
 
-@function(torch._assert, fx._symbolic_trace._assert_is_none)
-def _assert(condition: object, message: str = "") -> None:
-    """torch.fx guards fixed arguments with assertions; they were checked when the graph was looked up."""
+@function(torch._assert)
+def _assert(condition: object, message: str) -> None:
+    """The values of an array are unknown while it is compiled, so nothing can be asserted of them."""

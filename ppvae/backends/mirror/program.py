@@ -30,7 +30,7 @@ class Mirror:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if not isinstance(self._module, Program):
             return forward(self._module, self._p, *args, **kwargs)
-        with holes(*args):
+        with holes(*args, *kwargs.values()):
             return type(self._module).forward(self, *args, **kwargs)  # type: ignore[arg-type]
 
     def __getitem__(self, key: Any) -> Any:
