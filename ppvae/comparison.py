@@ -70,7 +70,7 @@ def _on_pyro(vae: VAE, batch: Batch, latents: Arrays, settings: Settings) -> tup
 def _on_numpyro(vae: VAE, batch: Batch, latents: Arrays, settings: Settings) -> tuple[Arrays, Arrays]:
     trained = [name for name, p in vae.pair.named_parameters() if p.requires_grad]
     with numpyro.environment(settings):
-        weights = numpyro.put_all(mirror.arrays(vae.pair))
+        weights = mirror.arrays(vae.pair)
         names, fixed = mirror.aliases(vae.pair), numpyro.put(latents)
 
         def total(params: Any) -> Any:
@@ -78,7 +78,7 @@ def _on_numpyro(vae: VAE, batch: Batch, latents: Arrays, settings: Settings) -> 
                 sites = log_probs(*numpyro.programs(vae.pair, {**weights, **params}, names), batch, fixed)
             return integrand(sites), sites
 
-        gradients, sites = jax.grad(total, has_aux=True)({name: weights[name] for name in trained})
+        gradients, sites = jax.jit(jax.grad(total, has_aux=True))({name: weights[name] for name in trained})
     return _numpy(sites), _numpy(gradients)
 
 

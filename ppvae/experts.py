@@ -7,6 +7,7 @@ Experts are stacked: ``loc`` and ``scale`` have shape ``(modality, items, latent
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any
 
 from ppvae.ppl import dist, distribution, ops
@@ -38,16 +39,16 @@ def product(loc: Any, scale: Any, present: Any, prior: bool = True) -> tuple[Any
 def _relative(loc: Any, scale: Any, present: Any) -> tuple[Any, Any, Any]:
     """Precisions and locations, zero where absent, and the log of the unit that precisions are in."""
     there = present[..., None]
-    log_precision = -2.0 * ops.log(ops.where(there, scale, 1.0))
+    log_precision = -2.0 * ops.log(ops.where(there, scale, math.inf))
     top = ops.detach(ops.clamp(ops.amax(log_precision, 0), min=0.0))
-    return ops.where(there, ops.exp(log_precision - top), 0.0), ops.where(there, loc, 0.0), top
+    return ops.exp(log_precision - top), ops.where(there, loc, 0.0), top
 
 
 def _joint(total: Any, weighted: Any, top: Any, prior: bool) -> tuple[Any, Any]:
     """Location and scale, given sums of precisions and of precision-weighted locations; the prior where all is zero."""
     alone = ops.exp(-top)
     total = total + (alone if prior else ops.where(total == 0, alone, 0.0))
-    return weighted / total, ops.exp(-0.5 * (ops.log(total) + top))
+    return weighted / total, ops.rsqrt(total) * ops.exp(-0.5 * top)
 
 
 def mixture(loc: Any, scale: Any, weights: Any) -> Any:

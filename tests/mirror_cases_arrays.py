@@ -163,7 +163,7 @@ REDUCTIONS = [
             ),
             dim=st.sampled_from([None, 1]),
             maybe_keepdim=flag,
-            maybe_interpolation=st.sampled_from(["lower", "nearest"]),
+            maybe_interpolation=st.sampled_from(["lower", "nearest", "higher", "midpoint"]),
         ),
     ),
     Case((torch.diff,), calls(x, st.sampled_from([1, 2]), maybe_dim=1)),

@@ -237,7 +237,7 @@ def test_the_mask_is_there_when_the_batch_is_passed_by_keyword(backend):
     engine = importlib.import_module(f"ppvae.backends.{backend}")
     with engine.environment(Settings(backend=backend)):
         if backend == "numpyro":
-            weights = engine.put_all(mirror.arrays(vae.pair))
+            weights = mirror.arrays(vae.pair)
             model, guide = engine.programs(vae.pair, weights, mirror.aliases(vae.pair))
         else:
             model, guide = vae.model, vae.guide

@@ -106,7 +106,7 @@ def init(plan: Plan) -> State:
         )
     pair = plan.vae.pair
     trained = {name for name, p in pair.named_parameters() if p.requires_grad}
-    arrays = put({name: np.asarray(array) for name, array in mirror.arrays(pair).items()})
+    arrays = mirror.arrays(pair)
     params = {name: array for name, array in arrays.items() if name in trained}
     make, _ = OPTIMIZERS[plan.settings.optimizer]
     optimizer = make()
@@ -238,7 +238,7 @@ def _numpy(arrays: Arrays) -> dict[str, np.ndarray]:
 
 def each_item(pair: Any, question: Any, arrays: Arrays, observed: Arrays, keys: np.ndarray) -> dict[str, np.ndarray]:
     """``question(model, guide, batch)`` for every item alone, seeded by the item's key; joined on axis 1."""
-    weights = put_all(mirror.arrays(pair))
+    weights = mirror.arrays(pair)
     answers = _asker(question, pair)(weights, arrays, observed, jnp.asarray(keys))
     return {name: np.asarray(answer) for name, answer in answers.items()}
 

@@ -1,10 +1,9 @@
-"""Elementwise: arithmetic, transcendental and special functions, comparison and logic."""
+"""Elementwise: arithmetic, transcendental functions, comparison and logic."""
 
 # ruff: noqa: D103 - what a rule computes is said by the torch function that it stands for
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +17,7 @@ from ppvae.backends.mirror.arguments import cast, floating, is_floating, mirrors
 
 Array = Any  # a JAX array, or a Python number where torch takes one
 
-_FLOATING = {
+_FLOATING: dict[Callable[..., Any], str] = {
     jnp.exp: "exp",
     jnp.exp2: "exp2",
     jnp.expm1: "expm1",
@@ -56,7 +55,7 @@ _FLOATING = {
     special.log_ndtr: "log_ndtr",
 }
 
-_SAME_DTYPE = {
+_SAME_DTYPE: dict[Callable[..., Any], str] = {
     jnp.negative: "neg negative",
     jnp.positive: "positive",
     jnp.floor: "floor",
@@ -73,7 +72,7 @@ _SAME_DTYPE = {
     jnp.bitwise_not: "bitwise_not",
 }
 
-_BINARY = {
+_BINARY: dict[Callable[..., Any], str] = {
     jnp.multiply: "mul multiply",
     jnp.true_divide: "true_divide",
     jnp.remainder: "remainder",
@@ -109,7 +108,12 @@ def _binary(compute: Callable[[Any, Any], Any]) -> Callable[..., Any]:
     return lambda input, other: compute(input, other)
 
 
-for _kind, _table in ((_floating, _FLOATING), (_unary, _SAME_DTYPE), (_binary, _BINARY)):
+_KINDS: tuple[tuple[Callable[..., Any], dict[Callable[..., Any], str]], ...] = (
+    (_floating, _FLOATING),
+    (_unary, _SAME_DTYPE),
+    (_binary, _BINARY),
+)
+for _kind, _table in _KINDS:
     for _compute, _names in _table.items():
         mirrors(*namesakes(*_names.split()))(_kind(_compute))
 
@@ -193,70 +197,6 @@ def round_(input: Array, *, decimals: int = 0) -> jax.Array:
     return jnp.round(input, decimals)
 
 
-@mirrors(*namesakes("digamma", "psi"))
-def digamma(input: Array) -> jax.Array:
-    """At zero torch keeps the one-sided limit."""
-    x = floating(input)
-    return jnp.where(x == 0, jnp.copysign(jnp.inf, -x), special.digamma(x))
-
-
-def _with_slope(compute: Callable[[Any], Any], slope: Callable[[Any, Any], Any]) -> Callable[..., Any]:
-    """``compute`` with the derivative ``slope(x, compute(x))``, where JAX's own fails at the ends of the domain."""
-    function = jax.custom_jvp(compute)
-    function.defjvps(lambda tangent, y, x: tangent * slope(x, y))
-    return lambda input: function(floating(input))
-
-
-mirrors(*namesakes("lgamma", "gammaln"))(_with_slope(special.gammaln, lambda x, y: digamma(x)))
-mirrors(*namesakes("i0"))(_with_slope(special.i0, lambda x, y: special.i1(x)))
-mirrors(*namesakes("ndtri"))(_with_slope(special.ndtri, lambda x, y: math.sqrt(2 * math.pi) * jnp.exp(y**2 / 2)))
-
-
-@mirrors(*namesakes("polygamma"))
-def polygamma(n: int, input: Array) -> jax.Array:
-    return digamma(input) if n == 0 else special.polygamma(n, floating(input))
-
-
-@mirrors(*namesakes("mvlgamma", "multigammaln"))
-def mvlgamma(input: Array, p: int) -> jax.Array:
-    return special.multigammaln(floating(input), p)
-
-
-@mirrors(*namesakes("igamma", "gammainc"))
-def gammainc(input: Array, other: Array) -> jax.Array:
-    return special.gammainc(input, other)
-
-
-@mirrors(*namesakes("igammac", "gammaincc"))
-def gammaincc(input: Array, other: Array) -> jax.Array:
-    return special.gammaincc(input, other)
-
-
-_logit = _with_slope(special.logit, lambda x, y: jnp.where((x < 0) | (x > 1), jnp.nan, 1 / (x * (1 - x))))
-
-
-@mirrors(*namesakes("logit"))
-def logit(input: Array, eps: float | None = None) -> jax.Array:
-    return _logit(input if eps is None else clamp(floating(input), eps, 1 - eps))
-
-
-@mirrors(*namesakes("entr"))
-def entr(input: Array) -> jax.Array:
-    return special.entr(floating(input))
-
-
-@mirrors(*namesakes("xlogy"))
-def xlogy(input: Array, other: Array) -> jax.Array:
-    """No gradient where ``input`` is 0 and ``other`` is not positive; jnp's is infinite, and torch's NaN at (0, 0)."""
-    x, y = floating(input), floating(other)
-    return special.xlogy(x, jnp.where((x == 0) & (y <= 0), 1, y))
-
-
-@mirrors(*namesakes("xlog1py"))
-def xlog1py(input: Array, other: Array) -> jax.Array:
-    return special.xlog1py(input, other)
-
-
 @mirrors(torch.atan2, torch.arctan2)
 def atan2(input: Array, other: Array) -> jax.Array:
     """No gradient at the origin, where jnp's is NaN."""
@@ -266,6 +206,7 @@ def atan2(input: Array, other: Array) -> jax.Array:
 
 @mirrors(torch.hypot)
 def hypot(input: Array, other: Array) -> jax.Array:
+    """At the origin the gradient is finite, where torch's is NaN."""
     return jnp.hypot(input, other)
 
 
@@ -342,6 +283,6 @@ def isclose(input: Array, other: Array, rtol: float = 1e-05, atol: float = 1e-08
 
 
 @mirrors(torch.where)
-def where(condition: jax.Array, input: Array | None = None, other: Array | None = None) -> jax.Array:
+def where(condition: jax.Array, input: Array = None, other: Array = None) -> jax.Array:
     refuse(input is None or other is None, "where(condition) has an output of unknown shape; give it both branches")
     return jnp.where(condition, input, other)

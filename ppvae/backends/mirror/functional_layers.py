@@ -72,9 +72,9 @@ def rms_norm(
     input: jax.Array, normalized_shape: Sequence[int], weight: Optional = None, eps: float | None = None
 ) -> jax.Array:
     """Without ``eps`` it is the machine's."""
-    eps = jnp.finfo(input.dtype).eps if eps is None else eps
+    margin = float(jnp.finfo(input.dtype).eps) if eps is None else eps
     square = jnp.mean(input**2, _last(input, normalized_shape), keepdims=True)
-    return _affine(input * jax.lax.rsqrt(square + eps), weight)
+    return _affine(input * jax.lax.rsqrt(square + margin), weight)
 
 
 @mirrors(*namesakes("group_norm"))

@@ -13,6 +13,7 @@ from ppvae.backends.mirror import (
     operators,
     reductions,
     shapes,
+    special,
 )
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "operators",
     "reductions",
     "shapes",
+    "special",
 ]

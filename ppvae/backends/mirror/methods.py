@@ -13,8 +13,8 @@ import torch
 
 from ppvae.backends.mirror import creation, shapes
 from ppvae.backends.mirror.arguments import Dims, Dtype, cast, refuse, sizes
-from ppvae.backends.mirror.elementwise import polygamma
 from ppvae.backends.mirror.norms import norm
+from ppvae.backends.mirror.special import polygamma
 from ppvae.backends.mirror.tables import method
 
 _SHAPED = {"reshape": shapes.reshape, "permute": shapes.permute, "tile": shapes.tile, "flip": shapes.flip}

@@ -211,7 +211,28 @@ def logcumsumexp(input: jax.Array, dim: int) -> jax.Array:
 def quantile(
     input: jax.Array, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
 ) -> jax.Array:
-    return jnp.quantile(input, jnp.asarray(q, input.dtype), dim, keepdims=keepdim, method=interpolation)
+    """Halves go to the even neighbour for "nearest", and to the lower one in JAX."""
+    lines = input.reshape(-1) if dim is None else jnp.moveaxis(input, dim, -1)
+    rank = jnp.asarray(q, input.dtype) * (lines.shape[-1] - 1)
+    low, high = jnp.floor(rank), jnp.ceil(rank)
+    if interpolation in _NEIGHBOURS:
+        low = high = _NEIGHBOURS[interpolation](rank)
+    weight = 0.5 if interpolation == "midpoint" else rank - low
+    ordered = jnp.sort(lines, -1)
+    below, above = (jnp.take(ordered, place.astype(int), -1) for place in (low, high))
+    value = jnp.where(
+        jnp.isnan(ordered[..., -1:]).reshape(lines.shape[:-1] + (1,) * rank.ndim),
+        jnp.nan,
+        below + weight * (above - below),
+    )
+    value = jnp.moveaxis(value, -1, 0) if rank.ndim else value
+    if not keepdim:
+        return value
+    places = tuple(range(rank.ndim, rank.ndim + input.ndim)) if dim is None else rank.ndim + dim % input.ndim
+    return jnp.expand_dims(value, places)
+
+
+_NEIGHBOURS = {"lower": jnp.floor, "higher": jnp.ceil, "nearest": jnp.round}
 
 
 @mirrors(torch.diff)

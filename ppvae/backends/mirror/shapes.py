@@ -209,7 +209,8 @@ def roll(input: jax.Array, shifts: Any, dims: Any = None) -> jax.Array:
 
 @mirrors(torch.rot90)
 def rot90(input: jax.Array, k: int = 1, dims: Sequence[int] = (0, 1)) -> jax.Array:
-    return jnp.rot90(input, k, tuple(dims))
+    first, second = dims
+    return jnp.rot90(input, k, (first, second))
 
 
 @mirrors(torch.tril)
