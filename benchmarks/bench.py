@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from typing import Any
 
 LIBRARIES = {"torch": "pyro", "jax": "numpyro"}
@@ -50,6 +51,7 @@ def measure(case: str, library: str, shared: bool) -> dict[str, Any]:
     """The figures of one pair of loops."""
     if shared:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    clock = time.process_time if shared else time.perf_counter
     from cases import CASES
     from interleave import interleave
 
@@ -58,9 +60,9 @@ def measure(case: str, library: str, shared: bool) -> dict[str, Any]:
     backend, loops = LIBRARIES[library], importlib.import_module(f"{library}_loops")
     made = CASES[case]()
     with loops.engine.environment(Settings(**made.options(backend))):
-        both = loops.Loops(case, made)
+        both = loops.Loops(case, made, clock)
         difference = both.check()
-        timing = interleave(both.hand, both.ours, len(both.rows), made.blocks, "cpu" if shared else "wall")
+        timing = interleave(both.hand, both.ours, len(both.rows), made.blocks, clock)
     return {
         "case": case,
         "backend": backend,

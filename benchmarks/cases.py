@@ -34,7 +34,7 @@ def mvae() -> Case:
     normal = [replace(m, likelihood="normal", levels=None) for m in data.modalities or ()]
     data = data.like(normal).refitted()
     pair = ppvae.method("mvae", data.modalities or (), latent=16, hidden=(512, 512))
-    return Case(pair, data, {"pyro": 1.15, "numpyro": 1.10}, blocks=60)
+    return Case(pair, data, {"pyro": 1.15, "numpyro": 1.10}, blocks=40)
 
 
 def vae() -> Case:
@@ -42,7 +42,7 @@ def vae() -> Case:
     image = np.random.default_rng(0).integers(0, 2, (20 * BATCH, 784)).astype(np.float32)
     data = Dataset({"image": image}, modalities=[Modality("image", (784,), "bernoulli")])
     pair = ppvae.method("vae", data.modalities or (), latent=20, hidden=(400,))
-    return Case(pair, data, {"pyro": 1.35, "numpyro": 1.10}, blocks=120)
+    return Case(pair, data, {"pyro": 1.35, "numpyro": 1.10}, blocks=80)
 
 
 CASES: dict[str, Callable[[], Case]] = {"mvae": mvae, "vae": vae}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
 def mlp(*sizes: int) -> nn.Sequential:
     """Linear layers with ReLU between them."""
     layers: list[nn.Module] = []
-    for before, after in zip(sizes[:-1], sizes[1:], strict=True):
+    for before, after in itertools.pairwise(sizes):
         layers += [nn.Linear(before, after), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 
@@ -112,9 +113,9 @@ def hand_epoch(model: Any, optimizer: torch.optim.Optimizer, arrays: Tensors, ro
 class Loops:
     """Both loops over the same rows, from the same weights."""
 
-    first_step_seconds = None
+    first_step_seconds: float | None = None  # nothing is compiled
 
-    def __init__(self, name: str, case: Case) -> None:
+    def __init__(self, name: str, case: Case, clock: Callable[[], float]) -> None:
         self.state = init(case.vae, case.data, **case.options("pyro"))
         self.settings = self.state.plan.settings
         self.rows = order(self.settings, len(case.data), 0)

@@ -34,6 +34,7 @@ class Product(Program):
         self.prior = prior
 
     def forward(self, batch: Batch) -> Any:
-        loc, scale = experts.product(*self.encoders(batch), prior=self.prior)
+        loc, scale, present = self.encoders(batch)
+        loc, scale = experts.product(loc, scale, present, self.prior)
         with batch.plate():
             return pyro.sample("z", dist.Normal(loc, scale).to_event(1))

@@ -37,39 +37,40 @@ class Question:
 def encode(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
     """Draws of the latents from q(z | what the batch gives)."""
     with pyro.plate("draws", draws, dim=-2):
-        return _latents(_sites(guide, batch))
+        return _latents(random_sites(guide, batch))
 
 
 def predict(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
     """Draws of the asked modalities from p(x_ask | z), z from q(z | what the batch gives)."""
     with pyro.plate("draws", draws, dim=-2):
-        latents = _latents(_sites(guide, batch))
-        sites = _sites(handlers.condition(model, data=latents), Batch(size=batch.size))
+        latents = _latents(random_sites(guide, batch))
+        sites = random_sites(model, Batch(size=batch.size), latents)
     return {name: sites[name]["value"] for name in ask}
 
 
 def generate(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
     """Draws of the asked modalities from the model alone; all draws of an item share its latents."""
-    latents = {name: value for name, value in _latents(_sites(model, batch)).items() if name not in ask}
+    latents = {name: value for name, value in _latents(random_sites(model, batch)).items() if name not in ask}
     with pyro.plate("draws", draws, dim=-2):
-        sites = _sites(handlers.condition(model, data=latents), batch)
+        sites = random_sites(model, batch, latents)
     return {name: sites[name]["value"] for name in ask}
 
 
 def log_weights(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
     """``log p(x, z) − log q(z | x)`` of every draw and item, for what the batch gives, in nats."""
     with pyro.plate("draws", draws, dim=-2):
-        proposal = _sites(guide, batch)
+        proposal = random_sites(guide, batch)
         latents = _latents(proposal)
-        target = _sites(handlers.condition(model, data=latents), batch)
+        target = random_sites(model, batch, latents)
     kept = [site for site in target.values() if site["is_observed"]]
     return {"log_weights": sum(_log_prob(s) for s in kept) - sum(_log_prob(proposal[name]) for name in latents)}
 
 
-def _sites(program: Any, batch: Batch) -> dict[str, Any]:
-    trace = handlers.trace(program).get_trace(batch)
-    nodes = getattr(trace, "nodes", trace)
-    return {name: site for name, site in nodes.items() if is_random(site)}
+def random_sites(program: Any, batch: Batch, latents: Any = None) -> dict[str, Any]:
+    """The random sites of a program that is run once, at the given values of its latents if there are any."""
+    known: Any = handlers
+    trace = known.trace(known.condition(program, data=latents or {})).get_trace(batch)
+    return {name: site for name, site in trace.nodes.items() if is_random(site)}
 
 
 def is_random(site: Any) -> bool:

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import torch
 
-from ppvae.answers import encode, is_random
+from ppvae.answers import encode, random_sites
 from ppvae.backends import mirror, numpyro, pyro
 from ppvae.batch import Batch
 from ppvae.ppl import handlers
@@ -35,7 +35,7 @@ def parity(vae: VAE, batch: Batch, dtype: str = "float32", seed: int = 0) -> dic
     """
     vae = copy.deepcopy(vae)
     vae.pair.to(dtype=getattr(torch, dtype)).eval()
-    settings = Settings(dtype=dtype, device="cpu")  # type: ignore[arg-type]
+    settings = Settings.model_validate({"dtype": dtype, "device": "cpu"})
     latents = _draw(vae, batch, settings, seed)
     sites, gradients = _on_pyro(vae, batch, latents, settings)
     others, other_gradients = _on_numpyro(vae, batch, latents, settings)
@@ -86,9 +86,8 @@ def log_probs(model: Any, guide: Any, batch: Batch, latents: Mapping[str, Any]) 
     """Each site's log-probabilities ``(items,)`` at the given latents; the guide's are named ``guide SITE``."""
     sites = {}
     for prefix, program in (("", model), ("guide ", guide)):
-        trace = handlers.trace(handlers.condition(program, data=latents)).get_trace(batch)
-        for name, site in getattr(trace, "nodes", trace).items():
-            if is_random(site) and (name in latents or name in batch.arrays):
+        for name, site in random_sites(program, batch, latents).items():
+            if name in latents or name in batch.arrays:
                 sites[prefix + name] = site["fn"].log_prob(site["value"])
     return sites
 

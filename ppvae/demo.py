@@ -36,7 +36,7 @@ class Result:
     r2_fou: float
 
 
-def demo(out: Path, epochs: int = 60, particles: int = 1000, seed: int = 0) -> list[Result]:
+def demo(out: Path, epochs: int = 60, particles: int = 500, seed: int = 0) -> list[Result]:
     """Train, measure, and write a table and three pictures under ``out``; returns the table's rows."""
     console = Console(stderr=True)
     train, test = datasets.load("mfeat").split(0.75, seed=seed)
@@ -45,9 +45,8 @@ def demo(out: Path, epochs: int = 60, particles: int = 1000, seed: int = 0) -> l
     for method, backend in RUNS:
         console.print(f"training {method} on {backend}, {epochs} epochs")
         vae = zoo.method(method, train.modalities or (), seed=seed)
-        runs[method, backend] = fit(
-            vae, train, backend=backend, epochs=epochs, seed=seed, out=out / f"{method}-{backend}"
-        )
+        folder, kept = out / f"{method}-{backend}", {"holdout": {"fraction": 0.25, "seed": seed}, "method": method}
+        runs[method, backend] = fit(vae, train, backend=backend, epochs=epochs, seed=seed, out=folder, notes=kept)
     console.print("measuring on the test digits")
     results = [measure(name, run, train, test, particles) for name, run in runs.items()]
     Console().print(table(results))

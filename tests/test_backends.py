@@ -136,7 +136,7 @@ def test_a_discrete_latent_gets_the_score_function_gradient_on_pyro_and_is_refus
     squares = torch.as_tensor((q * torch.as_tensor((x - 1) ** 2) + (1 - q) * torch.as_tensor((x + 1) ** 2)).mean())
     (exact,) = torch.autograd.grad(0.5 * squares + kl, [logit])
     assert state.pair["guide"].logit.grad.item() == pytest.approx(exact.item(), abs=0.02)
-    with pytest.raises(ValueError, match="'k'.*backend='pyro'"):
+    with pytest.raises(ValueError, match=r"'k'.*backend='pyro'"):
         init(vae, data, backend="numpyro")
 
 
@@ -158,7 +158,11 @@ def test_an_objective_without_noise_takes_both_backends_down_the_same_path(noise
     np.testing.assert_allclose(*[[e["loss"] for e in run.history] for run in runs], rtol=1e-5)
     for name, weight in runs[0].snapshot.weights.items():
         np.testing.assert_allclose(runs[1].snapshot.weights[name], weight, rtol=1e-5, atol=1e-9, err_msg=name)
-    moved = [name for name, p in vae.pair.named_parameters() if not np.array_equal(p.detach(), runs[0].snapshot.weights[name])]
+    moved = [
+        name
+        for name, p in vae.pair.named_parameters()
+        if not np.array_equal(p.detach(), runs[0].snapshot.weights[name])
+    ]
     assert moved == ["model.level", "guide.loc", "guide.log_scale"]
 
 

@@ -19,9 +19,7 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-FILES = {
-    module_name(path): path for top in ("ppvae", "models", "guides") for path in (ROOT / top).rglob("*.py")
-}
+FILES = {module_name(path): path for top in ("ppvae", "models", "guides") for path in (ROOT / top).rglob("*.py")}
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FILES.items()}
 PACKAGES = {name for name, path in FILES.items() if path.name == "__init__.py"}
 PROGRAMS = {name for name in FILES if re.match(r"ppvae\.(models|guides)\b", name)}
@@ -73,12 +71,7 @@ def test_the_engine_imports_no_program() -> None:
 
 
 def test_only_the_zoo_names_programs_by_string() -> None:
-    texts = (
-        (name, node.value)
-        for name in ENGINE
-        for node in ast.walk(TREES[name])
-        if isinstance(node, ast.Constant)
-    )
+    texts = ((name, node.value) for name in ENGINE for node in ast.walk(TREES[name]) if isinstance(node, ast.Constant))
     named = {name for name, text in texts if re.fullmatch(r"ppvae\.(models|guides)(\.[\w.]*)?", str(text))}
     assert named <= {"ppvae.zoo"}
 
@@ -91,9 +84,7 @@ def test_the_engine_does_not_import_through_its_own_face() -> None:
 def test_models_and_guides_do_not_import_each_other(one: str, other: str) -> None:
     theirs = {name for name in FILES if name.startswith(f"ppvae.{other}")}
     assert {
-        name: GRAPH[name] & theirs
-        for name in FILES
-        if name.startswith(f"ppvae.{one}") and GRAPH[name] & theirs
+        name: GRAPH[name] & theirs for name in FILES if name.startswith(f"ppvae.{one}") and GRAPH[name] & theirs
     } == {}
 
 

@@ -23,9 +23,7 @@ PROGRAMS = ("models", "guides")
 def package_files() -> set[str]:
     """Every file of the tree that belongs into the wheel, by its path in the wheel."""
     engine = {path.relative_to(ROOT) for pattern in PACKAGED for path in (ROOT / "ppvae").rglob(pattern)}
-    programs = {
-        Path("ppvae", folder, path.name) for folder in PROGRAMS for path in (ROOT / folder).glob("*.py")
-    }
+    programs = {Path("ppvae", folder, path.name) for folder in PROGRAMS for path in (ROOT / folder).glob("*.py")}
     return {path.as_posix() for path in engine | programs}
 
 
@@ -84,10 +82,7 @@ def test_every_folder_of_code_is_listed_as_a_package() -> None:
 def test_the_bare_name_is_refused_kindly(name: str) -> None:
     done = python(f"import {name}", cwd=ROOT)
     assert done.returncode != 0
-    assert (
-        f"ImportError: This folder is the package ppvae.{name}: please write `import ppvae.{name}`"
-        in done.stderr
-    )
+    assert f"ImportError: This folder is the package ppvae.{name}: please write `import ppvae.{name}`" in done.stderr
 
 
 @pytest.mark.parametrize("name", PROGRAMS)

@@ -120,7 +120,7 @@ def loss_by_site(state: State, batch: Batch, beta: float) -> tuple[torch.Tensor,
     scale = 1.0 / (state.estimator.num_particles * state.plan.sites.items(batch))
     sums = tempered(sums, state.plan.sites.latents, beta)
     loss = -(sum(sums.values()) + score) * scale
-    return loss, {name: share.detach() * scale for name, share in sums.items()}  # type: ignore[return-value]
+    return loss, {name: share.detach() * scale for name, share in sums.items()}
 
 
 def _shares(model: Any, guide: Any, analytic: bool) -> dict[str, torch.Tensor]:

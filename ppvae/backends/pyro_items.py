@@ -39,7 +39,7 @@ class Holes(Messenger):
             msg["fn"] = masked(msg["fn"], mask, msg["name"])
 
 
-def masked(fn: Any, mask: torch.Tensor, site: str) -> Any:
+def masked(fn: Any, mask: Any, site: str) -> Any:
     """The distribution with its density masked per item, or per element of its event."""
     if mask.ndim == 1:
         return fn.mask(mask)

@@ -31,7 +31,7 @@ class Mirror:
         if not isinstance(self._module, Program):
             return forward(self._module, self._p, *args, **kwargs)
         with holes(*args, *kwargs.values()):
-            return type(self._module).forward(self, *args, **kwargs)  # type: ignore[arg-type]
+            return type(self._module).forward(self, *args, **kwargs)
 
     def __getitem__(self, key: Any) -> Any:
         index = key % len(self._module) if isinstance(key, int) else key  # type: ignore[arg-type]
