@@ -134,13 +134,14 @@ def _shares(model: Any, guide: Any, analytic: bool) -> dict[str, torch.Tensor]:
 
 def _latent_share(q: Any, p: Any, analytic: bool) -> torch.Tensor:
     """log p − log q at a latent site, or −KL(q ‖ p) where that is wanted and the two distributions have a formula."""
-    if analytic:
-        try:
-            kl = torch.distributions.kl_divergence(q["fn"], p["fn"])
-            return -pyro.distributions.util.scale_and_mask(kl, q["scale"], q["mask"]).sum()
-        except NotImplementedError:
-            pass
-    return p["log_prob_sum"] - q["log_prob_sum"]
+    sampled = p["log_prob_sum"] - q["log_prob_sum"]
+    if not analytic:
+        return sampled
+    try:
+        kl = torch.distributions.kl_divergence(q["fn"], p["fn"])
+    except NotImplementedError:
+        return sampled
+    return -pyro.distributions.util.scale_and_mask(kl, q["scale"], q["mask"]).sum()
 
 
 def _score_terms(model: Any, guide: Any) -> torch.Tensor | float:
