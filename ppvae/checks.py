@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -40,6 +40,7 @@ def inspect(vae: VAE, data: Dataset) -> Sites:
     ):
         guide = _sites("guide", vae.guide, batch)
         model = _sites("model", pyro.poutine.condition(vae.model, _values(guide)), batch)
+        _check_batch_shapes(model, batch)
         _check_supports(model, batch)
     latents = _match(model, guide, data.arrays)
     return Sites(
@@ -74,6 +75,18 @@ def _sites(role: str, program: Any, batch: Batch) -> dict[str, Any]:
     return {key: node for key, node in nodes.items() if is_random(node)}
 
 
+def _check_batch_shapes(sites: dict[str, Any], batch: Batch) -> None:
+    """Raise ValueError where a measured site holds more than one density an item, which would broadcast in silence."""
+    for name in batch.arrays:
+        if name in sites and sites[name]["is_observed"]:
+            shape = tuple(sites[name]["fn"].batch_shape)
+            if shape != (batch.size,):
+                raise ValueError(
+                    f"the model's site {name!r} has batch shape {shape} for {batch.size} items, not ({batch.size},): "
+                    f"end its distribution with .to_event({batch.arrays[name].ndim - 1})"
+                )
+
+
 def _check_supports(sites: dict[str, Any], batch: Batch) -> None:
     """Raise ValueError where a distribution cannot take what was measured; what fills the holes may be anything."""
     for name in batch.arrays:
@@ -96,12 +109,18 @@ def _values(sites: dict[str, Any]) -> dict[str, Any]:
     return {name: site["value"] for name, site in sites.items() if not site["is_observed"]}
 
 
-def _match(model: dict[str, Any], guide: dict[str, Any], modalities: Iterable[str]) -> frozenset[str]:
+def _match(model: dict[str, Any], guide: dict[str, Any], modalities: Collection[str]) -> frozenset[str]:
     guided = frozenset(_values(guide))
     unused = [name for name in modalities if name not in model]
     if unused:
         raise ValueError(f"the model has no site named {unused[0]!r}, so that modality would go unexplained")
     lacking = [name for name in _values(model) if name not in guided]
+    unobserved = [name for name in lacking if name in modalities]
+    if unobserved:
+        raise ValueError(
+            f"the model's site {unobserved[0]!r} is a modality, but nothing is observed there: "
+            f"pass obs=batch.get({unobserved[0]!r})"
+        )
     if lacking:
         raise ValueError(f"the guide lacks the site {lacking[0]!r}, which the model samples; add it to the guide")
     extra = [name for name in guided if name not in model]

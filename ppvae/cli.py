@@ -21,7 +21,10 @@ UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 Method = Annotated[str, typer.Argument(help="A method of `ppvae list`, or your own: file.py:function.")]
 Run = Annotated[Path, typer.Argument(help="The folder of a run.")]
-Data = Annotated[str, typer.Option(help="A shipped data set, or an .npz file of arrays (items, ...).")]
+Data = Annotated[
+    str, typer.Option(help="A shipped data set, or an .npz file: NAME, NAME.observed (a mask), labels.NAME.")
+]
+RunData = Annotated[str | None, typer.Option(help="A shipped data set, or an .npz file; the run's own if left out.")]
 Backend = Annotated[str | None, typer.Option(help="pyro or numpyro.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or gpu.")]
 Latent = Annotated[int | None, typer.Option(min=1, help="Dimensions of the latent.")]
@@ -142,7 +145,7 @@ def _interruptible(folder: Path) -> Iterator[None]:
 @answered("facts")
 def evaluate(
     run: Run,
-    data: Data = "mfeat",
+    data: RunData = None,
     every: Annotated[bool, typer.Option("--all", help="All rows, not only those held out of training.")] = False,
     particles: Annotated[int, typer.Option(min=1, help="Importance-weighted draws per item.")] = 1000,
     given: Given = None,
@@ -155,7 +158,7 @@ def evaluate(
     from ppvae import figures, sources
 
     fitted = sources.run(run, programs, backend, device)
-    rows = sources.data_set(data)
+    rows = sources.data_set(data or fitted.notes.get("data_set", "mfeat"))
     if not every:
         rows = sources.held_out(run, fitted, rows)
     return figures.of_evidence(fitted.log_weights(rows, sources.names(given), particles, seed))
@@ -166,7 +169,7 @@ def evaluate(
 def query(
     run: Run,
     out: File,
-    data: Data = "mfeat",
+    data: RunData = None,
     given: Given = None,
     ask: Annotated[str | None, typer.Option(help="Modalities to predict, as a,b; all where left out.")] = None,
     draws: Annotated[int, typer.Option(min=1, help="Draws for each item.")] = 1,
@@ -179,7 +182,7 @@ def query(
     from ppvae import sources
 
     fitted = sources.run(run, programs, backend, device)
-    rows = sources.data_set(data)
+    rows = sources.data_set(data or fitted.notes.get("data_set", "mfeat"))
     drawn = fitted.query(rows, sources.names(given), sources.names(ask), draws, seed)
     return {"out": sources.write(out, drawn), "items": len(rows), "draws": draws, "modalities": list(drawn)}
 

@@ -92,6 +92,8 @@ def fit(
         ValueError: before training starts, where anything does not fit.
         FloatingPointError: the loss is no longer a number.
     """
+    if not isinstance(vae, VAE | Fitted) or not isinstance(data, Dataset):
+        raise TypeError(f"fit takes a VAE and a Dataset, not {type(vae).__name__} and {type(data).__name__}")
     before = _before(vae, out, resume)
     pair = before.vae if before else vae
     assert isinstance(pair, VAE)

@@ -18,6 +18,7 @@ from ppvae.batch import Batch, over
 from ppvae.chunks import answer
 from ppvae.data.dataset import Dataset, check_fits
 from ppvae.modality import Modality
+from ppvae.ppl import BACKENDS
 from ppvae.settings import Settings
 from ppvae.vae import VAE
 
@@ -109,6 +110,8 @@ class Fitted:
 
     def to(self, backend: str) -> Fitted:
         """The same weights on the other backend."""
+        if backend not in BACKENDS:
+            raise ValueError(f"unknown backend {backend!r}; choose one of {', '.join(BACKENDS)}")
         return replace(self, settings=Settings(**{**self.settings.model_dump(), "backend": backend}))
 
     def save(self, path: str | Path) -> None:
@@ -128,6 +131,8 @@ class Fitted:
 
     def _names(self, names: Sequence[str] | None) -> tuple[str, ...]:
         known = [m.name for m in self.modalities]
+        if isinstance(names, str):
+            raise ValueError(f"modalities are given as a list of names: [{names!r}]")
         unknown = [name for name in names or () if name not in known]
         if unknown:
             raise ValueError(f"unknown modality {unknown[0]!r}; this run knows {', '.join(known)}")

@@ -11,6 +11,7 @@ import importlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -41,13 +42,19 @@ def words() -> Any:
     return _spelling(_backend.get())
 
 
+@cache
 def _spelling(name: str) -> Any:
     return importlib.import_module(f"ppvae.backends.{name}_words")
 
 
 def items() -> Any:
     """The module that holds the items plate and the mask of holes on the running backend."""
-    return importlib.import_module(f"ppvae.backends.{_backend.get()}_items")
+    return _items(_backend.get())
+
+
+@cache
+def _items(name: str) -> Any:
+    return importlib.import_module(f"ppvae.backends.{name}_items")
 
 
 class Word:

@@ -257,3 +257,27 @@ def test_what_ops_create_has_the_dtype_of_the_run(backend, dtype):
     with engine.environment(Settings(backend=backend, dtype=dtype)):
         for made in (ppvae.ops.zeros((2,)), ppvae.ops.ones(2), ppvae.ops.eye(2), ppvae.ops.tensor([0.5])):
             assert str(made.dtype).removeprefix("torch.") == dtype
+
+
+class Unfinished(Program):
+    """A model whose author forgot ``to_event``, or ``obs``."""
+
+    def __init__(self, observed: bool) -> None:
+        super().__init__()
+        self.loc, self.observed = nn.Linear(2, 1), observed
+
+    def forward(self, batch: Batch) -> None:
+        with batch.plate():
+            z = pyro.sample("z", dist.Normal(0.0, 1.0).expand([2]).to_event(1))
+            if self.observed:
+                pyro.sample("x", dist.Normal(self.loc(z), 1.0), obs=batch.get("x"))
+            else:
+                pyro.sample("x", dist.Normal(self.loc(z), 1.0).to_event(1), obs=batch.get("misspelt"))
+
+
+@pytest.mark.parametrize(("observed", "advice"), [(True, r"to_event\(1\)"), (False, r"obs=batch.get\('x'\)")])
+def test_a_forgotten_to_event_or_obs_is_found_before_training(observed: bool, advice: str) -> None:
+    data = ppvae.Dataset({"x": np.random.default_rng(0).normal(size=(20, 1))})
+    vae = ppvae.method("vae", data.modalities, latent=2, hidden=(4,))
+    with pytest.raises(ValueError, match=advice):
+        ppvae.init(ppvae.VAE(Unfinished(observed), vae.guide), data)
