@@ -281,3 +281,36 @@ def test_a_forgotten_to_event_or_obs_is_found_before_training(observed: bool, ad
     vae = ppvae.method("vae", data.modalities, latent=2, hidden=(4,))
     with pytest.raises(ValueError, match=advice):
         ppvae.init(ppvae.VAE(Unfinished(observed), vae.guide), data)
+
+
+class Base(Program):
+    """A model with a list of layers that its net loops over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(2, 4), nn.Linear(4, 3)])
+
+    def net(self, z: Any) -> Any:
+        for layer in self.layers:
+            z = layer(z)
+        return z
+
+    def forward(self, batch: Batch) -> None:
+        with batch.plate():
+            z = pyro.sample("z", dist.Normal(0.0, 1.0).expand([2]).to_event(1))
+            pyro.sample("x", dist.Normal(self.net(z), 1.0).to_event(1), obs=batch.get("x"))
+
+
+class Child(Base):
+    """A model that extends another's method."""
+
+    def net(self, z: Any) -> Any:
+        assert isinstance(self, Base)
+        return 2 * super().net(z)
+
+
+@pytest.mark.parametrize("model", [Base, Child])
+def test_programs_inherit_from_each_other_on_both_backends(model: type[Program]) -> None:
+    data = ppvae.Dataset({"x": np.random.default_rng(0).normal(size=(20, 3))})
+    guide = ppvae.method("vae", data.modalities, latent=2, hidden=(4,)).guide
+    assert ppvae.parity(ppvae.VAE(model(), guide), data.batch(), dtype="float64")["ok"]

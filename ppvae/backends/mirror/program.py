@@ -27,6 +27,10 @@ class Mirror:
         self._module = module
         self._p = p
 
+    @property
+    def __class__(self) -> Any:  # so that super() and isinstance work in the program's methods
+        return type(self._module)
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if not isinstance(self._module, Program):
             return forward(self._module, self._p, *args, **kwargs)
