@@ -27,7 +27,7 @@ class Mirror:
         self._module = module
         self._p = p
 
-    @property
+    @property  # type: ignore[misc]
     def __class__(self) -> Any:  # so that super() and isinstance work in the program's methods
         return type(self._module)
 
