@@ -11,7 +11,7 @@ from ppvae.encoders import Encoders
 
 
 class Product(Program):
-    """``q(z | x_S) ∝ p(z) ∏_{m∈S} q(z | x_m)`` with ``prior=True``, without ``p(z)`` otherwise.
+    """``q(z | x_S) ∝ p(z) ∏_{m∈S} q(z | x_m)`` with ``prior_expert=True``, without ``p(z)`` otherwise.
 
     Experts are diagonal Gaussians, so the product is one (MVAE: Wu & Goodman 2018,
     https://arxiv.org/abs/1802.05335, section 2.2). Site ``z`` is ``(items, latent)``.
@@ -27,14 +27,14 @@ class Product(Program):
         modalities: Sequence[Modality],
         latent: int = 16,
         hidden: Sequence[int] = (256, 256),
-        prior: bool = True,
+        prior_expert: bool = True,
     ) -> None:
         super().__init__()
         self.encoders = Encoders(modalities, latent, hidden)
-        self.prior = prior
+        self.prior_expert = prior_expert
 
     def forward(self, batch: Batch) -> Any:
         loc, scale, present = self.encoders(batch)
-        loc, scale = experts.product(loc, scale, present, self.prior)
+        loc, scale = experts.product(loc, scale, present, self.prior_expert)
         with batch.plate():
             return pyro.sample("z", dist.Normal(loc, scale).to_event(1))

@@ -7,13 +7,14 @@ from typing import Any
 
 from torch import nn
 
-from ppvae import Modality, Program, dist, pyro
+from ppvae import Modality, Program, pyro
 from ppvae.batch import Batch
 from ppvae.likelihoods import Likelihood
+from ppvae.priors import prior as make_prior
 
 
 class Joint(Program):
-    """``z ~ Normal(0, I)``;  ``x_m | z ~ likelihood_m(decoder_m(z))`` for each modality m.
+    """``z ~ prior``;  ``x_m | z ~ likelihood_m(decoder_m(z))`` for each modality m.
 
     The generative side of the VAE (Kingma & Welling 2014, https://arxiv.org/abs/1312.6114), shared by MVAE, MMVAE
     and MoPoE, which differ in their guides. Shapes: ``z`` is ``(items, latent)``, ``x_m`` is ``(items, *shape_m)``.
@@ -24,12 +25,18 @@ class Joint(Program):
     ['image', 'sound']
     """
 
-    def __init__(self, modalities: Sequence[Modality], latent: int = 16, hidden: Sequence[int] = (256, 256)) -> None:
+    def __init__(
+        self,
+        modalities: Sequence[Modality],
+        latent: int = 16,
+        hidden: Sequence[int] = (256, 256),
+        prior: str = "standard",
+    ) -> None:
         super().__init__()
-        self.latent = latent
+        self.prior = make_prior(prior, latent)
         self.likelihoods = nn.ModuleDict({m.name: Likelihood(m, latent, hidden) for m in modalities})
 
     def forward(self, batch: Batch) -> dict[str, Any]:
         with batch.plate():
-            z = pyro.sample("z", dist.Normal(0.0, 1.0).expand([self.latent]).to_event(1))
+            z = pyro.sample("z", self.prior())
             return {name: likelihood(z, batch.get(name)) for name, likelihood in self.likelihoods.items()}

@@ -83,6 +83,14 @@ class Batch:
         kept = {name: self.arrays[name] for name in names}
         return replace(self, arrays=kept)
 
+    def without(self, dropped: Mapping[str, Any]) -> Batch:
+        """The same items as if what is ``dropped``, booleans ``(items,)`` by modality, had not been measured."""
+        observed = dict(self.observed or {})
+        for name, drop in dropped.items():
+            mask = self.mask(name)
+            observed[name] = ~drop if mask is None else mask & ~over(drop, mask)
+        return replace(self, observed=observed)
+
 
 def fill(array: np.ndarray, mask: Any = None) -> tuple[np.ndarray, np.ndarray | None]:
     """The array with zeros in its holes, and where it was measured (None where everywhere).

@@ -12,10 +12,10 @@ import torch
 from pyro.distributions import ExpandedDistribution, MaskedDistribution, constraints
 
 from ppvae import ppl
-from ppvae.answers import is_random
 from ppvae.backends.plan import Sites, torch_dtype
 from ppvae.batch import Batch
 from ppvae.data.dataset import Dataset
+from ppvae.traces import is_enumerated, is_local, is_random
 from ppvae.vae import VAE
 
 ROWS = 4
@@ -42,10 +42,12 @@ def inspect(vae: VAE, data: Dataset) -> Sites:
         model = _sites("model", pyro.poutine.condition(vae.model, _values(guide)), batch)
         _check_batch_shapes(model, batch)
         _check_supports(model, batch)
-    latents = _match(model, guide, data.arrays)
+    enumerated = frozenset(name for sites in (model, guide) for name in sites if is_enumerated(sites[name]))
+    latents = _match(model, guide, [name for name in data.arrays if name not in vae.model.conditions])
     return Sites(
-        latents=latents,
-        discrete=frozenset(name for name in latents if not guide[name]["fn"].has_rsample),
+        latents=latents | enumerated,
+        discrete=frozenset(name for name in latents - enumerated if not guide[name]["fn"].has_rsample),
+        enumerated=enumerated,
         subsampled=any(site["scale"] != 1.0 for site in model.values()),
     )
 
@@ -114,7 +116,7 @@ def _match(model: dict[str, Any], guide: dict[str, Any], modalities: Collection[
     unused = [name for name in modalities if name not in model]
     if unused:
         raise ValueError(f"the model has no site named {unused[0]!r}, so that modality would go unexplained")
-    lacking = [name for name in _values(model) if name not in guided]
+    lacking = [name for name in _values(model) if name not in guided and not is_enumerated(model[name])]
     unobserved = [name for name in lacking if name in modalities]
     if unobserved:
         raise ValueError(

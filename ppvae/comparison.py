@@ -10,11 +10,13 @@ import jax
 import numpy as np
 import torch
 
-from ppvae.answers import encode, random_sites
 from ppvae.backends import mirror, numpyro, pyro
 from ppvae.batch import Batch
-from ppvae.ppl import handlers
+from ppvae.ppl import handlers, items
 from ppvae.settings import Settings
+from ppvae.traces import density, is_local, joint
+from ppvae.traces import latents as drawn_latents
+from ppvae.traces import random_sites
 from ppvae.vae import VAE
 
 # Largest difference that rounding explains, by dtype: of log-probabilities, and of gradients.
@@ -55,8 +57,8 @@ def parity(vae: VAE, batch: Batch, dtype: str = "float32", seed: int = 0) -> dic
 def _draw(vae: VAE, batch: Batch, settings: Settings, seed: int) -> Arrays:
     with pyro.environment(settings), torch.no_grad():
         pyro.seed(seed)
-        drawn = encode(vae.model, vae.guide, batch, 1)
-    return {name: value[0].numpy() for name, value in drawn.items()}
+        drawn = drawn_latents(random_sites(vae.guide, batch))
+    return {name: value.numpy() for name, value in drawn.items()}
 
 
 def _on_pyro(vae: VAE, batch: Batch, latents: Arrays, settings: Settings) -> tuple[Arrays, Arrays]:
@@ -83,13 +85,14 @@ def _on_numpyro(vae: VAE, batch: Batch, latents: Arrays, settings: Settings) -> 
 
 
 def log_probs(model: Any, guide: Any, batch: Batch, latents: Mapping[str, Any]) -> dict[str, Any]:
-    """Each site's log-probabilities ``(items,)`` at the given latents; the guide's are named ``guide SITE``."""
-    sites = {}
-    for prefix, program in (("", model), ("guide ", guide)):
-        for name, site in random_sites(program, batch, latents).items():
-            if name in latents or name in batch.arrays:
-                sites[prefix + name] = site["fn"].log_prob(site["value"])
-    return sites
+    """Each site's log-probabilities at the given latents, what the model enumerates summed out.
+
+    Those of local sites are ``(items,)``; the guide's are named ``guide SITE``.
+    """
+    with items().enumerating():
+        proposal, target = random_sites(guide, batch, latents), random_sites(model, batch, latents)
+    shared = {name: density(site) for name, site in target.items() if not is_local(site) and site["is_observed"]}
+    return {**joint(target, {}), **shared, **{f"guide {name}": density(site) for name, site in proposal.items()}}
 
 
 def integrand(sites: Mapping[str, Any]) -> Any:

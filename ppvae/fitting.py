@@ -49,7 +49,7 @@ def init(vae: VAE, data: Dataset, **options: Any) -> Any:
     settings = settings_of(**options)
     vae = copy.deepcopy(vae)
     vae.pair.to(dtype=getattr(torch, settings.dtype))
-    plan = Plan(vae, settings, inspect(vae, data), _steps(len(data), settings))
+    plan = Plan(vae, settings, inspect(vae, data), len(data), _steps(len(data), settings))
     engine = _engine(settings)
     with engine.environment(settings):
         return engine.init(plan)
@@ -59,6 +59,7 @@ def step(state: Any, batch: Batch) -> tuple[Any, dict[str, float]]:
     """One gradient step on a batch; returns the new state, and loss and each site's share in nats per item."""
     engine = _engine(state.plan.settings)
     with engine.environment(state.plan.settings):
+        state = _entered(engine, state, int(state.step))
         state, info = engine.step(state, batch, _pace(state.plan, int(state.step), 1, scalar=True))
         return state, {name: float(value) for name, value in info.items()}
 
@@ -159,13 +160,20 @@ def _epochs(
     arrays, observed = engine.put(data.arrays), engine.put(data.observed or {})
     compilation: float | None = None
     for epoch in range(done, state.plan.settings.epochs):
-        if compilation is None:
-            compilation = _compile(engine, state, arrays, observed, len(data))
+        entered = _entered(engine, state, epoch * state.plan.steps)
+        if compilation is None or entered is not state:
+            state, compilation = entered, _compile(engine, entered, arrays, observed, len(data))
         state, entry = _epoch(engine, state, arrays, observed, epoch)
         first = {"first_step_seconds": compilation + entry["seconds"] / state.plan.steps} if epoch == done else {}
         if validation is not None:
             entry["validation_loss"] = _validation_loss(engine, state, validation, epoch)
         yield state, entry, first
+
+
+def _entered(engine: Any, state: Any, step: int) -> Any:
+    """The state in the stage of the objective that a step belongs to."""
+    stage = state.plan.stage_at(step)
+    return state if stage == state.stage else engine.enter(state, stage)
 
 
 def _compile(engine: Any, state: Any, arrays: Any, observed: Any, items: int) -> float:

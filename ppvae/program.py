@@ -19,7 +19,12 @@ class Program(nn.Module):
     sub-modules, not with ``pyro.param``.
 
     Where the batch has holes, observed sites named after a modality are masked there, per item or per element.
+
+    Attributes:
+        conditions: modalities that a model takes as given and does not explain.
     """
+
+    conditions: tuple[str, ...] = ()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         with holes(*args, *kwargs.values()):

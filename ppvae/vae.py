@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from ppvae.objectives import check_objective
+from ppvae.objectives import Objective, Stage, stages
 from ppvae.program import Program
 
 
@@ -20,20 +20,22 @@ class VAE:
     Attributes:
         model: the generative program: prior over latents, one likelihood per modality.
         guide: the amortised posterior; it samples every latent site of the model and no other.
-        objective: a name of :mod:`ppvae.objectives`.
+        objective: a name of :mod:`ppvae.objectives`, what one of its functions makes, or your own function of the same
+            kind; a tuple of stages takes them in turn.
         recipe: what rebuilds the pair, for a method of the zoo: its name and options; empty for your own programs.
     """
 
     model: Program
     guide: Program
-    objective: str = "elbo"
+    objective: str | Objective | tuple[Stage, ...] = "elbo"
     recipe: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for role in ("model", "guide"):
             if not isinstance(getattr(self, role), Program):
                 raise TypeError(f"the {role} must be a ppvae.Program, not {type(getattr(self, role)).__name__}")
-        check_objective(self.objective)
+        for stage in stages(self.objective):
+            stages(stage.objective)
 
     @cached_property
     def pair(self) -> nn.ModuleDict:

@@ -11,20 +11,24 @@ from typing import Any, get_type_hints
 import torch
 from pydantic import TypeAdapter, ValidationError
 
+from ppvae import objectives
 from ppvae.modality import Modality
 from ppvae.vae import VAE
 
 
 @dataclass(frozen=True)
 class Row:
-    """One method: where its programs are (``file:Class``), with which options, and what it is for."""
+    """One method: where its programs are (``file:Class``), its objective by name, options that are not its defaults.
+
+    ``reference`` is the paper, ``when`` says when to use it.
+    """
 
     model: str
     guide: str
     objective: str
     reference: str
     when: str
-    guide_options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 METHODS = {
@@ -34,20 +38,19 @@ METHODS = {
         "elbo",
         "Kingma & Welling 2014, arXiv:1312.6114",
         "one modality, or several seen as one: the baseline",
-        {"prior": False},
+        {"prior_expert": False},
     ),
     "mvae": Row(
         "joint:Joint",
         "product:Product",
-        "elbo",
+        "mvae",
         "Wu & Goodman 2018, arXiv:1802.05335",
         "sharp joint posteriors; any subset may be missing",
-        {"prior": True},
     ),
     "mmvae": Row(
         "joint:Joint",
         "mixture:Mixture",
-        "elbo",
+        "mmvae",
         "Shi et al. 2019, arXiv:1911.03393",
         "translation from one modality to another",
     ),
@@ -58,6 +61,29 @@ METHODS = {
         "Sutter et al. 2021, arXiv:2105.02470",
         "translation from any subset, at the price of a broader posterior",
     ),
+    "mvtcae": Row(
+        "joint:Joint",
+        "product:Product",
+        "mvtcae",
+        "Hwang et al. 2021, arXiv:2111.04265",
+        "sharp posteriors that single modalities agree with",
+        {"prior_expert": False},
+    ),
+    "crmvae": Row(
+        "joint:Joint",
+        "product:Product",
+        "crmvae",
+        "Suzuki & Matsuo 2023, arXiv:2303.04445",
+        "as mvtcae, with reconstructions from each modality alone",
+        {"prior_expert": False},
+    ),
+    "mmjsd": Row(
+        "joint:Joint",
+        "mixture:Mixture",
+        "mmjsd",
+        "Sutter et al. 2020, arXiv:2006.08242",
+        "a mixture whose experts are pulled towards their common mean",
+    ),
 }
 
 
@@ -65,22 +91,29 @@ def method(name: str, modalities: Sequence[Modality], *, seed: int = 0, **option
     """A published method for these modalities, freshly initialised.
 
     Args:
-        name: a row of the zoo: ``vae``, ``mvae``, ``mmvae`` or ``mopoe``.
+        name: a row of the zoo, one of ``ppvae.zoo.METHODS``.
         modalities: what is measured; ``dataset.modalities``.
         seed: of the initial weights.
-        **options: what the row's programs take: ``latent=16``, ``hidden=(256, 256)``, ...
+        **options: what the row's programs and its objective take: ``latent=16``, ``hidden=(256, 256)``, ...
 
     Raises:
         ValueError: no method has this name, or no program of it takes an option.
     """
-    row, programs = find(name), _programs(name)
-    options = _checked(name, options, [*programs.values()])
+    row = find(name)
+    options = _checked(name, options)
+    model, guide = _parts(row)
+    chosen = {**row.options, **options}
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = programs["model"](modalities, **_accepted(programs["model"], options))
-        guide = programs["guide"](modalities, **{**row.guide_options, **_accepted(programs["guide"], options)})
+        generative = model(modalities, **_accepted(model, chosen))
+        shared = {"model": generative} if "model" in inspect.signature(guide).parameters else {}
+        inference = guide(modalities, **_accepted(guide, chosen), **shared)
+        if hasattr(generative, "prior") and hasattr(generative.prior, "attach"):
+            generative.prior.attach(inference)
+    build = objectives.maker(row.objective)
+    objective = row.objective if build is None else build(**_accepted(build, chosen))
     stock = all(m.encoder is None and m.decoder is None for m in modalities)
-    return VAE(model, guide, row.objective, {"method": name, "options": options} if stock else {})
+    return VAE(generative, inference, objective, {"method": name, "options": options} if stock else {})
 
 
 def find(name: str) -> Row:
@@ -92,12 +125,13 @@ def find(name: str) -> Row:
 
 def options_of(name: str) -> list[str]:
     """The options that a method takes."""
-    return sorted({option for program in _programs(name).values() for option in option_names(program)})
+    return sorted({option for part in _parts(find(name), objective=True) for option in option_names(part)})
 
 
-def _programs(name: str) -> dict[str, Any]:
-    row = find(name)
-    return {"model": _program("models", row.model), "guide": _program("guides", row.guide)}
+def _parts(row: Row, objective: bool = False) -> list[Any]:
+    """What a row is built of: the classes of model and guide, and the maker of its objective if that is asked for."""
+    made = objectives.maker(row.objective) if objective else None
+    return [_program("models", row.model), _program("guides", row.guide), *([made] if made else [])]
 
 
 def _program(package: str, path: str) -> Any:
@@ -110,13 +144,16 @@ def _accepted(program: Any, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def option_names(program: Any) -> list[str]:
-    """The keyword options of a program's constructor."""
-    return [name for name in inspect.signature(program).parameters if name != "modalities"]
+    """The keyword options of a program's constructor, or of an objective's maker."""
+    return [name for name in inspect.signature(program).parameters if name not in ("modalities", "model")]
 
 
-def _checked(name: str, options: Mapping[str, Any], programs: Sequence[Any]) -> dict[str, Any]:
-    """The options, each as the type that the programs declare for it."""
-    hints = {key: hint for program in programs for key, hint in get_type_hints(program.__init__).items()}
+def _checked(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options, each as the type that the method's parts declare for it."""
+    parts = _parts(find(name), objective=True)
+    hints: dict[str, Any] = {}
+    for part in parts:
+        hints |= get_type_hints(part.__init__ if inspect.isclass(part) else part)
     known = options_of(name)
     for key in options:
         if key not in known:

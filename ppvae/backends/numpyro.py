@@ -21,7 +21,8 @@ from ppvae.backends import mirror
 from ppvae.backends.mirror.program import Mirror
 from ppvae.backends.plan import Pace, Plan, Snapshot, part, torch_dtype
 from ppvae.batch import Batch
-from ppvae.objectives import OBJECTIVES, tempered
+from ppvae.objectives.elbo import per_item
+from ppvae.objectives.library import ESTIMATORS, tempered
 from ppvae.settings import Settings
 
 # Each optimiser as the direction of its update, and the names of what it remembers.
@@ -46,6 +47,7 @@ class State:
     step: jax.Array
     fixed: Arrays
     run: Run = field(metadata={"static": True})
+    stage: int = field(default=0, metadata={"static": True})
 
     @property
     def plan(self) -> Plan:
@@ -59,7 +61,6 @@ class Run:
 
     plan: Plan
     aliases: Mapping[str, str]
-    estimator: Any
     optimizer: optax.GradientTransformation
     compiled: dict[Any, Any] = field(default_factory=dict)
 
@@ -110,10 +111,14 @@ def init(plan: Plan) -> State:
     params = {name: array for name, array in arrays.items() if name in trained}
     make, _ = OPTIMIZERS[plan.settings.optimizer]
     optimizer = make()
-    estimator = getattr(infer, OBJECTIVES[plan.vae.objective])(plan.settings.particles, sum_sites=False)
-    run = Run(plan, mirror.aliases(pair), estimator, optimizer)
+    run = Run(plan, mirror.aliases(pair), optimizer)
     fixed = {name: array for name, array in arrays.items() if name not in trained}
     return State(params, optimizer.init(params), jnp.zeros((), jnp.int32), fixed, run)
+
+
+def enter(state: State, stage: int) -> State:
+    """The state in a stage of the objective."""
+    return replace(state, stage=stage)
 
 
 def programs(pair: Any, arrays: Arrays, aliases: Mapping[str, str], training: bool = False) -> tuple[Mirror, Mirror]:
@@ -124,7 +129,7 @@ def programs(pair: Any, arrays: Arrays, aliases: Mapping[str, str], training: bo
 
 def step(state: State, batch: Batch, pace: Pace) -> tuple[State, Arrays]:
     """One gradient step; returns the loss and each site's share, in nats per item, on the device."""
-    names = tuple(sorted(batch.arrays)), batch.total
+    names = tuple(sorted(batch.arrays)), batch.total, state.stage
     if names not in state.run.compiled:
         state.run.compiled[names] = jax.jit(lambda s, a, o, p: _step(s, Batch(a, o, batch.total), p))
     return state.run.compiled[names](state, put_all(batch.arrays), put_all(batch.observed or {}), pace)
@@ -144,7 +149,9 @@ def _step(state: State, batch: Batch, pace: Pace) -> tuple[State, Arrays]:
         grads, _ = optax.clip_by_global_norm(settings.clip).update(grads, optax.EmptyState())
     updates, moments = run.optimizer.update(grads, state.moments, state.params)
     params = {
-        name: value - settings.rate(part(name)) * pace.rate_factor * updates[name]
+        name: value
+        if state.plan.rests(name, state.stage)
+        else value - settings.rate(part(name)) * pace.rate_factor * updates[name]
         for name, value in state.params.items()
     }
     return replace(state, params=params, moments=moments, step=state.step + 1), {
@@ -158,24 +165,37 @@ def loss_by_site(
 ) -> tuple[jax.Array, Arrays]:
     """The loss to differentiate and each site's share of the objective, in nats per item."""
     plan = state.plan
-    model, guide = programs(plan.vae.pair, {**state.fixed, **params}, state.run.aliases, training)
-    losses = state.run.estimator.loss(key, {}, model, guide, batch)
-    shares = {name: -loss / plan.sites.items(batch) for name, loss in losses.items()}
-    shares = tempered(shares, plan.sites.latents, beta)
+    pair = programs(plan.vae.pair, {**state.fixed, **params}, state.run.aliases, training)
+    objective = plan.objective(state.stage)
+    if isinstance(objective, str):
+        estimator = getattr(infer, ESTIMATORS[objective])(plan.settings.particles, sum_sites=False)
+        losses = estimator.loss(key, {}, *pair, batch)
+        shares = {name: -loss / plan.sites.items(batch) for name, loss in losses.items()}
+        shares = tempered(shares, plan.sites.latents, beta)
+    else:
+        keys = jax.random.split(key, plan.settings.particles)
+        drawn = jax.vmap(partial(_own_shares, objective, pair, batch, beta))(keys)
+        shares = {name: share.mean() for name, share in drawn.items()}
     return -sum(shares.values()), shares
+
+
+def _own_shares(objective: Any, pair: tuple[Mirror, Mirror], batch: Batch, beta: Any, key: jax.Array) -> Arrays:
+    """One estimate of an objective of ppvae's own."""
+    with numpyro.handlers.seed(rng_seed=key):
+        return per_item(objective(*pair, batch, beta), batch)
 
 
 def compile_epoch(state: State, arrays: Arrays, observed: Arrays, rows: np.ndarray, pace: Pace) -> None:
     """Compile an epoch of this shape once for the whole run."""
     lowered = jax.jit(_epoch).lower(state, arrays, observed, jnp.asarray(rows), pace)
-    state.run.compiled["epoch"] = lowered.compile()
+    state.run.compiled["epoch", state.stage] = lowered.compile()
 
 
 def epoch(
     state: State, arrays: Arrays, observed: Arrays, rows: np.ndarray, pace: Pace
 ) -> tuple[State, dict[str, np.ndarray]]:
     """One step for each row of ``rows``, ``(steps, batch)``; returns loss and shares ``(steps,)``."""
-    state, infos = state.run.compiled["epoch"](state, arrays, observed, jnp.asarray(rows), pace)
+    state, infos = state.run.compiled["epoch", state.stage](state, arrays, observed, jnp.asarray(rows), pace)
     return state, {name: np.asarray(info) for name, info in infos.items()}
 
 
@@ -199,7 +219,7 @@ def validate(state: State, arrays: Arrays, observed: Arrays, epoch: int) -> floa
 
 def _validate(state: State, arrays: Arrays, observed: Arrays, epoch: jax.Array) -> jax.Array:
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(state.plan.settings.seed), 1), epoch)
-    batch, beta = Batch(arrays, observed), state.plan.settings.beta
+    batch, beta = Batch(arrays, observed, state.plan.items), state.plan.settings.beta
     return loss_by_site(state.params, state, batch, beta, key, training=False)[0]
 
 

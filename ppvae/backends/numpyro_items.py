@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -11,19 +12,64 @@ import jax.numpy as jnp
 import numpyro
 from numpyro.primitives import Messenger
 
-from ppvae.backends.pyro_items import masked
+from ppvae.backends.mirror.program import Mirror
+from ppvae.backends.pyro_items import masked, support
 
 
 @contextmanager
 def plate(size: int, total: int) -> Iterator[None]:
     """The items plate over ``size`` rows, scaled by ``total / size``: NumPyro's own would draw a permutation."""
-    with numpyro.handlers.scale(scale=total / size), numpyro.plate("items", size, dim=-1):
+    scaled = nullcontext() if total == size else numpyro.handlers.scale(scale=total / size)
+    with scaled, numpyro.plate("items", size, dim=-1):
         yield
 
 
 def float_dtype() -> Any:
     """The floating dtype that programs run in."""
     return jax.dtypes.canonicalize_dtype(jnp.float64)
+
+
+class Draws(numpyro.plate):
+    """The plate of draws, dim -2, over the sites of the items plate alone: global latents are drawn once for all."""
+
+    def process_message(self, msg: Any) -> None:
+        if any(frame.name == "items" for frame in msg.get("cond_indep_stack", ())):
+            super().process_message(msg)
+
+
+def draws(count: int) -> Any:
+    """The plate of ``count`` draws of every item's own latents; none for a single draw."""
+    return nullcontext() if count == 1 else Draws("draws", count, dim=-2)
+
+
+class Enumerating(Messenger):
+    """Gives each latent marked ``infer={"enumerate": "parallel"}`` all of its values, one new dimension for each.
+
+    The first takes dim -3, to the left of draws and items, the next dim -4, and so on.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.found = 0
+
+    def process_message(self, msg: Any) -> None:
+        if msg["type"] != "sample" or msg["is_observed"] or msg["value"] is not None:
+            return
+        if (msg["infer"] or {}).get("enumerate"):
+            msg["value"] = support(msg["fn"], self.found)
+            self.found += 1
+
+
+def enumerating() -> Enumerating:
+    """The handler under which discrete latents are enumerated."""
+    return Enumerating()
+
+
+def frozen(program: Any) -> Any:
+    """The program with its parameters held fixed: gradients pass through its values, not into it."""
+    p = program._p
+    fixed = {name: jax.lax.stop_gradient(array) for name, array in p.arrays.items()}
+    return Mirror(program._module, replace(p, arrays=fixed))
 
 
 class Holes(Messenger):

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ppvae.batch import Batch
+from ppvae.objectives import Objective, Stage, exact, stage_at, stages
 from ppvae.settings import Settings
 from ppvae.vae import VAE
 
@@ -19,11 +20,13 @@ from ppvae.vae import VAE
 class Sites:
     """What is known of a pair's sites: which are latent, and which of those the guide cannot reparameterise.
 
+    ``enumerated`` are the discrete latents that are summed out; those of the model alone are among ``latents`` too.
     ``subsampled`` tells ``batch.plate()``, which speaks for the whole data set, from a plain plate over the batch.
     """
 
     latents: frozenset[str]
     discrete: frozenset[str] = frozenset()
+    enumerated: frozenset[str] = frozenset()
     subsampled: bool = True
 
     def items(self, batch: Batch) -> int:
@@ -33,12 +36,29 @@ class Sites:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A pair, how to train it, what its sites are, and the number of steps in an epoch."""
+    """A pair, how to train it, what its sites are, the number of items, and that of steps in an epoch."""
 
     vae: VAE
     settings: Settings
     sites: Sites
+    items: int
     steps: int
+
+    def stage_at(self, step: int) -> int:
+        """Which stage of the objective a step belongs to."""
+        return stage_at(stages(self.vae.objective), step / self.steps, self.settings.epochs)
+
+    def stage(self, number: int) -> Stage:
+        """A stage of the objective."""
+        return stages(self.vae.objective)[number]
+
+    def objective(self, number: int) -> Objective | str:
+        """What is maximised in a stage: a function, or the name of a library's own estimator."""
+        return exact(self.stage(number).objective, bool(self.sites.enumerated))
+
+    def rests(self, name: str, number: int) -> bool:
+        """Does the parameter of this name keep its value in a stage?"""
+        return name.startswith(self.stage(number).frozen)
 
 
 class Pace(NamedTuple):

@@ -18,7 +18,8 @@ from torch import nn
 from ppvae import ppl
 from ppvae.backends.plan import Pace, Plan, Snapshot, part, torch_dtype
 from ppvae.batch import Batch
-from ppvae.objectives import OBJECTIVES, tempered
+from ppvae.objectives.elbo import added, per_item
+from ppvae.objectives.library import ESTIMATORS, tempered
 from ppvae.settings import Settings
 
 # Each optimiser, its fixed options, and torch's names for what optax calls its moments.
@@ -37,13 +38,17 @@ OPTIMIZERS: dict[str, tuple[Any, dict[str, Any], dict[str, str]]] = {
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """A pair in training. The module and the optimiser are updated in place; ``step`` counts."""
+    """A pair in training. The module and the optimiser are updated in place; ``step`` counts.
+
+    ``estimator`` is the library's, where the stage's objective is; otherwise None.
+    """
 
     plan: Plan
     pair: nn.ModuleDict
     optimizer: torch.optim.Optimizer
     estimator: Any
     step: int = 0
+    stage: int = 0
 
 
 @contextmanager
@@ -71,8 +76,18 @@ def put(arrays: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
 
 
 def init(plan: Plan) -> State:
-    """The state before the first step."""
+    """The state before the first step.
+
+    Raises:
+        ValueError: the guide has a site that the objective cannot differentiate.
+    """
     settings = plan.settings
+    for site in plan.sites.discrete:
+        if not isinstance(plan.objective(0), str):
+            raise ValueError(
+                f"the objective differentiates through draws, which the guide's site {site!r} does not allow; "
+                'mark it infer={"enumerate": "parallel"}, or train with objective="elbo"'
+            )
     pair = plan.vae.pair.to(device(settings.device), getattr(torch, settings.dtype))
     make, options, _ = OPTIMIZERS[settings.optimizer]
     named = [(name, p) for name, p in pair.named_parameters() if p.requires_grad]
@@ -80,8 +95,16 @@ def init(plan: Plan) -> State:
     rates = sorted({settings.rate(part(name)) for name, _ in named})
     groups = [{"params": [p for name, p in named if settings.rate(part(name)) == rate], "rate": rate} for rate in rates]
     optimizer = make(groups, lr=settings.lr, **options)
-    estimator = getattr(infer, OBJECTIVES[plan.vae.objective])(num_particles=settings.particles)
-    return State(plan, pair, optimizer, estimator)
+    return enter(State(plan, pair, optimizer, None), 0)
+
+
+def enter(state: State, stage: int) -> State:
+    """The state in a stage of the objective."""
+    objective = state.plan.objective(stage)
+    if not isinstance(objective, str):
+        return replace(state, stage=stage, estimator=None)
+    estimator = getattr(infer, ESTIMATORS[objective])(num_particles=state.plan.settings.particles)
+    return replace(state, stage=stage, estimator=estimator)
 
 
 def step(state: State, batch: Batch, pace: Pace) -> tuple[State, dict[str, torch.Tensor]]:
@@ -98,6 +121,10 @@ def step(state: State, batch: Batch, pace: Pace) -> tuple[State, dict[str, torch
 
 def _update(state: State, rate_factor: float) -> None:
     settings = state.plan.settings
+    if state.plan.stage(state.stage).frozen:
+        for name, parameter in state.pair.named_parameters():
+            if state.plan.rests(name, state.stage):
+                parameter.grad = None  # an optimiser of torch leaves such a parameter alone
     for group in state.optimizer.param_groups:
         group["lr"] = group["rate"] * rate_factor
     if settings.clip is not None:
@@ -106,7 +133,18 @@ def _update(state: State, rate_factor: float) -> None:
 
 
 def loss_by_site(state: State, batch: Batch, beta: float) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """The loss to differentiate and each site's share of the objective, in nats per item.
+    """The loss to differentiate and each site's share of the objective, in nats per item."""
+    if state.estimator is not None:
+        return _library_loss(state, batch, beta)
+    objective: Any = state.plan.objective(state.stage)
+    particles = state.plan.settings.particles
+    drawn = [objective(state.pair["model"], state.pair["guide"], batch, beta) for _ in range(particles)]
+    shares = {name: share / particles for name, share in per_item(added(*drawn), batch).items()}
+    return -sum(shares.values()), {name: share.detach() for name, share in shares.items()}  # type: ignore[return-value]
+
+
+def _library_loss(state: State, batch: Batch, beta: float) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """The loss of one of Pyro's estimators.
 
     The traces are the estimator's own; only the sums are ours, because Pyro's move every site's figure to the host.
     """
@@ -191,7 +229,7 @@ def validate(state: State, arrays: Mapping[str, Any], observed: Mapping[str, Any
     state.pair.eval()
     seed(state.plan.settings.seed, epoch, 1)
     with torch.no_grad(), pyro.validation_enabled(False):
-        loss, _ = loss_by_site(state, Batch(arrays, observed), state.plan.settings.beta)
+        loss, _ = loss_by_site(state, Batch(arrays, observed, state.plan.items), state.plan.settings.beta)
     return loss.item()
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import lru_cache
 from typing import Any
 
@@ -24,6 +25,52 @@ def plate(size: int, total: int) -> Any:
 def float_dtype() -> torch.dtype:
     """The floating dtype that programs run in."""
     return torch.get_default_dtype()
+
+
+class Draws(pyro.plate):
+    """The plate of draws, dim -2, over the sites of the items plate alone: global latents are drawn once for all."""
+
+    def _process_message(self, msg: Any) -> None:
+        if any(frame.name == "items" for frame in msg["cond_indep_stack"]):
+            super()._process_message(msg)
+
+
+def draws(count: int) -> Any:
+    """The plate of ``count`` draws of every item's own latents; none for a single draw."""
+    return nullcontext() if count == 1 else Draws("draws", count, dim=-2)
+
+
+class Enumerating(Messenger):
+    """Gives each latent marked ``infer={"enumerate": "parallel"}`` all of its values, one new dimension for each.
+
+    The first takes dim -3, to the left of draws and items, the next dim -4, and so on.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found = 0
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if msg["infer"].get("enumerate") and not msg["is_observed"] and msg["value"] is None:
+            msg["value"], msg["done"] = support(msg["fn"], self.found), True
+            self.found += 1
+
+
+def enumerating() -> Enumerating:
+    """The handler under which discrete latents are enumerated."""
+    return Enumerating()
+
+
+def support(fn: Any, before: int) -> Any:
+    """All values of a discrete distribution, ``(values, 1, ..., 1)``: along dim ``-3 - before``."""
+    values = fn.enumerate_support(expand=False)
+    return values.reshape(-1, *(1,) * (2 + before), *values.shape[values.ndim - fn.event_dim :])
+
+
+def frozen(program: Any) -> Callable[..., Any]:
+    """The program with its parameters held fixed: gradients pass through its values, not into it."""
+    fixed = {name: parameter.detach() for name, parameter in program.named_parameters()}
+    return lambda batch: torch.func.functional_call(program, fixed, (batch,))
 
 
 class Holes(Messenger):

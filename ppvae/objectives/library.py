@@ -1,21 +1,15 @@
-"""Objectives: what SVI maximises, by name."""
+"""The libraries' own estimators, by the name of the objective that each serves."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-# The estimator of each library that serves an objective; both libraries use these names.
-OBJECTIVES = {
+# Both libraries use these names.
+ESTIMATORS = {
     "elbo": "Trace_ELBO",
     "mean_field_elbo": "TraceMeanField_ELBO",
 }
-
-
-def check_objective(name: str) -> None:
-    """Raise ValueError where no objective has this name."""
-    if name not in OBJECTIVES:
-        raise ValueError(f"unknown objective {name!r}; choose one of {', '.join(OBJECTIVES)}")
 
 
 def tempered(shares: Mapping[str, Any], latents: frozenset[str], beta: Any) -> dict[str, Any]:

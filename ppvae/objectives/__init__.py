@@ -1,0 +1,74 @@
+"""Objectives: what SVI maximises, by name.
+
+An objective is a function ``(model, guide, batch, beta) -> shares`` in the words of :mod:`ppvae.ppl`; a name stands for
+what a function of this package makes with the paper's defaults. A tuple of :class:`Stage` gives a run several in turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ppvae.objectives.agreement import crmvae, jmvae, mmjsd, mvtcae
+from ppvae.objectives.elbo import Objective, elbo
+from ppvae.objectives.library import ESTIMATORS
+from ppvae.objectives.multisample import dreg, iwae, renyi, stl
+from ppvae.objectives.separate import mmvm
+from ppvae.objectives.staged import Stage, jnf, stage_at, telbo
+from ppvae.objectives.stratified import dmvae, mmvae
+from ppvae.objectives.subsets import dropout, mvae, set_encoder, weighted
+
+__all__ = ["ESTIMATORS", "MAKERS", "Objective", "Stage", "make", "maker", "stage_at", "stages"]
+
+MAKERS: dict[str, Callable[..., Any]] = {
+    f.__name__: f
+    for f in (
+        crmvae,
+        dmvae,
+        dreg,
+        dropout,
+        iwae,
+        jmvae,
+        jnf,
+        mmjsd,
+        mmvae,
+        mmvm,
+        mvae,
+        mvtcae,
+        renyi,
+        set_encoder,
+        stl,
+        telbo,
+        weighted,
+    )
+}
+
+
+def maker(name: str) -> Callable[..., Any] | None:
+    """The function that makes an objective of this name; None where it is a library's own estimator.
+
+    Raises:
+        ValueError: no objective has this name.
+    """
+    if name not in ESTIMATORS and name not in MAKERS:
+        raise ValueError(f"unknown objective {name!r}; choose one of {', '.join([*ESTIMATORS, *sorted(MAKERS)])}")
+    return MAKERS.get(name)
+
+
+def make(name: str, **options: Any) -> Objective | str | tuple[Stage, ...]:
+    """An objective by name, with its options; a library's own estimator stays a name."""
+    build = maker(name)
+    return name if build is None else build(**options)
+
+
+def stages(objective: Objective | str | tuple[Stage, ...]) -> tuple[Stage, ...]:
+    """The stages of a run under an objective: one, unless it has several; names stand for what they make."""
+    if isinstance(objective, tuple):
+        return objective
+    made = make(objective) if isinstance(objective, str) else objective
+    return made if isinstance(made, tuple) else (Stage(made),)
+
+
+def exact(objective: Objective | str, enumerates: bool) -> Objective | str:
+    """The objective for a pair that enumerates latents, which the libraries' plain estimators do not."""
+    return elbo(objective == "mean_field_elbo") if enumerates and isinstance(objective, str) else objective
