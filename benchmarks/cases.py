@@ -33,7 +33,7 @@ def mvae() -> Case:
     data = ppvae.datasets.load("mfeat")
     normal = [replace(m, likelihood="normal", levels=None) for m in data.modalities or ()]
     data = data.like(normal).refitted()
-    pair = ppvae.method("mvae", data.modalities or (), latent=16, hidden=(512, 512))
+    pair = replace(ppvae.method("mvae", data.modalities or (), latent=16, hidden=(512, 512)), objective="elbo")
     return Case(pair, data, {"pyro": 1.15, "numpyro": 1.10}, blocks=40)
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
-from ppvae import Modality, Program, experts, ops, pyro
+from ppvae import Modality, Program, dist, experts, ops, pyro
 from ppvae.batch import Batch
 from ppvae.encoders import Encoders
 
@@ -13,8 +13,9 @@ from ppvae.encoders import Encoders
 class Mixture(Program):
     """``q(z | x_S) = (1/|S|) Σ_{m∈S} q(z | x_m)``, one expert drawn per item and per draw.
 
-    The mixture of experts of MMVAE (Shi et al. 2019, https://arxiv.org/abs/1911.03393, section 3). Site ``z`` is
-    ``(items, latent)`` and its density is the mixture's.
+    The mixture of experts of MMVAE (Shi et al. 2019, https://arxiv.org/abs/1911.03393, section 3). Experts are normal
+    or Laplace of each dimension, as ``family`` says; where nothing is present z has location 0 and scale 1. Site
+    ``z`` is ``(items, latent)`` and its density is the mixture's.
 
     >>> from ppvae import Batch
     >>> guide = Mixture([Modality("image", (784,)), Modality("sound", (20,))], latent=2)
@@ -22,14 +23,22 @@ class Mixture(Program):
     (3, 2)
     """
 
-    def __init__(self, modalities: Sequence[Modality], latent: int = 16, hidden: Sequence[int] = (256, 256)) -> None:
+    def __init__(
+        self,
+        modalities: Sequence[Modality],
+        latent: int = 16,
+        hidden: Sequence[int] = (256, 256),
+        family: Literal["normal", "laplace"] = "normal",
+    ) -> None:
         super().__init__()
         self.encoders = Encoders(modalities, latent, hidden)
+        self.family = family
 
     def forward(self, batch: Batch) -> Any:
         loc, scale, present = self.encoders(batch)
         each = ops.eye(loc.shape[0])
         loc, scale = experts.products(loc, scale, present, each, prior=False)
         weights = experts.uniform(experts.present_subsets(present, each))
+        family = dist.Laplace if self.family == "laplace" else dist.Normal
         with batch.plate():
-            return pyro.sample("z", experts.mixture(loc, scale, weights))
+            return pyro.sample("z", experts.mixture(loc, scale, weights, family))

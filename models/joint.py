@@ -33,10 +33,11 @@ class Joint(Program):
         prior: str = "standard",
     ) -> None:
         super().__init__()
-        self.prior = make_prior(prior, latent)
+        self.prior = make_prior(prior, latent, modalities)
         self.likelihoods = nn.ModuleDict({m.name: Likelihood(m, latent, hidden) for m in modalities})
 
     def forward(self, batch: Batch) -> dict[str, Any]:
+        prior = self.prior()
         with batch.plate():
-            z = pyro.sample("z", self.prior())
-            return {name: likelihood(z, batch.get(name)) for name, likelihood in self.likelihoods.items()}
+            z = pyro.sample("z", prior)
+            return {name: self.likelihoods[name](z, batch.get(name)) for name in batch.asked(self.likelihoods)}

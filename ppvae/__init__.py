@@ -21,7 +21,7 @@ _FACE = {
     "handlers": "ppl",
     "init": "fitting",
     "load": "loading",
-    "method": "zoo",
+    "method": "methods",
     "ops": "ppl",
     "parity": "comparison",
     "pyro": "ppl",
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from ppvae.ppl import running as running
     from ppvae.program import Program as Program
     from ppvae.vae import VAE as VAE
-    from ppvae.zoo import method as method
+    from ppvae.methods import method as method
 
 
 def __getattr__(name: str) -> Any:

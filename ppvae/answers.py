@@ -6,12 +6,12 @@ Every function takes the model, the guide and a batch, and returns arrays of sha
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ppvae.batch import Batch
 from ppvae.ppl import items, pyro
-from ppvae.traces import is_local, latents, random_sites
+from ppvae.traces import alone, is_local, latents, random_sites
 from ppvae.traces import log_weights as weights
 
 
@@ -47,7 +47,8 @@ def predict(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ..
     """Draws of the asked modalities from p(x_ask | z), z from q(z | what the batch gives)."""
     with pyro.plate("draws", draws, dim=-2):
         drawn = latents(random_sites(guide, batch))
-        sites = random_sites(model, batch.given([name for name in model.conditions if name in batch.arrays]), drawn)
+        known = batch.given([name for name in model.conditions if name in batch.arrays])
+        sites = random_sites(model, replace(known, ask=ask), drawn)
     return {name: sites[name]["value"] for name in ask}
 
 
@@ -66,6 +67,6 @@ def log_weights(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, A
     weights are then those of an item's predictive density.
     """
     with pyro.plate("draws", draws, dim=-2), items().enumerating():
-        proposal = random_sites(guide, batch)
-        target = random_sites(model, batch, latents(proposal))
+        proposal = random_sites(guide, alone(batch))
+        target = random_sites(model, alone(batch), latents(proposal))
         return {"log_weights": weights(target, proposal)}

@@ -22,12 +22,14 @@ class Batch:
             without an entry is complete.
         total: items in the whole data set (default: in this batch); local sites weigh ``total / size``.
         size: items in this batch; needed only where no modality is given.
+        ask: the modalities that a model is run for; all of its own if None.
     """
 
     arrays: Mapping[str, Any] = field(default_factory=dict)
     observed: Mapping[str, Any] | None = None
     total: int | None = None
     size: int = -1
+    ask: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         arrays, observed = dict(self.arrays), dict(self.observed or {})
@@ -76,6 +78,10 @@ class Batch:
             return ops.ones((self.size,), dtype=ops.bool)
         return mask if mask.ndim == 1 else ops.any(ops.flatten(mask, 1), -1)
 
+    def asked(self, names: Iterable[str]) -> list[str]:
+        """Those of a model's modalities that it is run for: a decoder that nobody asks is not run."""
+        return [name for name in names if self.ask is None or name in self.ask]
+
     def given(self, names: Iterable[str] | None) -> Batch:
         """The same items with only the named modalities (all for None)."""
         if names is None:
@@ -89,7 +95,7 @@ class Batch:
         for name, drop in dropped.items():
             mask = self.mask(name)
             observed[name] = ~drop if mask is None else mask & ~over(drop, mask)
-        return replace(self, observed=observed)
+        return replace(self, arrays={name: self.get(name) for name in self.arrays}, observed=observed)
 
 
 def fill(array: np.ndarray, mask: Any = None) -> tuple[np.ndarray, np.ndarray | None]:

@@ -15,7 +15,8 @@ from ppvae import ppl
 from ppvae.backends.plan import Sites, torch_dtype
 from ppvae.batch import Batch
 from ppvae.data.dataset import Dataset
-from ppvae.traces import is_enumerated, is_local, is_random
+from ppvae.objectives import stages
+from ppvae.traces import is_enumerated, is_local, is_random, paired
 from ppvae.vae import VAE
 
 ROWS = 4
@@ -42,8 +43,12 @@ def inspect(vae: VAE, data: Dataset) -> Sites:
         model = _sites("model", pyro.poutine.condition(vae.model, _values(guide)), batch)
         _check_batch_shapes(model, batch)
         _check_supports(model, batch)
-    enumerated = frozenset(name for sites in (model, guide) for name in sites if is_enumerated(sites[name]))
-    latents = _match(model, guide, [name for name in data.arrays if name not in vae.model.conditions])
+        enumerated = _enumerated("model", model) | _enumerated("guide", guide)
+        latents = _match(model, guide, [name for name in data.arrays if name not in vae.model.conditions])
+        if enumerated:
+            _check_enumeration(vae, batch, enumerated)
+    if enumerated or not all(isinstance(stage.objective, str) for stage in stages(vae.objective)):
+        _check_local(model, data.arrays)
     return Sites(
         latents=latents | enumerated,
         discrete=frozenset(name for name in latents - enumerated if not guide[name]["fn"].has_rsample),
@@ -104,6 +109,47 @@ def _check_supports(sites: dict[str, Any], batch: Batch) -> None:
             bad = value[~fine].flatten()[0].item()
             raise ValueError(
                 f"the model gives {name!r} the distribution {type(fn).__name__}, which cannot take {bad:g}"
+            )
+
+
+def _enumerated(role: str, sites: dict[str, Any]) -> frozenset[str]:
+    """The sites that are to be enumerated.
+
+    Raises:
+        ValueError: one of them cannot be.
+    """
+    found = {name: site for name, site in sites.items() if is_enumerated(site)}
+    for name, site in found.items():
+        try:
+            finite = bool(len(site["fn"].enumerate_support(expand=False)))
+        except NotImplementedError:
+            finite = False
+        if not finite or not is_local(site) or site["infer"]["enumerate"] != "parallel":
+            raise ValueError(
+                f"the {role}'s site {name!r} cannot be enumerated; what can is a dist.Categorical or dist.Bernoulli "
+                'of batch shape (items,), within batch.plate(), marked infer={"enumerate": "parallel"}'
+            )
+    return frozenset(found)
+
+
+def _check_enumeration(vae: VAE, batch: Batch, names: Collection[str]) -> None:
+    """Raise ValueError where the programs do not run on all values at once."""
+    try:
+        paired(vae.model, vae.guide, batch, draws=2)
+    except (RuntimeError, ValueError, IndexError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"the programs fail where {sorted(names)} take all of their values at once, along new dimensions to the "
+            f"left of draws and items: {_first_line(error)}"
+        ) from error
+
+
+def _check_local(sites: dict[str, Any], modalities: Collection[str]) -> None:
+    """Raise ValueError where a measured site is not in the plate of items, by which objectives tell items apart."""
+    for name in modalities:
+        if name in sites and sites[name]["is_observed"] and not is_local(sites[name]):
+            raise ValueError(
+                f"the model's site {name!r} is not in the plate of items, which this objective needs: "
+                "draw it within `with batch.plate():`"
             )
 
 

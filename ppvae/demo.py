@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ppvae import datasets, plots, zoo
+from ppvae import datasets, methods, plots
 from ppvae.data.dataset import Dataset
 from ppvae.fitting import fit
 from ppvae.posterior import Fitted
@@ -44,7 +44,7 @@ def demo(out: Path, epochs: int = 60, particles: int = 500, seed: int = 0) -> li
     runs = {}
     for method, backend in RUNS:
         console.print(f"training {method} on {backend}, {epochs} epochs")
-        vae = zoo.method(method, train.modalities or (), seed=seed)
+        vae = methods.method(method, train.modalities or (), seed=seed)
         folder, kept = out / f"{method}-{backend}", {"holdout": {"fraction": 0.25, "seed": seed}, "method": method}
         runs[method, backend] = fit(vae, train, backend=backend, epochs=epochs, seed=seed, out=folder, notes=kept)
     console.print("measuring on the test digits")

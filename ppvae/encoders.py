@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from ppvae import nets
-from ppvae.batch import Batch
+from ppvae.batch import Batch, over
 from ppvae.modality import Modality
 from ppvae.ppl import items, ops
 from ppvae.program import Program
@@ -37,13 +37,9 @@ class Encoders(Program):
 
     def expert(self, batch: Batch, name: str) -> Any:
         """Location and log scale of one modality's expert, ``(items, 2 * latent)``; zeros where it is not given."""
-        x = batch.get(name)
+        x = self.seen(batch, name)
         if x is None:
             return ops.zeros((batch.size, 2 * self.latent), dtype=items().float_dtype())
-        mask = batch.mask(name)
-        if mask is not None:
-            mask = mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim))
-            x = ops.where(mask, x, self.fill(name))
         out = self.networks[name](x)
         if tuple(out.shape) != (batch.size, 2 * self.latent):
             raise ValueError(
@@ -51,6 +47,15 @@ class Encoders(Program):
                 f"it must be {(batch.size, 2 * self.latent)}: location and log scale of {self.latent} latents"
             )
         return out
+
+    def seen(self, batch: Batch, name: str) -> Any:
+        """The modality's values with its center in the holes, ``(items, *shape)``; None where it is not given."""
+        x, mask = batch.get(name), batch.mask(name)
+        return x if x is None or mask is None else ops.where(over(mask, x), x, self.fill(name))
+
+    def standardised(self, batch: Batch, name: str) -> Any:
+        """What the modality's network sees, zeros in the holes: ``(items, *shape)``."""
+        return self.networks[name][0](self.seen(batch, name))  # type: ignore[index]
 
     def fill(self, name: str) -> Any:
         """What stands in a hole: the center, in the data's own units."""

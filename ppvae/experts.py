@@ -1,4 +1,4 @@
-"""Experts: products and mixtures of diagonal Gaussians, as pure maths over (loc, scale, present).
+"""Experts: products and mixtures of diagonal Gaussian experts, as pure maths over (loc, scale, present).
 
 Experts are stacked: ``loc`` and ``scale`` have shape ``(modality, items, latent)``, ``present`` is boolean of shape
 ``(modality, items)``. An item with nothing present gets the standard normal prior.
@@ -11,6 +11,8 @@ import math
 from typing import Any
 
 from ppvae.ppl import dist, distribution, ops
+
+NEVER = -1e9  # the log weight of what must not be chosen: finite, as NumPyro asks of logits
 
 
 def subsets(modalities: int) -> list[list[bool]]:
@@ -27,53 +29,89 @@ def products(loc: Any, scale: Any, present: Any, members: Any, prior: bool) -> t
     """
     precision, loc, top = _relative(loc, scale, present)
     total = ops.einsum("sm,mil->sil", members, precision)
-    return _joint(total, ops.einsum("sm,mil->sil", members, precision * loc), top, prior)
+    return gaussian(total, ops.einsum("sm,mil->sil", members, precision * loc), top, prior)
+
+
+def shared_products(loc: Any, scale: Any, present: Any, members: Any) -> tuple[Any, Any]:
+    """For each subset the product of what it shares with what is present; of all present where it shares nothing.
+
+    Takes and returns what :func:`products` does, and needs no list of all subsets.
+    """
+    part = products(loc, scale, present, members, prior=False)
+    whole = product(loc, scale, present, prior=False)
+    empty = ops.einsum("sm,mi->si", members, ops.where(present, 1.0, 0.0)) == 0
+    return tuple(ops.where(empty[..., None], all_of_it, some) for some, all_of_it in zip(part, whole, strict=True))
 
 
 def product(loc: Any, scale: Any, present: Any, prior: bool = True) -> tuple[Any, Any]:
     """The product of the experts present (and the prior): loc and scale ``(items, latent)``."""
     precision, loc, top = _relative(loc, scale, present)
-    return _joint(ops.sum(precision, 0), ops.sum(precision * loc, 0), top, prior)
+    return gaussian(ops.sum(precision, 0), ops.sum(precision * loc, 0), top, prior)
 
 
-def _relative(loc: Any, scale: Any, present: Any) -> tuple[Any, Any, Any]:
+def generalised_product(loc: Any, scale: Any, present: Any, logits: Any, prior: bool = True) -> tuple[Any, Any]:
+    """``q ∝ p(z)^[prior] ∏ q_m^a_m``, the powers a softmax over those present (Cao & Fleet 2014).
+
+    ``logits`` broadcast against ``loc``; returns loc and scale ``(items, latent)``.
+    """
+    log_power = ops.log_softmax(ops.where(present[..., None], logits, NEVER), 0)
+    precision, loc, top = _relative(loc, scale, present, log_power)
+    return gaussian(ops.sum(precision, 0), ops.sum(precision * loc, 0), top, prior)
+
+
+def _relative(loc: Any, scale: Any, present: Any, log_power: Any = 0.0) -> tuple[Any, Any, Any]:
     """Precisions and locations, zero where absent, and the log of the unit that precisions are in."""
     there = present[..., None]
-    log_precision = -2.0 * ops.log(ops.where(there, scale, math.inf))
+    log_precision = log_power - 2.0 * ops.log(ops.where(there, scale, math.inf))
     top = ops.detach(ops.clamp(ops.amax(log_precision, 0), min=0.0))
     return ops.exp(log_precision - top), ops.where(there, loc, 0.0), top
 
 
-def _joint(total: Any, weighted: Any, top: Any, prior: bool) -> tuple[Any, Any]:
+def gaussian(total: Any, weighted: Any, top: Any, prior: bool) -> tuple[Any, Any]:
     """Location and scale, given sums of precisions and of precision-weighted locations; the prior where all is zero."""
     alone = ops.exp(-top)
     total = total + (alone if prior else ops.where(total == 0, alone, 0.0))
     return weighted / total, ops.rsqrt(total) * ops.exp(-0.5 * top)
 
 
-def mixture(loc: Any, scale: Any, weights: Any) -> Any:
-    """The mixture of diagonal Gaussians ``Σ_k w_k N(loc_k, scale_k²)``, a distribution over ``(items,)`` vectors.
+def mixture(loc: Any, scale: Any, weights: Any = None, family: Any = None, *, logits: Any = None) -> Any:
+    """The mixture ``Σ_k w_k q_k`` of diagonal Gaussians or Laplaces, a distribution over ``(items,)`` vectors.
 
-    ``loc`` and ``scale`` are ``(component, items, latent)``, ``weights`` ``(component, items)``, summing to one over
-    components. A component is drawn per item and per draw; ``log_prob`` is the mixture's. Gradients flow through the
-    chosen component, which is unbiased because the weights hold no parameter.
+    A component is drawn per item and per draw; ``log_prob`` is the mixture's. Gradients of draws flow through the
+    chosen component alone: they are unbiased where the weights hold no parameter. See :mod:`ppvae.pools` for weights
+    that do.
+
+    Args:
+        loc, scale: ``(component, items, latent)``, or with any other batch shape in place of the items.
+        weights: ``(component, items)``, summing to one over components.
+        family: ``dist.Normal`` (the default) or ``dist.Laplace``.
+        logits: the weights' logs, instead of them.
     """
-    loc, scale = ops.moveaxis(loc, 0, -2), ops.moveaxis(scale, 0, -2)
-    weights = ops.moveaxis(weights, 0, -1)
+    family = family or dist.Normal
+    logits = ops.log(weights) if logits is None else logits
+    known = moments(loc, scale, ops.exp(logits), family(0.0, 1.0).variance)
+    loc, scale, logits = ops.moveaxis(loc, 0, -2), ops.moveaxis(scale, 0, -2), ops.moveaxis(logits, 0, -1)
     components, latent = loc.shape[-2:]
 
     def sample(draw: Any) -> Any:
-        which = draw(dist.Categorical(probs=weights))
+        which = draw(dist.Categorical(logits=ops.clamp(ops.detach(logits), min=NEVER)))
         chosen = ops.one_hot(which, components) * ops.ones_like(loc[..., :, 0])  # type: ignore[attr-defined]
-        noise = draw(dist.Normal(ops.zeros_like(loc[..., 0, :]), 1.0))
+        noise = draw(family(ops.zeros_like(loc[..., 0, :]), 1.0))
         pick = "...k,...kl->...l"
         return ops.einsum(pick, chosen, loc) + ops.einsum(pick, chosen, scale) * noise
 
     def log_prob(z: Any) -> Any:
-        each = dist.Normal(loc, scale).log_prob(z[..., None, :]).sum(-1)
-        return ops.logsumexp(each + ops.log(weights), -1)
+        each = family(loc, scale).log_prob(z[..., None, :]).sum(-1)
+        return ops.logsumexp(each + logits, -1)
 
-    return distribution(sample, log_prob, loc.shape[:-2], (latent,))
+    return distribution(sample, log_prob, loc.shape[:-2], (latent,), *known)
+
+
+def moments(loc: Any, scale: Any, weights: Any, unit: Any = 1.0) -> tuple[Any, Any]:
+    """Mean and variance ``(items, latent)`` of a mixture whose components have variance ``unit * scale²``."""
+    weights = weights[..., None]
+    mean = ops.sum(weights * loc, 0)
+    return mean, ops.sum(weights * (unit * scale**2 + (loc - mean) ** 2), 0)
 
 
 def present_subsets(present: Any, members: Any) -> Any:

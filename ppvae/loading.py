@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict
 
-from ppvae import checkpoint, zoo
+from ppvae import checkpoint, methods
 from ppvae.backends.plan import Snapshot
 from ppvae.modality import Modality
 from ppvae.posterior import Fitted
@@ -79,7 +79,7 @@ def _rebuilt(path: str | Path, recipe: Mapping[str, Any], modalities: list[Modal
             f"the run folder {str(path)!r} holds the weights of your own programs: pass the pair, load(path, vae=...)"
         )
     with checkpoint.reading(Path(path)):
-        return zoo.method(recipe["method"], modalities, **recipe["options"])
+        return methods.method(recipe["method"], modalities, **recipe["options"])
 
 
 def _check_recipe(path: str | Path, recipe: Mapping[str, Any], vae: VAE) -> None:

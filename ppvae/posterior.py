@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
@@ -65,9 +65,10 @@ class Fitted:
     ) -> dict[str, np.ndarray]:
         """Draws of the asked modalities given the others: name to ``(draws, items, *shape)``.
 
-        Each item is predicted from what it has of ``given`` (all by default). ``ask`` defaults to all modalities.
+        Each item is predicted from what it has of ``given`` (all by default). ``ask`` defaults to all modalities that
+        the model explains.
         """
-        return self._ask(Question(answers.predict, draws, self._names(ask)), data, given, seed)
+        return self._ask(Question(answers.predict, draws, self._asked(ask)), data, given, seed)
 
     def generate(self, items: int, seed: int = 0, draws: int | None = None) -> dict[str, np.ndarray]:
         """New items from the model: name to ``(items, *shape)``.
@@ -76,17 +77,21 @@ class Fitted:
         its measurement noise.
         """
         keys = np.arange(items, dtype=np.uint32)
-        question = Question(answers.generate, 1 if draws is None else draws, self._names(None))
+        question = Question(answers.generate, 1 if draws is None else draws, self._asked(None))
         drawn = answer(self.vae.pair, self.settings, question, Batch(size=items), keys, seed)
         return drawn if draws is not None else {name: values[0] for name, values in drawn.items()}
 
     def impute(self, data: Dataset, draws: int = 100, seed: int = 0) -> dict[str, np.ndarray]:
-        """The data with each hole filled by the mean of its predictive draws: name to ``(items, *shape)``."""
-        drawn = self.query(data, ask=list(data.arrays), draws=draws, seed=seed)
+        """The data with each hole filled by the mean of its predictive draws: name to ``(items, *shape)``.
+
+        Modalities that the model takes as given are left out.
+        """
+        drawn = self.query(data, ask=self._explained(data.arrays), draws=draws, seed=seed)
         observed = data.observed or {}
         return {
             name: np.where(over(observed[name], array), array, drawn[name].mean(0)) if name in observed else array
             for name, array in data.arrays.items()
+            if name in drawn
         }
 
     def log_weights(
@@ -137,6 +142,19 @@ class Fitted:
         if unknown:
             raise ValueError(f"unknown modality {unknown[0]!r}; this run knows {', '.join(known)}")
         return tuple(known if names is None else names)
+
+    def _explained(self, names: Iterable[str]) -> list[str]:
+        return [name for name in names if name not in self.vae.model.conditions]
+
+    def _asked(self, names: Sequence[str] | None) -> tuple[str, ...]:
+        """The modalities to be drawn: those asked for, or all that the model explains."""
+        known = self._names(names)
+        explained = tuple(self._explained(known))
+        if names is not None and explained != known:
+            given = next(name for name in known if name not in explained)
+            others = ", ".join(self._explained(m.name for m in self.modalities))
+            raise ValueError(f"the model takes {given!r} as given and does not explain it; ask for {others}")
+        return explained
 
     def _ask(self, question: Question, data: Dataset, given: Sequence[str] | None, seed: int) -> dict[str, np.ndarray]:
         names = [name for name in self._names(given) if given is not None or name in data.arrays]

@@ -112,6 +112,8 @@ def distribution(
     log_prob: Callable[[Any], Any],
     batch_shape: Sequence[int],
     event_shape: Sequence[int],
+    mean: Any = None,
+    variance: Any = None,
 ) -> Any:
     """A distribution over real vectors, written once as two functions over ``ops``.
 
@@ -123,5 +125,6 @@ def distribution(
         log_prob: called with values of shape ``(..., *batch_shape, *event_shape)``, returns ``(..., *batch_shape)``.
         batch_shape: shape of the independent copies.
         event_shape: shape of one value.
+        mean, variance: its moments, ``batch_shape + event_shape``, where they are known.
     """
-    return words().distribution(sample, log_prob, tuple(batch_shape), tuple(event_shape))
+    return words().distribution(sample, log_prob, tuple(batch_shape), tuple(event_shape), mean, variance)

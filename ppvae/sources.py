@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ppvae import checkpoint, datasets, loading, zoo
+from ppvae import checkpoint, datasets, loading, methods
 from ppvae.data import Dataset
 from ppvae.data.reader import read_npz
 from ppvae.fitting import data_key, settings_of
@@ -47,7 +47,7 @@ def pair(method: str, modalities: Sequence[Modality], options: Mapping[str, Any]
         ValueError: there is no such method, file or function, or it fails.
     """
     if not is_file(method):
-        return zoo.method(method, modalities, seed=seed, **options)
+        return methods.method(method, modalities, seed=seed, **options)
     make = _function(method)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -86,7 +86,7 @@ def sorted_out(method: str, flags: Mapping[str, Any], pairs: Sequence[str]) -> t
         if key in given:
             raise ValueError(f"{key} is set twice, by --set and by --{key.replace('_', '-')}")
     both = {**given, **chosen}
-    known = _function_options(method) if is_file(method) else zoo.options_of(method)
+    known = _function_options(method) if is_file(method) else methods.options_of(method)
     for key in both:
         if key not in Settings.model_fields and known is not None and key not in known:
             raise ValueError(

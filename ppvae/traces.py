@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -31,7 +31,7 @@ def is_local(site: Any) -> bool:
 
 def is_enumerated(site: Any) -> bool:
     """Is this a discrete latent that its program marks ``infer={"enumerate": "parallel"}``, to be summed out?"""
-    return not site["is_observed"] and bool(site["infer"].get("enumerate"))
+    return not site["is_observed"] and bool((site["infer"] or {}).get("enumerate"))
 
 
 def latents(sites: Sites) -> dict[str, Any]:
@@ -41,10 +41,15 @@ def latents(sites: Sites) -> dict[str, Any]:
 
 def density(site: Any) -> Any:
     """The site's log density at its value, ``(..., items)`` for a local one; zero where it is masked."""
-    log_prob, mask, scale = site["fn"].log_prob(site["value"]), site.get("mask"), site.get("scale")
-    if mask is not None:  # Pyro keeps the mask and the scale of a handler beside the distribution
-        log_prob = ops.where(ops.as_tensor(mask), log_prob, ops.zeros_like(log_prob))
-    return log_prob if scale is None or (isinstance(scale, float) and scale == 1.0) else log_prob * scale
+    return weighed(site["fn"].log_prob(site["value"]), site)
+
+
+def weighed(value: Any, site: Any) -> Any:
+    """A density or divergence of a site under the mask and the scale of its handlers."""
+    mask, scale = site.get("mask"), site.get("scale")
+    if mask is not None:  # Pyro keeps the mask of a handler beside the distribution
+        value = ops.where(ops.as_tensor(mask), value, ops.zeros_like(value))
+    return value if scale is None or (isinstance(scale, float) and scale == 1.0) else value * scale
 
 
 def paired(model: Any, guide: Any, batch: Batch, draws: int = 1, scored: Batch | None = None) -> tuple[Sites, Sites]:
@@ -59,38 +64,64 @@ def paired(model: Any, guide: Any, batch: Batch, draws: int = 1, scored: Batch |
 
 
 def alone(batch: Batch) -> Batch:
-    """The batch as if it were all of the data: its local sites are not scaled up."""
-    return replace(batch, total=batch.size)
+    """The batch as if it were all of the data: local sites are not scaled up, and no model draws what is not there."""
+    return replace(batch, total=batch.size, ask=tuple(batch.arrays))
 
 
-def joint(target: Sites, proposal: Sites) -> dict[str, Any]:
-    """``log p`` of every local site of the model that was drawn by the guide or measured: ``(..., items)``.
+def measured(target: Sites, proposal: Sites) -> list[str]:
+    """The model's local sites that hold data, and not what the guide drew."""
+    return [name for name, site in target.items() if is_local(site) and site["is_observed"] and name not in proposal]
 
-    What only the model enumerates is summed out exactly, under the name of the first such site.
+
+def guided(target: Sites, proposal: Sites) -> list[str]:
+    """The local sites that the guide drew and the model has."""
+    return [name for name, site in proposal.items() if is_local(site) and name in target]
+
+
+def joint(target: Sites, proposal: Sites, names: Iterable[str] | None = None) -> dict[str, Any]:
+    """``log p`` of the model's local sites that the guide drew or that hold data, or of the named ones.
+
+    Each is ``(..., items)``. What only the model enumerates is summed out exactly: sites that depend on it count given
+    those before them, the guide's first, so that the sum of all is still the log joint density.
     """
-    hidden = [name for name, site in target.items() if is_enumerated(site) and is_local(site)]
-    kept = {name: density(s) for name, s in target.items() if is_local(s) and (s["is_observed"] or name in hidden)}
-    if not hidden:
-        return kept
+    known = [*guided(target, proposal), *measured(target, proposal)]
+    chosen = known if names is None else list(names)
+    mixed = mixtures(target, proposal)
+    found = {name: density(target[name]) for name in chosen if name not in mixed}
+    if len(found) < len(chosen):
+        hidden = [density(site) for site in target.values() if is_enumerated(site) and is_local(site)]
+        inner, total, before = 2 + len(enumerated(proposal)), sum(hidden), 0.0
+        for name in (name for name in known if name in mixed):
+            total = total + density(target[name])
+            summed = ops.logsumexp(total.reshape(-1, *total.shape[total.ndim - inner :]), 0)
+            found[name], before = summed - before, summed
+    return {name: found[name] for name in chosen}
+
+
+def mixtures(target: Sites, proposal: Sites) -> set[str]:
+    """The local sites whose distribution depends on what the model alone enumerates."""
     inner = 2 + len(enumerated(proposal))
-    spread = {name: value for name, value in kept.items() if value.ndim > inner}
-    total = sum(spread.values())
-    total = ops.logsumexp(total.reshape(-1, *total.shape[total.ndim - inner :]), 0)
-    return {**{name: value for name, value in kept.items() if name not in spread}, hidden[0]: total}
+    return {name for name, site in target.items() if is_local(site) and levels(site) > inner}
+
+
+def levels(site: Any) -> int:
+    """The number of dimensions of a site's density."""
+    fn = site["fn"]
+    return max(len(fn.batch_shape), site["value"].ndim - fn.event_dim)
 
 
 def enumerated(proposal: Sites) -> list[str]:
     """The sites that a guide enumerates."""
-    return [name for name, site in proposal.items() if site["infer"].get("enumerate")]
+    return [name for name, site in proposal.items() if is_enumerated(site)]
 
 
 def expected(values: Any, proposal: Sites) -> Any:
     """The mean over what the guide enumerates, and over draws: ``(items,)``."""
     names = enumerated(proposal)
     if names and values.ndim > 2:
-        log_q = sum(density(proposal[name]) for name in names)
-        weighed = ops.exp(log_q) * values
-        values = weighed.reshape(-1, *weighed.shape[-2:]).sum(0)
+        chances = ops.exp(sum(density(proposal[name]) for name in names))
+        weighted = chances * ops.where(chances > 0, values, 0.0)  # what cannot be counts nothing, 0 log 0 too
+        values = weighted.reshape(-1, *weighted.shape[-2:]).sum(0)
     return values.mean(0) if values.ndim > 1 else values
 
 
@@ -99,26 +130,24 @@ def log_weights(target: Sites, proposal: Sites, beta: Any = 1.0) -> Any:
 
     Shape ``(draws, items)``, or ``(items,)`` for a single draw.
     """
-    names, total = enumerated(proposal), 0.0
-    seen = measured(target, proposal)
-    for name, value in joint(target, proposal).items():
-        total = total + (value if name in seen else beta * value)
-    for name, site in proposal.items():
-        if is_local(site) and name not in names:
-            total = total - beta * density(site)
+    names, data = enumerated(proposal), measured(target, proposal)
+    log_p = joint(target, proposal)
+    total = sum(value if name in data else beta * value for name, value in log_p.items())
+    total = total - beta * sum(density(s) for name, s in proposal.items() if is_local(s) and name not in names)
     return ops.logsumexp(total.reshape(-1, *total.shape[-2:]), 0) if names else total
-
-
-def measured(target: Sites, proposal: Sites) -> set[str]:
-    """The model's sites that hold data, and not what the guide drew."""
-    return {name for name, site in target.items() if site["is_observed"] and name not in proposal}
 
 
 def divergence(q: Any, p: Any, analytic: bool = True) -> Any:
     """``log q − log p`` at the draw of a site, or ``KL(q ‖ p)`` where that is wanted and there is a formula."""
-    if analytic:
+    if analytic and _same_scale(q, p):
         try:
-            return dist.kl.kl_divergence(q["fn"], p["fn"])
+            return weighed(dist.kl.kl_divergence(q["fn"], p["fn"]), q)
         except NotImplementedError:
             pass
-    return q["fn"].log_prob(q["value"]) - p["fn"].log_prob(q["value"])
+    return density(q) - weighed(p["fn"].log_prob(q["value"]), p)
+
+
+def _same_scale(q: Any, p: Any) -> bool:
+    """Do handlers scale both sites alike, so that their divergence is defined?"""
+    one, other = q.get("scale"), p.get("scale")
+    return one is other or (isinstance(one, float) and isinstance(other, float) and one == other)

@@ -34,8 +34,7 @@ class VAE:
         for role in ("model", "guide"):
             if not isinstance(getattr(self, role), Program):
                 raise TypeError(f"the {role} must be a ppvae.Program, not {type(getattr(self, role)).__name__}")
-        for stage in stages(self.objective):
-            stages(stage.objective)
+        stages(self.objective)
 
     @cached_property
     def pair(self) -> nn.ModuleDict:

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, get_type_hints
-
-import torch
-from pydantic import TypeAdapter, ValidationError
-
-from ppvae import objectives
-from ppvae.modality import Modality
-from ppvae.vae import VAE
+from typing import Any
 
 
 @dataclass(frozen=True)
 class Row:
-    """One method: where its programs are (``file:Class``), its objective by name, options that are not its defaults.
+    """One method.
 
-    ``reference`` is the paper, ``when`` says when to use it.
+    Attributes:
+        model: where its generative program is, ``file:Class`` in :mod:`ppvae.models`.
+        guide: where its guide is, ``file:Class`` in :mod:`ppvae.guides`.
+        objective: a name of :mod:`ppvae.objectives`.
+        reference: the paper.
+        when: when to use it.
+        options: options that differ from the defaults of its parts.
     """
 
     model: str
@@ -47,12 +44,27 @@ METHODS = {
         "Wu & Goodman 2018, arXiv:1802.05335",
         "sharp joint posteriors; any subset may be missing",
     ),
+    "gpoe": Row(
+        "joint:Joint",
+        "generalised_product:GeneralisedProduct",
+        "elbo",
+        "Cao & Fleet 2014, arXiv:1410.7827",
+        "modalities of unequal or overlapping information: each expert's weight is learned",
+    ),
     "mmvae": Row(
         "joint:Joint",
         "mixture:Mixture",
         "mmvae",
         "Shi et al. 2019, arXiv:1911.03393",
         "translation from one modality to another",
+        {"prior": "diagonal"},
+    ),
+    "mmjsd": Row(
+        "joint:Joint",
+        "mixture:Mixture",
+        "mmjsd",
+        "Sutter et al. 2020, arXiv:2006.08242",
+        "a mixture whose experts are pulled towards their common mean",
     ),
     "mopoe": Row(
         "joint:Joint",
@@ -65,55 +77,138 @@ METHODS = {
         "joint:Joint",
         "product:Product",
         "mvtcae",
-        "Hwang et al. 2021, arXiv:2111.04265",
-        "sharp posteriors that single modalities agree with",
+        "Hwang et al. 2021, NeurIPS 34",
+        "sharp posteriors that each modality alone comes close to",
         {"prior_expert": False},
     ),
     "crmvae": Row(
         "joint:Joint",
         "product:Product",
         "crmvae",
-        "Suzuki & Matsuo 2023, arXiv:2303.04445",
-        "as mvtcae, with reconstructions from each modality alone",
+        "Suzuki & Matsuo 2023, openreview.net/forum?id=Rn8u4MYgeNJ",
+        "as mvtcae, with each modality reconstructed from itself too",
         {"prior_expert": False},
     ),
-    "mmjsd": Row(
+    "barycentre": Row(
         "joint:Joint",
-        "mixture:Mixture",
-        "mmjsd",
-        "Sutter et al. 2020, arXiv:2006.08242",
-        "a mixture whose experts are pulled towards their common mean",
+        "barycentre:Barycentre",
+        "elbo",
+        "Qiu et al. 2025, arXiv:2412.20487",
+        "a joint posterior no sharper than its experts are",
+    ),
+    "mobarycentre": Row(
+        "joint:Joint",
+        "mixture_of_barycentres:MixtureOfBarycentres",
+        "elbo",
+        "Qiu et al. 2025, arXiv:2412.20487",
+        "as barycentre, for translation from any subset",
+    ),
+    "code": Row(
+        "joint:Joint",
+        "consensus:Consensus",
+        "weighted",
+        "Mancisidor et al. 2025, arXiv:2505.01134",
+        "modalities that repeat each other: experts are not counted as independent",
+    ),
+    "holder": Row(
+        "joint:Joint",
+        "holder:Holder",
+        "elbo",
+        "Vo & Valera 2026, arXiv:2601.06572",
+        "between product and mixture, without subsets",
+    ),
+    "set_encoder": Row(
+        "joint:Joint",
+        "set_encoder:SetEncoder",
+        "set_encoder",
+        "Hirt et al. 2024, arXiv:2309.00380",
+        "how modalities combine is learned, not given by a formula",
+    ),
+    "jmvae": Row(
+        "joint:Joint",
+        "joint_encoder:JointEncoder",
+        "jmvae",
+        "Suzuki et al. 2016, arXiv:1611.01891",
+        "mostly complete rows: one network sees all modalities at once",
+    ),
+    "telbo": Row(
+        "joint:Joint",
+        "joint_encoder:JointEncoder",
+        "telbo",
+        "Vedantam et al. 2018, arXiv:1705.10762",
+        "as jmvae, in two stages: single modalities never disturb the model",
+    ),
+    "jnf": Row(
+        "joint:Joint",
+        "flow_surrogates:FlowSurrogates",
+        "jnf",
+        "Senellart et al. 2023, arXiv:2305.11832",
+        "single modalities that leave much open: their posteriors are flows",
+    ),
+    "dmvae": Row(
+        "shared_private:SharedPrivate",
+        "product_private:ProductPrivate",
+        "dmvae",
+        "Lee & Pavlovic 2021, arXiv:2012.13024",
+        "what only one modality shows gets latents of its own; products",
+    ),
+    "mmvae_plus": Row(
+        "shared_private:SharedPrivate",
+        "mixture_private:MixturePrivate",
+        "mmvae",
+        "Palumbo et al. 2023, openreview.net/forum?id=sdQGxouELX",
+        "what only one modality shows gets latents of its own; mixtures",
+    ),
+    "cmvae": Row(
+        "clustered:Clustered",
+        "mixture_private:MixturePrivate",
+        "mmvae",
+        "Palumbo et al. 2024, openreview.net/forum?id=k5THrhXDV3",
+        "items that fall into groups: the shared latent is clustered",
+    ),
+    "mmvm": Row(
+        "separate:Separate",
+        "separate:Separate",
+        "mmvm",
+        "Sutter et al. 2024, arXiv:2403.05300",
+        "representations of each modality that share softly",
+    ),
+    "nexus": Row(
+        "hierarchical:Hierarchical",
+        "hierarchical:Hierarchical",
+        "dropout",
+        "Vasco et al. 2022, doi:10.1016/j.neunet.2021.11.019",
+        "many unlike modalities: each keeps a latent under a common one",
+    ),
+    "mhvae": Row(
+        "ladder:Ladder",
+        "ladder:Ladder",
+        "elbo",
+        "Dorent et al. 2023, arXiv:2309.08747",
+        "detail at several scales: a hierarchy of shared latents",
+    ),
+    "cvae": Row(
+        "conditional:Conditional",
+        "conditional:Conditional",
+        "elbo",
+        "Sohn et al. 2015, NeurIPS 28",
+        "one modality is always the cause and is never to be predicted",
+    ),
+    "m2": Row(
+        "labelled:Labelled",
+        "labelled:Labelled",
+        "m2",
+        "Kingma et al. 2014, arXiv:1406.5298",
+        "few labels and many items without: a class is one of the latents",
+    ),
+    "mofa": Row(
+        "factor:Factor",
+        "factor:Factor",
+        "elbo",
+        "Argelaguet et al. 2018, doi:10.15252/msb.20178124",
+        "loadings that can be read: linear, sparse, Bayesian",
     ),
 }
-
-
-def method(name: str, modalities: Sequence[Modality], *, seed: int = 0, **options: Any) -> VAE:
-    """A published method for these modalities, freshly initialised.
-
-    Args:
-        name: a row of the zoo, one of ``ppvae.zoo.METHODS``.
-        modalities: what is measured; ``dataset.modalities``.
-        seed: of the initial weights.
-        **options: what the row's programs and its objective take: ``latent=16``, ``hidden=(256, 256)``, ...
-
-    Raises:
-        ValueError: no method has this name, or no program of it takes an option.
-    """
-    row = find(name)
-    options = _checked(name, options)
-    model, guide = _parts(row)
-    chosen = {**row.options, **options}
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        generative = model(modalities, **_accepted(model, chosen))
-        shared = {"model": generative} if "model" in inspect.signature(guide).parameters else {}
-        inference = guide(modalities, **_accepted(guide, chosen), **shared)
-        if hasattr(generative, "prior") and hasattr(generative.prior, "attach"):
-            generative.prior.attach(inference)
-    build = objectives.maker(row.objective)
-    objective = row.objective if build is None else build(**_accepted(build, chosen))
-    stock = all(m.encoder is None and m.decoder is None for m in modalities)
-    return VAE(generative, inference, objective, {"method": name, "options": options} if stock else {})
 
 
 def find(name: str) -> Row:
@@ -121,52 +216,3 @@ def find(name: str) -> Row:
     if name not in METHODS:
         raise ValueError(f"unknown method {name!r}; choose one of {', '.join(METHODS)}")
     return METHODS[name]
-
-
-def options_of(name: str) -> list[str]:
-    """The options that a method takes."""
-    return sorted({option for part in _parts(find(name), objective=True) for option in option_names(part)})
-
-
-def _parts(row: Row, objective: bool = False) -> list[Any]:
-    """What a row is built of: the classes of model and guide, and the maker of its objective if that is asked for."""
-    made = objectives.maker(row.objective) if objective else None
-    return [_program("models", row.model), _program("guides", row.guide), *([made] if made else [])]
-
-
-def _program(package: str, path: str) -> Any:
-    file, _, name = path.partition(":")
-    return getattr(importlib.import_module(f"ppvae.{package}.{file}"), name)
-
-
-def _accepted(program: Any, options: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in options.items() if key in option_names(program)}
-
-
-def option_names(program: Any) -> list[str]:
-    """The keyword options of a program's constructor, or of an objective's maker."""
-    return [name for name in inspect.signature(program).parameters if name not in ("modalities", "model")]
-
-
-def _checked(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options, each as the type that the method's parts declare for it."""
-    parts = _parts(find(name), objective=True)
-    hints: dict[str, Any] = {}
-    for part in parts:
-        hints |= get_type_hints(part.__init__ if inspect.isclass(part) else part)
-    known = options_of(name)
-    for key in options:
-        if key not in known:
-            raise ValueError(f"method {name!r} has no option {key!r}; it takes {', '.join(known)}")
-    return {key: _value(key, value, hints.get(key, Any)) for key, value in options.items()}
-
-
-def _value(key: str, value: Any, hint: Any) -> Any:
-    try:
-        value = TypeAdapter(hint).validate_python(value)
-    except ValidationError as error:
-        raise ValueError(f"option {key!r} is {value!r}: {error.errors()[0]['msg'].lower()}") from None
-    sizes = value if isinstance(value, list | tuple) else [value]
-    if any(type(size) is int and size < 1 for size in sizes):
-        raise ValueError(f"option {key!r} is {value!r}: sizes are 1 or more")
-    return value

@@ -36,7 +36,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def mvae(data):
-    return ppvae.method("mvae", data.modalities, latent=2, hidden=(8,))
+    return replace(ppvae.method("mvae", data.modalities, latent=2, hidden=(8,)), objective="elbo")
 
 
 class Level(Program):

@@ -66,7 +66,7 @@ def fit(*words: str | Path) -> list[str | Path]:
         (fit("--set", "beta=many"), "setting 'beta' is 'many'"),
         (fit("--set", "beta=-1"), "setting 'beta' is -1"),
         (fit("--set", "optimizer=adan"), "setting 'optimizer' is 'adan'"),
-        (fit("--set", "prior=maybe"), "option 'prior' is 'maybe'"),
+        (fit("--set", "prior_expert=maybe"), "option 'prior_expert' is 'maybe'"),
         (["fit", "mvae", "--data", "data.npz", "--set", "hidden=wide"], "option 'hidden' is 'wide'"),
         (["fit", "mvae", "--data", "data.npz", "--set", "hidden=[0]"], r"option 'hidden' is [0]"),
         (["fit", "mvae", "--data", "data.npz", "--set", "latent=-1"], "option 'latent' is -1"),
@@ -479,7 +479,7 @@ def test_moments_that_do_not_fit(copy: Path, refused) -> None:
         (["--seed", "4"], "trained on other data"),
         (["--holdout", "0.5"], "trained on other data"),
         (["--set", "optimizer=momentum"], "trained with optimizer 'adam'"),
-        (["--set", "prior=false"], "is of mvae with options"),
+        (["--set", "prior_expert=false"], "is of mvae with options"),
     ],
 )
 def test_resuming_another_run(words: list[str], said: str, copy: Path, refused) -> None:

@@ -112,11 +112,11 @@ def test_fit_ends_with_the_figures_of_training(backend: str, ppvae_, folder: Pat
 def test_flags_and_set_reach_the_settings_and_the_programs(ppvae_, folder: Path, tmp_path: Path) -> None:
     flags = ["--epochs", 1, "--seed", 3, "--lr", 0.01, "--dtype", "float64", "--device", "cpu", "--holdout", 0.5]
     words = ["fit", "mvae", "--data", folder / "data.npz", "--backend", "pyro", *flags, *SMALL, "--out", tmp_path / "r"]
-    assert ppvae_(*words, "--set", "optimizer=sgd", "--set", "clip=1", "--set", "prior=false").code == 0
+    assert ppvae_(*words, "--set", "optimizer=sgd", "--set", "clip=1", "--set", "prior_expert=false").code == 0
     fitted = ppvae.load(tmp_path / "r")
     chosen = {"epochs": 1, "seed": 3, "lr": 0.01, "dtype": "float64", "device": "cpu", "optimizer": "sgd", "clip": 1}
     assert fitted.settings == Settings(backend="pyro", batch_size=16, **chosen)
-    assert fitted.vae.recipe["options"] == {"latent": 2, "hidden": [8], "prior": False}
+    assert fitted.vae.recipe["options"] == {"latent": 2, "hidden": [8], "prior_expert": False}
     assert fitted.notes["holdout"] == {"fraction": 0.5, "seed": 3}
 
 

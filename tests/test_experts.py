@@ -2,75 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import hypothesis.extra.numpy as hnp
-import jax
-import jax.numpy as jnp
 import numpy as np
-import numpyro
 import pytest
-import torch
-from hypothesis import given, settings
+from expert_harness import (
+    ITEMS,
+    LATENT,
+    MODALITIES,
+    SHAPE,
+    both,
+    call,
+    call_with_gradient,
+    draw_gradient,
+    drawn,
+    extreme,
+    light,
+    locs,
+    presents,
+    running,
+    scales,
+    weighed,
+)
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import logsumexp
-from scipy.stats import norm
+from scipy.stats import laplace, norm
 
 from ppvae import experts, ppl
 
-MODALITIES, ITEMS, LATENT = 3, 4, 2
-SHAPE = (MODALITIES, ITEMS, LATENT)
-BACKENDS = ("pyro", "numpyro")
-
-both = pytest.mark.parametrize("backend", BACKENDS)
-locs = hnp.arrays(np.float64, SHAPE, elements=st.floats(-50, 50))
-scales = hnp.arrays(np.float64, SHAPE, elements=st.floats(0.01, 100))
-extreme = hnp.arrays(np.float64, SHAPE, elements=st.sampled_from([1e-6, 1e-3, 1.0, 1e3, 1e6]))
-presents = hnp.arrays(bool, (MODALITIES, ITEMS))
-light = settings(max_examples=30, deadline=None)
-
-
-@contextmanager
-def running(backend: str, dtype: str = "float64") -> Iterator[Callable[[Any], Any]]:
-    """The words on a backend and in a dtype; gives what turns numpy's arrays into the backend's."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(getattr(torch, dtype))
-    try:
-        with ppl.running(backend), jax.enable_x64(dtype == "float64"):
-            yield lambda x: put(backend, np.asarray(x), dtype)
-    finally:
-        torch.set_default_dtype(before)
-
-
-def put(backend: str, x: np.ndarray, dtype: str) -> Any:
-    x = x.astype(dtype) if x.dtype.kind == "f" else x
-    return torch.as_tensor(x) if backend == "pyro" else jnp.asarray(x)
-
 
 @cache
-def compiled(backend: str, name: str, *static: Any) -> Callable[..., Any]:
-    """A function of ``experts``, compiled once for all examples where the backend compiles."""
-    function = getattr(experts, name)
-
-    def call(*args: Any) -> Any:
-        return function(*args, *static)
-
-    return jax.jit(call) if backend == "numpyro" else call
+def fixed(name: str, **options: Any) -> Any:
+    """A function of ``experts`` with some options: the same object for the same ones, so that it compiles once."""
+    return partial(getattr(experts, name), **options)
 
 
 def product(backend: str, loc: Any, scale: Any, present: Any, prior: bool, dtype: str = "float64") -> Any:
-    with running(backend, dtype) as array:
-        joint = compiled(backend, "product", prior)(array(loc), array(scale), array(present))
-    return tuple(np.asarray(part) for part in joint)
+    return call(backend, fixed("product", prior=prior), loc, scale, present, dtype=dtype)
 
 
 def products(backend: str, loc: Any, scale: Any, present: Any, members: Any, prior: bool) -> Any:
-    with running(backend) as array:
-        joint = compiled(backend, "products", prior)(array(loc), array(scale), array(present), array(members))
-    return tuple(np.asarray(part) for part in joint)
+    return call(backend, fixed("products", prior=prior), loc, scale, present, members)
 
 
 def by_hand(loc: np.ndarray, scale: np.ndarray, present: np.ndarray, prior: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -153,31 +128,7 @@ def test_products_over_subsets_are_products_of_their_members(backend: str, loc: 
 
 def product_and_gradient(backend: str, loc: Any, scale: Any, present: Any, prior: bool, dtype: str) -> list[np.ndarray]:
     """Location and scale of the product, and the gradient of a weighted sum of both."""
-    with running(backend, dtype) as array:
-        arrays = array(loc), array(scale), array(present)
-        if backend == "numpyro":
-            return [np.asarray(part) for part in _jax_gradient(prior, dtype)(*arrays)]
-        inputs = [part.requires_grad_() for part in arrays[:2]]
-        joint = experts.product(*inputs, arrays[2], prior)
-        gradient = torch.autograd.grad(_weighed(*joint), inputs)
-        return [part.detach().numpy() for part in (*joint, *gradient)]
-
-
-def _weighed(loc: Any, scale: Any) -> Any:
-    return (loc * 1.5).sum() + (scale * 0.5).sum()
-
-
-@cache
-def _jax_gradient(prior: bool, dtype: str) -> Callable[..., Any]:
-    def value(loc: Any, scale: Any, present: Any) -> Any:
-        joint = experts.product(loc, scale, present, prior)
-        return _weighed(*joint), joint
-
-    def both_parts(*arrays: Any) -> Any:
-        gradient, joint = jax.grad(value, argnums=(0, 1), has_aux=True)(*arrays)
-        return (*joint, *gradient)
-
-    return jax.jit(both_parts)
+    return call_with_gradient(backend, fixed("product", prior=prior), loc, scale, present, dtype=dtype)
 
 
 @both
@@ -222,7 +173,7 @@ def test_the_gradient_of_a_product_is_that_of_its_formula(backend: str) -> None:
             moved = [[loc.copy(), scale.copy()] for _ in range(2)]
             moved[0][argument][index] += step
             moved[1][argument][index] -= step
-            up, down = (_weighed(*by_hand(*pair, present, True)) for pair in moved)
+            up, down = (weighed(*by_hand(*pair, present, True)) for pair in moved)
             assert gradient[index] == pytest.approx((up - down) / (2 * step), abs=1e-6)
 
 
@@ -292,12 +243,8 @@ def test_a_mixture_of_one_component_is_that_component(backend: str) -> None:
     np.testing.assert_allclose(found, norm.logpdf(z, loc[0], scale[0]).sum(-1), rtol=1e-12)
 
 
-def draws(backend: str, loc: Any, scale: Any, weights: Any, count: int, seed: int = 0) -> np.ndarray:
-    with running(backend) as array, ppl.pyro.plate("draws", count, dim=-2), ppl.pyro.plate("items", ITEMS, dim=-1):
-        if backend == "pyro":
-            torch.manual_seed(seed)
-        with numpyro.handlers.seed(rng_seed=seed):
-            return np.asarray(ppl.pyro.sample("z", experts.mixture(array(loc), array(scale), array(weights))))
+def draws(backend: str, loc: Any, scale: Any, weights: Any, count: int) -> np.ndarray:
+    return drawn(backend, experts.mixture, loc, scale, weights, count=count)
 
 
 @both
@@ -337,26 +284,10 @@ def test_a_forbidden_component_is_never_drawn(backend: str) -> None:
 def test_the_gradient_of_a_mixtures_draws_is_that_of_their_expectation(backend: str) -> None:
     """E[z²] = Σ w (loc² + scale²): its gradients are 2 w loc and 2 w scale."""
     loc, scale, weights = mixture_case()
-    by_loc, by_scale = squared_gradient(backend, loc, scale, weights, 20_000)
+    by_loc, by_scale = draw_gradient(backend, experts.mixture, lambda z: z**2, loc, scale, weights, count=20_000)
     tolerance = 0.15
     np.testing.assert_allclose(by_loc, 2 * weights[..., None] * loc, atol=tolerance)
     np.testing.assert_allclose(by_scale, 2 * weights[..., None] * scale, atol=tolerance)
-
-
-def squared_gradient(backend: str, loc: Any, scale: Any, weights: Any, count: int) -> list[np.ndarray]:
-    with running(backend) as array:
-        inputs = array(loc), array(scale)
-        if backend == "numpyro":
-            key = jax.random.key(0)
-
-            def total(loc: Any, scale: Any) -> Any:
-                return (experts.mixture(loc, scale, array(weights)).sample(key, (count,)) ** 2).mean(0).sum()
-
-            return [np.asarray(part) for part in jax.grad(total, argnums=(0, 1))(*inputs)]
-        torch.manual_seed(0)
-        leaves = [part.requires_grad_() for part in inputs]
-        drawn = experts.mixture(*leaves, array(weights)).rsample(torch.Size([count]))
-        return [part.numpy() for part in torch.autograd.grad((drawn**2).mean(0).sum(), leaves)]
 
 
 @both
@@ -371,3 +302,113 @@ def test_a_mixture_of_products_of_one_modality_is_its_product(backend: str) -> N
         found = np.asarray(experts.mixture(*parts, weights).log_prob(array(z)))
     mean, deviation = by_hand(loc[:1], scale[:1], present, False)
     np.testing.assert_allclose(found, norm.logpdf(z, mean, deviation).sum(-1), rtol=1e-12)
+
+
+LOGITS = st.floats(-20, 20)
+
+
+@both
+@pytest.mark.parametrize("prior", [True, False])
+@light
+@given(loc=locs, scale=scales, present=presents, logits=hnp.arrays(np.float64, SHAPE, elements=LOGITS))
+def test_a_generalised_product_has_the_weighed_sum_of_precisions(
+    backend: str, prior: bool, loc: Any, scale: Any, present: Any, logits: Any
+) -> None:
+    found = call(backend, fixed("generalised_product", prior=prior), loc, scale, present, logits)
+    power = np.where(present[..., None], np.exp(logits), 0)
+    power = power / np.maximum(power.sum(0), 1e-300)
+    with np.errstate(divide="ignore"):
+        expected = by_hand(loc, scale / np.sqrt(power), present, prior)
+    for mine, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-9, atol=1e-9)
+
+
+@both
+@light
+@given(loc=locs, scale=extreme, speaker=st.integers(0, MODALITIES - 1))
+def test_a_generalised_product_of_one_expert_is_that_expert(backend: str, loc: Any, scale: Any, speaker: int) -> None:
+    present = np.arange(MODALITIES)[:, None] * np.ones(ITEMS) == speaker
+    logits = np.array([3.0, -2.0, 0.5])[:, None, None]
+    mean, deviation = call(backend, fixed("generalised_product", prior=False), loc, scale, present, logits)
+    np.testing.assert_allclose(mean, loc[speaker], rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(deviation, scale[speaker], rtol=1e-12)
+
+
+@both
+@light
+@given(loc=locs, scale=extreme, present=presents)
+def test_a_generalised_product_stays_finite_in_single_precision(
+    backend: str, loc: Any, scale: Any, present: Any
+) -> None:
+    logits = np.array([30.0, -30.0, 0.0])[:, None, None]
+    function = fixed("generalised_product", prior=False)
+    found = call_with_gradient(backend, function, loc, scale, present, logits, dtype="float32")
+    assert all(np.isfinite(part).all() for part in found)
+
+
+@both
+@light
+@given(loc=locs, scale=scales, present=presents)
+def test_products_of_what_subsets_share_with_the_present_fall_back_to_all_present(
+    backend: str, loc: Any, scale: Any, present: Any
+) -> None:
+    members = np.array(experts.subsets(MODALITIES), dtype=float)
+    found = call(backend, experts.shared_products, loc, scale, present, members)
+    for row, chosen in enumerate(members.astype(bool)):
+        shared = present & chosen[:, None]
+        shared = np.where(shared.any(0), shared, present)
+        for mine, theirs in zip(found, by_hand(loc, scale, shared, False), strict=True):
+            np.testing.assert_allclose(mine[row], theirs, rtol=1e-10, atol=1e-10)
+
+
+def moments(backend: str, family: str, loc: Any, scale: Any, weights: Any) -> list[np.ndarray]:
+    """Mean and variance of a mixture, by itself and as the plates of draws and items expand it."""
+    with running(backend) as array, ppl.handlers.trace() as trace, ppl.handlers.seed(rng_seed=0):
+        mixture = experts.mixture(*(array(x) for x in (loc, scale, weights)), getattr(ppl.dist, family))
+        with ppl.pyro.plate("draws", 5, dim=-2), ppl.pyro.plate("items", ITEMS, dim=-1):
+            ppl.pyro.sample("z", mixture)
+        seen = trace.nodes["z"]["fn"]
+        return [np.asarray(part) for part in (mixture.mean, mixture.variance, seen.mean, seen.variance)]
+
+
+@both
+@pytest.mark.parametrize(("family", "unit"), [("Normal", 1.0), ("Laplace", 2.0)])
+def test_a_mixture_knows_its_moments_in_any_plates(backend: str, family: str, unit: float) -> None:
+    loc, scale, weights = mixture_case()
+    mean = np.einsum("ki,kil->il", weights, loc)
+    variance = np.einsum("ki,kil->il", weights, unit * scale**2 + loc**2) - mean**2
+    found = moments(backend, family, loc, scale, weights)
+    for mine, theirs in zip(found, (mean, variance, mean, variance), strict=True):
+        np.testing.assert_allclose(mine, np.broadcast_to(theirs, mine.shape), rtol=1e-12)
+    assert found[2].shape == (5, ITEMS, LATENT)
+
+
+@both
+def test_a_mixture_of_laplaces_has_their_density_and_draws(backend: str) -> None:
+    loc, scale, weights = mixture_case()
+    z = np.random.default_rng(4).normal(size=(7, ITEMS, LATENT)) * 3
+    make = partial(mixture_of, "Laplace")
+    with running(backend) as array:
+        found = np.asarray(make(*(array(x) for x in (loc, scale, weights))).log_prob(array(z)))
+    each = laplace.logpdf(z[:, None], loc, scale).sum(-1)
+    np.testing.assert_allclose(found, logsumexp(each, 1, b=weights), rtol=1e-10)
+    mean = np.einsum("ki,kil->il", weights, loc)
+    deviation = np.sqrt(np.einsum("ki,kil->il", weights, 2 * scale**2 + loc**2) - mean**2)
+    count = 20_000
+    sampled = drawn(backend, make, loc, scale, weights, count=count)
+    np.testing.assert_allclose(sampled.mean(0), mean, atol=5 * deviation.max() / np.sqrt(count))
+    np.testing.assert_allclose(sampled.std(0), deviation, rtol=0.05)
+
+
+def mixture_of(family: str, *arguments: Any) -> Any:
+    return experts.mixture(*arguments, family=getattr(ppl.dist, family))
+
+
+@both
+def test_a_distribution_written_without_moments_says_so(backend: str) -> None:
+    with running(backend):
+        written = ppl.distribution(lambda draw: None, lambda z: z.sum(-1), (ITEMS,), (LATENT,))
+        with pytest.raises(NotImplementedError, match="written without its mean"):
+            _ = written.mean
+        with pytest.raises(NotImplementedError, match="written without its variance"):
+            _ = written.variance

@@ -117,8 +117,8 @@ def init(plan: Plan) -> State:
 
 
 def enter(state: State, stage: int) -> State:
-    """The state in a stage of the objective."""
-    return replace(state, stage=stage)
+    """The state at the beginning of a stage of the objective; the optimiser remembers nothing of the one before."""
+    return replace(state, stage=stage, moments=state.run.optimizer.init(state.params))
 
 
 def programs(pair: Any, arrays: Arrays, aliases: Mapping[str, str], training: bool = False) -> tuple[Mirror, Mirror]:
@@ -145,13 +145,13 @@ def _step(state: State, batch: Batch, pace: Pace) -> tuple[State, Arrays]:
     key = jax.random.fold_in(jax.random.key(settings.seed), state.step)
     gradient = jax.grad(loss_by_site, has_aux=True)
     grads, shares = gradient(state.params, state, batch, pace.beta, key, training=True)
+    resting = {name for name in grads if state.plan.rests(name, state.stage)}
+    grads |= {name: jnp.zeros_like(grads[name]) for name in resting}
     if settings.clip is not None:
         grads, _ = optax.clip_by_global_norm(settings.clip).update(grads, optax.EmptyState())
     updates, moments = run.optimizer.update(grads, state.moments, state.params)
     params = {
-        name: value
-        if state.plan.rests(name, state.stage)
-        else value - settings.rate(part(name)) * pace.rate_factor * updates[name]
+        name: value if name in resting else value - settings.rate(part(name)) * pace.rate_factor * updates[name]
         for name, value in state.params.items()
     }
     return replace(state, params=params, moments=moments, step=state.step + 1), {
@@ -237,18 +237,19 @@ def export(state: State) -> Snapshot:
 def restore(state: State, snapshot: Snapshot) -> State:
     """The state with the weights and optimiser state of a snapshot from either backend."""
     fresh = {name: jnp.asarray(snapshot.weights[name]) for name in {**state.fixed, **state.params}}
+    stage, count = state.plan.reached(snapshot.step)
     moments = state.moments
     for name, values in snapshot.moments.items():
         moments = optax.tree_utils.tree_set(moments, **{name: put(values)})
-    count = jnp.asarray(snapshot.step, jnp.int32)
     if "mu" in snapshot.moments:
-        moments = optax.tree_utils.tree_set(moments, count=count)
+        moments = optax.tree_utils.tree_set(moments, count=jnp.asarray(count, jnp.int32))
     return replace(
         state,
         params={name: fresh[name] for name in state.params},
         fixed={name: fresh[name] for name in state.fixed},
         moments=moments,
-        step=count,
+        step=jnp.asarray(snapshot.step, jnp.int32),
+        stage=stage,
     )
 
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from ppvae.backends import distributions, effects, mirror
-from ppvae.backends.pyro_words import Density, Sampler, Shape
+from ppvae.backends.pyro_words import Density, Sampler, Shape, known
 
 __all__ = ["dist", "distribution", "handlers", "ops", "pyro"]
 
@@ -66,15 +66,26 @@ class Written(nd.Distribution):
 
     arg_constraints: ClassVar[dict[str, Any]] = {}
     reparametrized_params: ClassVar[list[str]] = []
+    pytree_data_fields = ("_moments",)
     pytree_aux_fields = ("_sampler", "_density")
 
-    def __init__(self, sample: Sampler, log_prob: Density, batch_shape: Shape, event_shape: Shape) -> None:
-        self._sampler, self._density = sample, log_prob
+    def __init__(
+        self, sample: Sampler, log_prob: Density, batch_shape: Shape, event_shape: Shape, mean: Any, variance: Any
+    ) -> None:
+        self._sampler, self._density, self._moments = sample, log_prob, (mean, variance)
         super().__init__(batch_shape, event_shape, validate_args=False)
 
     @property
     def support(self) -> Any:
         return nd.constraints.independent(nd.constraints.real, self.event_dim)
+
+    @property
+    def mean(self) -> jax.Array:
+        return known(self._moments[0], "mean")
+
+    @property
+    def variance(self) -> jax.Array:
+        return known(self._moments[1], "variance")
 
     def sample(self, key: jax.Array, sample_shape: Shape = ()) -> jax.Array:
         def draw(d: Any) -> jax.Array:
@@ -88,6 +99,8 @@ class Written(nd.Distribution):
         return self._density(value)
 
 
-def distribution(sample: Sampler, log_prob: Density, batch_shape: Shape, event_shape: Shape) -> Written:
+def distribution(
+    sample: Sampler, log_prob: Density, batch_shape: Shape, event_shape: Shape, mean: Any = None, variance: Any = None
+) -> Written:
     """See :func:`ppvae.ppl.distribution`."""
-    return Written(sample, log_prob, batch_shape, event_shape)
+    return Written(sample, log_prob, batch_shape, event_shape, mean, variance)

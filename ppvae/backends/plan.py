@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from ppvae.batch import Batch
-from ppvae.objectives import Objective, Stage, exact, stage_at, stages
+from ppvae.objectives import Objective, Stage, ends, exact, stage_at, stages
 from ppvae.settings import Settings
 from ppvae.vae import VAE
 
@@ -48,6 +49,17 @@ class Plan:
         """Which stage of the objective a step belongs to."""
         return stage_at(stages(self.vae.objective), step / self.steps, self.settings.epochs)
 
+    def reached(self, step: int) -> tuple[int, int]:
+        """The stage that the last of so many steps belonged to, and how many of them did."""
+        number = self.stage_at(max(step - 1, 0))
+        before = ends(stages(self.vae.objective), self.settings.epochs)[number - 1] if number else 0
+        return number, step - before * self.steps
+
+    @property
+    def stages(self) -> int:
+        """How many stages the objective has."""
+        return len(stages(self.vae.objective))
+
     def stage(self, number: int) -> Stage:
         """A stage of the objective."""
         return stages(self.vae.objective)[number]
@@ -57,8 +69,16 @@ class Plan:
         return exact(self.stage(number).objective, bool(self.sites.enumerated))
 
     def rests(self, name: str, number: int) -> bool:
-        """Does the parameter of this name keep its value in a stage?"""
-        return name.startswith(self.stage(number).frozen)
+        """Does the parameter of this name keep its value in a stage? A shared one does where all of its names do."""
+        return all(known.startswith(self.stage(number).frozen) for known in self.names[name])
+
+    @cached_property
+    def names(self) -> dict[str, list[str]]:
+        """All names of each parameter, by the first: model and guide may share it."""
+        found: dict[int, list[str]] = {}
+        for name, parameter in self.vae.pair.named_parameters(remove_duplicate=False):
+            found.setdefault(id(parameter), []).append(name)
+        return {names[0]: names for names in found.values()}
 
 
 class Pace(NamedTuple):

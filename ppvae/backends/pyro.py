@@ -83,28 +83,32 @@ def init(plan: Plan) -> State:
     """
     settings = plan.settings
     for site in plan.sites.discrete:
-        if not isinstance(plan.objective(0), str):
+        if not all(isinstance(plan.objective(number), str) for number in range(plan.stages)):
             raise ValueError(
                 f"the objective differentiates through draws, which the guide's site {site!r} does not allow; "
                 'mark it infer={"enumerate": "parallel"}, or train with objective="elbo"'
             )
     pair = plan.vae.pair.to(device(settings.device), getattr(torch, settings.dtype))
+    return enter(State(plan, pair, _optimizer(plan, pair, 0), None), 0)
+
+
+def _optimizer(plan: Plan, pair: nn.ModuleDict, stage: int) -> torch.optim.Optimizer:
+    """A fresh optimiser of the parameters that do not rest in a stage."""
+    settings = plan.settings
     make, options, _ = OPTIMIZERS[settings.optimizer]
-    named = [(name, p) for name, p in pair.named_parameters() if p.requires_grad]
+    named = [(name, p) for name, p in pair.named_parameters() if p.requires_grad and not plan.rests(name, stage)]
     # One group for each rate, not for each part: the fused optimiser is called once for each group.
     rates = sorted({settings.rate(part(name)) for name, _ in named})
     groups = [{"params": [p for name, p in named if settings.rate(part(name)) == rate], "rate": rate} for rate in rates]
-    optimizer = make(groups, lr=settings.lr, **options)
-    return enter(State(plan, pair, optimizer, None), 0)
+    return make(groups, lr=settings.lr, **options)
 
 
 def enter(state: State, stage: int) -> State:
-    """The state in a stage of the objective."""
-    objective = state.plan.objective(stage)
-    if not isinstance(objective, str):
-        return replace(state, stage=stage, estimator=None)
-    estimator = getattr(infer, ESTIMATORS[objective])(num_particles=state.plan.settings.particles)
-    return replace(state, stage=stage, estimator=estimator)
+    """The state at the beginning of a stage of the objective; the optimiser remembers nothing of the one before."""
+    objective, estimator = state.plan.objective(stage), None
+    if isinstance(objective, str):
+        estimator = getattr(infer, ESTIMATORS[objective])(num_particles=state.plan.settings.particles)
+    return replace(state, stage=stage, estimator=estimator, optimizer=_optimizer(state.plan, state.pair, stage))
 
 
 def step(state: State, batch: Batch, pace: Pace) -> tuple[State, dict[str, torch.Tensor]]:
@@ -114,17 +118,13 @@ def step(state: State, batch: Batch, pace: Pace) -> tuple[State, dict[str, torch
         state.pair.train()
     loss, shares = loss_by_site(state, batch, pace.beta)
     state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    loss.backward(inputs=[p for group in state.optimizer.param_groups for p in group["params"]])
     _update(state, float(pace.rate_factor))
     return replace(state, step=state.step + 1), {"loss": -sum(shares.values()), **shares}  # type: ignore[dict-item]
 
 
 def _update(state: State, rate_factor: float) -> None:
     settings = state.plan.settings
-    if state.plan.stage(state.stage).frozen:
-        for name, parameter in state.pair.named_parameters():
-            if state.plan.rests(name, state.stage):
-                parameter.grad = None  # an optimiser of torch leaves such a parameter alone
     for group in state.optimizer.param_groups:
         group["lr"] = group["rate"] * rate_factor
     if settings.clip is not None:
@@ -251,11 +251,13 @@ def export(state: State) -> Snapshot:
 def restore(state: State, snapshot: Snapshot) -> State:
     """The state with the weights and optimiser state of a snapshot from either backend."""
     state.pair.load_state_dict({k: torch.as_tensor(v.copy()) for k, v in snapshot.weights.items()})
+    stage, count = state.plan.reached(snapshot.step)
+    state = enter(state, stage)
     _, _, moments = OPTIMIZERS[state.plan.settings.optimizer]
     for name, p in state.pair.named_parameters():
-        entries = {t: torch.as_tensor(snapshot.moments[o][name].copy()) for o, t in moments.items() if p.requires_grad}
-        if entries and snapshot.step:
-            state.optimizer.state[p] = {"step": torch.tensor(float(snapshot.step)), **entries}
+        if moments and count and p.requires_grad and not state.plan.rests(name, stage):
+            entries = {theirs: torch.as_tensor(snapshot.moments[ours][name].copy()) for ours, theirs in moments.items()}
+            state.optimizer.state[p] = {"step": torch.tensor(float(count)), **entries}
     return replace(state, step=snapshot.step)
 
 

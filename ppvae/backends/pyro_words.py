@@ -37,13 +37,23 @@ class Written(dist.TorchDistribution):
     arg_constraints: ClassVar[dict[str, Any]] = {}
     has_rsample = True
 
-    def __init__(self, sample: Sampler, log_prob: Density, batch_shape: Shape, event_shape: Shape) -> None:
-        self._sampler, self._density = sample, log_prob
+    def __init__(
+        self, sample: Sampler, log_prob: Density, batch_shape: Shape, event_shape: Shape, mean: Any, variance: Any
+    ) -> None:
+        self._sampler, self._density, self._moments = sample, log_prob, (mean, variance)
         super().__init__(torch.Size(batch_shape), torch.Size(event_shape), validate_args=False)
 
     @property
     def support(self) -> Any:
         return dist.constraints.independent(dist.constraints.real, self.event_dim)
+
+    @property
+    def mean(self) -> torch.Tensor:
+        return known(self._moments[0], "mean")
+
+    @property
+    def variance(self) -> torch.Tensor:
+        return known(self._moments[1], "variance")
 
     def rsample(self, sample_shape: Any = ()) -> torch.Tensor:
         return self._sampler(lambda d: d(torch.Size(sample_shape)))
@@ -52,6 +62,19 @@ class Written(dist.TorchDistribution):
         return self._density(value)
 
 
-def distribution(sample: Sampler, log_prob: Density, batch_shape: Shape, event_shape: Shape) -> Written:
+def known(moment: Any, name: str) -> Any:
+    """A moment of a written distribution.
+
+    Raises:
+        NotImplementedError: it was not given.
+    """
+    if moment is None:
+        raise NotImplementedError(f"this distribution was written without its {name}")
+    return moment
+
+
+def distribution(
+    sample: Sampler, log_prob: Density, batch_shape: Shape, event_shape: Shape, mean: Any = None, variance: Any = None
+) -> Written:
     """See :func:`ppvae.ppl.distribution`."""
-    return Written(sample, log_prob, batch_shape, event_shape)
+    return Written(sample, log_prob, batch_shape, event_shape, mean, variance)

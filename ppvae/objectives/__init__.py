@@ -7,6 +7,7 @@ what a function of this package makes with the paper's defaults. A tuple of :cla
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from ppvae.objectives.agreement import crmvae, jmvae, mmjsd, mvtcae
@@ -14,11 +15,11 @@ from ppvae.objectives.elbo import Objective, elbo
 from ppvae.objectives.library import ESTIMATORS
 from ppvae.objectives.multisample import dreg, iwae, renyi, stl
 from ppvae.objectives.separate import mmvm
-from ppvae.objectives.staged import Stage, jnf, stage_at, telbo
+from ppvae.objectives.staged import Stage, ends, jnf, stage_at, telbo
 from ppvae.objectives.stratified import dmvae, mmvae
 from ppvae.objectives.subsets import dropout, mvae, set_encoder, weighted
 
-__all__ = ["ESTIMATORS", "MAKERS", "Objective", "Stage", "make", "maker", "stage_at", "stages"]
+__all__ = ["ESTIMATORS", "MAKERS", "Objective", "Stage", "ends", "exact", "make", "maker", "stage_at", "stages"]
 
 MAKERS: dict[str, Callable[..., Any]] = {
     f.__name__: f
@@ -62,11 +63,20 @@ def make(name: str, **options: Any) -> Objective | str | tuple[Stage, ...]:
 
 
 def stages(objective: Objective | str | tuple[Stage, ...]) -> tuple[Stage, ...]:
-    """The stages of a run under an objective: one, unless it has several; names stand for what they make."""
-    if isinstance(objective, tuple):
-        return objective
+    """The stages of a run under an objective: one, unless it has several; names stand for what they make.
+
+    Raises:
+        ValueError: a name is unknown, or is that of several stages within a stage.
+    """
     made = make(objective) if isinstance(objective, str) else objective
-    return made if isinstance(made, tuple) else (Stage(made),)
+    return tuple(_made(stage) for stage in made) if isinstance(made, tuple) else (Stage(made),)
+
+
+def _made(stage: Stage) -> Stage:
+    made = make(stage.objective) if isinstance(stage.objective, str) else stage.objective
+    if isinstance(made, tuple):
+        raise ValueError(f"the objective {stage.objective!r} has stages of its own and cannot be one stage of another")
+    return replace(stage, objective=made)
 
 
 def exact(objective: Objective | str, enumerates: bool) -> Objective | str:

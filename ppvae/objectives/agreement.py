@@ -8,46 +8,53 @@ from ppvae.batch import Batch
 from ppvae.objectives.elbo import Objective, added, fits, global_shares, prices, shares, times
 from ppvae.objectives.subsets import explained, singles
 from ppvae.ppl import items, ops
-from ppvae.traces import Sites, alone, divergence, expected, is_local, paired, random_sites
+from ppvae.traces import Sites, alone, divergence, expected, guided, is_local, paired, random_sites
 
 
 def mvtcae(a: float = 0.9, analytic: bool = True) -> Objective:
-    """``((M−a)/M) E_q log p(X|z) − β[(1−a) KL(q ‖ p) + (a/M) Σ_m KL(q ‖ q_m)]`` (Hwang et al. 2021, equation 8).
+    """``((M−a)/M) E_q log p(X|z) − β[(1−a) KL(q ‖ p) + (a/M) Σ_m KL(q ‖ q_m)]`` (Hwang et al. 2021).
 
-    M counts the modalities that an item has. The paper weighs KL divergences by settings' ``beta``.
+    M counts the modalities that an item has; β is the setting ``beta``.
 
     Args:
-        a: share of the conditional bounds, the total correlation's alpha.
+        a: share of the conditional bounds, the paper's alpha, between 0 (the ELBO) and 1.
         analytic: use the formula of a KL divergence where there is one.
     """
 
     def objective(model: Any, guide: Any, batch: Batch, beta: Any) -> dict[str, Any]:
-        proposal, target = paired(model, guide, batch)
-        count = present_count(model, batch)
-        return added(
-            times((count - a) / count, fits(target, proposal)),
-            times(1 - a, prices(target, proposal, beta, analytic)),
-            times(-beta * a / count, apart(model, guide, batch, proposal, analytic)),
-            global_shares(target, proposal),
-        )
+        return correlated(model, guide, batch, beta, a, analytic)
 
     return objective
 
 
-def crmvae(a: float = 0.9, analytic: bool = True) -> Objective:
-    """MVTCAE's terms ``+ Σ_m π E_{q_m} log p(x_m | z)``, π = 1/(M+1) (Suzuki & Matsuo 2023, equation 9)."""
-    joint = mvtcae(a, analytic)
+def correlated(model: Any, guide: Any, batch: Batch, beta: Any, a: Any, analytic: bool) -> dict[str, Any]:
+    """MVTCAE's shares, where ``a`` is a number or ``(items,)``."""
+    proposal, target = paired(model, guide, batch)
+    share = a / present_count(model, batch)
+    return added(
+        times(1 - share, fits(target, proposal)),
+        times(1 - a, prices(target, proposal, beta, analytic)),
+        times(-beta * share, apart(model, guide, batch, proposal, analytic)),
+        global_shares(target, proposal, beta),
+    )
+
+
+def crmvae(analytic: bool = True) -> Objective:
+    """``Σ_m [(1−π) E_q + π E_{q_m}] log p(x_m|z) − βπ [KL(q ‖ p) + Σ_m KL(q ‖ q_m)]`` (Suzuki & Matsuo 2023).
+
+    π = 1/(M+1): MVTCAE's terms at ``a = M/(M+1)``, and reconstructions of each modality from itself alone.
+    """
 
     def objective(model: Any, guide: Any, batch: Batch, beta: Any) -> dict[str, Any]:
         share = 1 / (present_count(model, batch) + 1)
         own = [fits(*reversed(paired(model, guide, part))) for part in singles(model, batch)]
-        return added(joint(model, guide, batch, beta), times(share, added(*own)))
+        return added(correlated(model, guide, batch, beta, 1 - share, analytic), times(share, added(*own)))
 
     return objective
 
 
 def jmvae(a: float = 0.1, analytic: bool = True) -> Objective:
-    """``ELBO(q(z|X)) − a Σ_m KL(q(z|X) ‖ q(z|x_m))`` (Suzuki et al. 2016, equation 6)."""
+    """``ELBO(q(z|X)) − a Σ_m KL(q(z|X) ‖ q(z|x_m))`` (Suzuki et al. 2016)."""
 
     def objective(model: Any, guide: Any, batch: Batch, beta: Any) -> dict[str, Any]:
         proposal, target = paired(model, guide, batch)
@@ -58,28 +65,29 @@ def jmvae(a: float = 0.1, analytic: bool = True) -> Objective:
 
 
 def mmjsd(analytic: bool = True) -> Objective:
-    """``E_q log p(X|z) − β JS_π(q_1, ..., q_M, p)``, π equal, the mean geometric (Sutter et al. 2020, definition 2).
+    """``E_q log p(X|z) − β JS_π(q_1, ..., q_M, p)``, π equal, the mean geometric (Sutter et al. 2020).
 
-    The geometric mean of Gaussians is one: its precision is the mean precision of the M experts and the prior. The
-    paper's scale is kept: the divergence is the mean over its M + 1 members.
+    ``JS_π = Σ_k π_k KL(q_k ‖ m)`` over the prior and the M experts that an item has. The geometric mean m of Gaussians
+    is one, of their mean precision; other members count by their means and variances.
     """
 
     def objective(model: Any, guide: Any, batch: Batch, beta: Any) -> dict[str, Any]:
         proposal, target = paired(model, guide, batch)
-        parts = singles(model, batch)
-        experts = [random_sites(guide, alone(part)) for part in parts]
+        experts = [random_sites(guide, alone(part)) for part in singles(model, batch)]
         there = [batch.present(name) for name in explained(model, batch)]
-        return {
-            **fits(target, proposal),
-            **{name: -beta * js(target[name]["fn"], [e[name]["fn"] for e in experts], there) for name in proposal},
+        apart = {
+            name: js(target[name]["fn"], [e[name]["fn"] for e in experts], there) for name in guided(target, proposal)
         }
+        return {**fits(target, proposal), **times(-beta, apart), **global_shares(target, proposal, beta)}
 
     return objective
 
 
 def js(prior: Any, experts: list[Any], there: list[Any]) -> Any:
     """The Jensen-Shannon divergence of Gaussians with a geometric mean, over those that are there: ``(items,)``."""
-    weights = ops.stack([ops.ones_like(there[0], dtype=items().float_dtype()), *(ops.where(t, 1.0, 0.0) for t in there)])
+    weights = ops.stack(
+        [ops.ones_like(there[0], dtype=items().float_dtype()), *(ops.where(t, 1.0, 0.0) for t in there)]
+    )
     weights = (weights / weights.sum(0))[..., None]
     loc = ops.stack([prior.mean + ops.zeros_like(experts[0].mean), *(e.mean for e in experts)])
     variance = ops.stack([prior.variance + ops.zeros_like(experts[0].mean), *(e.variance for e in experts)])
@@ -93,13 +101,13 @@ def apart(model: Any, guide: Any, batch: Batch, proposal: Sites, analytic: bool)
     """``Σ_m KL(q(z|batch) ‖ q(z|x_m))`` over the modalities that an item has, by latent: ``(items,)``."""
     total = []
     for name, part in zip(explained(model, batch), singles(model, batch), strict=True):
-        alone_with_it, there = random_sites(guide, alone(part)), batch.present(name)
+        given, there = random_sites(guide, alone(part)), batch.present(name)
         gaps = {
-            latent: ops.where(there, expected(divergence(site, alone_with_it[latent], analytic), proposal), 0.0)
+            latent: expected(divergence(site, given[latent], analytic), proposal)
             for latent, site in proposal.items()
             if is_local(site)
         }
-        total.append(gaps)
+        total.append({latent: ops.where(there, gap, 0.0) for latent, gap in gaps.items()})
     return added(*total)
 
 

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ppvae.batch import Batch
-from ppvae.traces import Sites, density, divergence, expected, is_local, joint, measured, paired
+from ppvae.traces import Sites, density, divergence, expected, guided, is_local, joint, measured, mixtures, paired
 
 # (model, guide, batch, beta) -> shares by name, ``(items,)`` in nats, or a number for what all items share.
 Objective = Callable[[Any, Any, Batch, Any], dict[str, Any]]
 
 
 def elbo(analytic: bool = True) -> Objective:
-    """``E_q[log p(x, z) − log q(z | x)]`` (Kingma & Welling 2014, equation 3), enumerated latents summed out.
+    """``E_q[log p(x, z) − log q(z | x)]`` (Kingma & Welling 2014), enumerated latents summed out.
 
     Args:
         analytic: latents whose KL divergence has a formula count with it, not with their draw.
@@ -38,32 +38,36 @@ def shares(target: Sites, proposal: Sites, beta: Any = 1.0, analytic: bool = Tru
 
     Local shares are ``(items,)``, averaged over draws; those of global sites are numbers.
     """
-    return {**fits(target, proposal), **prices(target, proposal, beta, analytic), **global_shares(target, proposal)}
+    own = {**fits(target, proposal), **prices(target, proposal, beta, analytic)}
+    return {**own, **global_shares(target, proposal, beta)}
 
 
 def fits(target: Sites, proposal: Sites) -> dict[str, Any]:
     """The mean log likelihood of each measured local site, ``(items,)``."""
-    names = measured(target, proposal)
-    return {name: expected(value, proposal) for name, value in joint(target, proposal).items() if name in names}
+    found = joint(target, proposal, measured(target, proposal))
+    return {name: expected(value, proposal) for name, value in found.items()}
 
 
 def prices(target: Sites, proposal: Sites, beta: Any = 1.0, analytic: bool = True) -> dict[str, Any]:
     """``beta (log p − log q)`` of each local latent, or minus ``beta`` times its KL divergence: ``(items,)``."""
-    names = measured(target, proposal)
-    prior = {name: value for name, value in joint(target, proposal).items() if name not in names}
-    found = {name: expected(value, proposal) for name, value in prior.items() if name not in proposal}
-    for name, site in proposal.items():
-        if is_local(site):
-            ratio = -divergence(site, target[name], analytic) if name in prior else -density(site)
-            found[name] = expected(ratio, proposal)
-    return {name: beta * value for name, value in found.items()}
+    names = guided(target, proposal)
+    mixed = joint(target, proposal, [name for name in names if name in mixtures(target, proposal)])
+    ratios = {
+        name: mixed[name] - density(proposal[name])
+        if name in mixed
+        else -divergence(proposal[name], target[name], analytic)
+        for name in names
+    }
+    return {name: beta * expected(ratio, proposal) for name, ratio in ratios.items()}
 
 
-def global_shares(target: Sites, proposal: Sites) -> dict[str, Any]:
-    """``log p − log q`` of each site that all items share: numbers."""
+def global_shares(target: Sites, proposal: Sites, beta: Any = 1.0) -> dict[str, Any]:
+    """Of sites that all items share: ``beta (log p − log q)`` of a latent, the log likelihood of data; numbers."""
     log_p = {name: density(site).sum() for name, site in target.items() if not is_local(site) and site["is_observed"]}
-    log_q = {name: density(site).sum() for name, site in proposal.items() if not is_local(site)}
-    return {name: value - log_q.get(name, 0.0) for name, value in log_p.items()}
+    return {
+        name: beta * (value - density(proposal[name]).sum()) if name in proposal else value
+        for name, value in log_p.items()
+    }
 
 
 def added(*parts: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,6 +87,4 @@ def times(weight: Any, part: Mapping[str, Any]) -> dict[str, Any]:
 
 def per_item(parts: Mapping[str, Any], batch: Batch) -> dict[str, Any]:
     """Shares in nats per item: the mean over the batch of ``(items,)``, the share in the data set of what is global."""
-    return {
-        name: value.mean() if getattr(value, "ndim", 0) else value / batch.total for name, value in parts.items()
-    }
+    return {name: value.mean() if getattr(value, "ndim", 0) else value / batch.total for name, value in parts.items()}

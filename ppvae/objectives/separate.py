@@ -3,33 +3,40 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from ppvae.batch import Batch
-from ppvae.objectives.elbo import Objective, fits
+from ppvae.objectives.elbo import Objective, fits, times
 from ppvae.objectives.subsets import explained
 from ppvae.ppl import ops
-from ppvae.traces import paired
+from ppvae.traces import Sites, paired
 
 
 def mmvm() -> Objective:
-    """``Σ_m E_{q_m} log p(x_m|z_m) − β Σ_m KL(q_m ‖ h)``, ``h = (1/M) Σ_n q_n`` (Sutter et al. 2024, equation 5).
+    """``Σ_m E_{q_m} log p(x_m|z_m) − β Σ_m KL(q_m ‖ h)``, ``h = (1/M) Σ_n q_n`` (Sutter et al. 2024).
 
-    The latent of modality m is the site ``z_m``; its KL divergence from the mixture over what an item has is sampled.
+    The latent of modality m is the site ``z_m``, drawn by the guide from ``q_m`` where x_m is present; M counts the
+    modalities that an item has. The divergence from the mixture is estimated at the draw, and Σ_m of them is M times
+    the Jensen-Shannon divergence of the experts.
     """
 
     def objective(model: Any, guide: Any, batch: Batch, beta: Any) -> dict[str, Any]:
         proposal, target = paired(model, guide, batch)
-        names = explained(model, batch)
-        there = ops.stack([batch.present(name) for name in names])
-        count = ops.clamp(ops.where(there, 1.0, 0.0).sum(0), min=1.0)
-        shares = fits(target, proposal)
-        for number, name in enumerate(names):
-            z = proposal[f"z_{name}"]["value"]
-            each = ops.stack([proposal[f"z_{other}"]["fn"].log_prob(z) for other in names])
-            log_h = ops.logsumexp(ops.where(there, each, -math.inf), 0) - ops.log(count)
-            gap = proposal[f"z_{name}"]["fn"].log_prob(z) - log_h
-            shares[f"z_{name}"] = -beta * ops.where(there[number], gap, 0.0)
-        return shares
+        there = {name: batch.present(name) for name in explained(model, batch)}
+        gaps = {f"z_{name}": apart_from_mixture(proposal, name, there) for name in there}
+        return {**fits(target, proposal), **times(-beta, gaps)}
 
     return objective
+
+
+def apart_from_mixture(proposal: Sites, name: str, there: Mapping[str, Any]) -> Any:
+    """``log q_m − log h`` at the draw of a modality's latent, zero where an item lacks the modality: ``(items,)``."""
+    z = proposal[f"z_{name}"]["value"]
+    present = ops.stack(list(there.values()))
+    each = ops.stack([proposal[f"z_{other}"]["fn"].log_prob(z) for other in there])
+    # Where an item lacks a modality the guide's distribution of its latent is no expert. An item that has none keeps
+    # all, because the gradient of an empty sum's logarithm is not a number.
+    kept = present | ~ops.any(present, 0)
+    log_h = ops.logsumexp(ops.where(kept, each, -math.inf), 0) - ops.log(ops.where(kept, 1.0, 0.0).sum(0))
+    return ops.where(there[name], proposal[f"z_{name}"]["fn"].log_prob(z) - log_h, 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,22 +29,34 @@ class Stage:
     share: float = 1.0
     frozen: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        if not self.share > 0:
+            raise ValueError(f"a stage's share of the epochs is more than 0, not {self.share}")
+
 
 def stage_at(stages: Sequence[Stage], epoch: float, epochs: int) -> int:
-    """Which stage a fractional epoch of a run belongs to; the last where the run is over."""
-    total, reached = sum(stage.share for stage in stages), 0.0
-    for number, stage in enumerate(stages[:-1]):
+    """Which stage a fractional epoch of a run belongs to; the last where the run is over.
+
+    Every stage gets whole epochs, and at least one where there are enough.
+    """
+    return sum(epoch + 1e-9 >= end for end in ends(stages, epochs)[:-1])
+
+
+def ends(stages: Sequence[Stage], epochs: int) -> list[int]:
+    """The epoch before which each stage ends."""
+    total, reached, found = sum(stage.share for stage in stages), 0.0, []
+    for number, stage in enumerate(stages, 1):
         reached += stage.share / total * epochs
-        if epoch + 1e-9 < round(reached):
-            return number
-    return len(stages) - 1
+        latest = epochs - (len(stages) - number)
+        found.append(max(number, min(math.floor(reached + 0.5), latest)))
+    return found
 
 
 JOINT = ("model.", "guide.joint.")
 
 
 def telbo(share: float = 0.5, analytic: bool = True) -> tuple[Stage, ...]:
-    """``ELBO(q(z|X))``, then ``Σ_m ELBO_m(q_m)`` with model and joint encoder at rest (Vedantam et al. 2018, eq. 4).
+    """``ELBO(q(z|X))``, then ``Σ_m ELBO_m(q_m)`` with model and joint encoder at rest (Vedantam et al. 2018).
 
     Args:
         share: share of the epochs that the first stage gets.
@@ -59,6 +72,8 @@ def telbo(share: float = 0.5, analytic: bool = True) -> tuple[Stage, ...]:
 def jnf(share: float = 0.5, analytic: bool = True) -> tuple[Stage, ...]:
     """``ELBO(q(z|X))``, then ``−Σ_m KL(q(z|X) ‖ q_m)``, model and joint encoder at rest (Senellart et al. 2023).
 
+    Items that lack a modality have no share in the second stage: there ``q(z|X)`` is made of the ``q_m`` themselves.
+
     Args:
         share: share of the epochs that the first stage gets.
         analytic: use the formula of a KL divergence where there is one.
@@ -66,6 +81,7 @@ def jnf(share: float = 0.5, analytic: bool = True) -> tuple[Stage, ...]:
 
     def surrogates(model: Any, guide: Any, batch: Batch, beta: Any) -> dict[str, Any]:
         proposal, _ = paired(model, guide, batch)
-        return times(-1.0, apart(model, guide, batch, proposal, analytic))
+        whole = ops.all(ops.stack([batch.present(name) for name in explained(model, batch)]), 0)
+        return times(ops.where(whole, -1.0, 0.0), apart(model, guide, batch, proposal, analytic))
 
     return Stage(elbo(analytic), share), Stage(surrogates, 1 - share, JOINT)

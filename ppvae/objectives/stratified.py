@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Collection
 from functools import partial
 from typing import Any, Literal
 
+from ppvae import experts
 from ppvae.batch import Batch
 from ppvae.objectives.agreement import present_count
-from ppvae.objectives.elbo import Objective, added, fits, prices, times
+from ppvae.objectives.elbo import Objective, added, fits, global_shares, prices, times
 from ppvae.objectives.multisample import BOUND, doubly_reparameterised, in_place_of, log_mean_exp, proposed
 from ppvae.objectives.subsets import explained, singles
 from ppvae.ppl import ops
-from ppvae.traces import Sites, alone, latents, log_weights, paired, random_sites
+from ppvae.traces import Sites, is_local, latents, log_weights, paired
 
 Gradient = Literal["iwae", "dreg"]
 PRIVATE = "w_"
@@ -22,41 +23,43 @@ def mmvae(draws: int = 10, gradient: Gradient = "dreg") -> Objective:
     """``(1/M) Σ_m E_{z_1..z_K ~ q_m} log (1/K) Σ_k p(X, z_k) / q(z_k | X)`` (Shi et al. 2019, equation 5).
 
     Works for any guide: ``q_m`` is the guide given x_m alone, ``q(z | X)`` its density given everything. M counts the
-    modalities that an item has. A private latent ``w_n`` (MMVAE+: Palumbo et al. 2023, equation 6) counts in the
-    stratum of n alone: in the others the guide draws it from an auxiliary prior, whose density takes no part.
+    modalities that an item has. With private latents it is the objective of MMVAE+ (Palumbo et al. 2023): in the
+    stratum of m the guide draws ``w_n`` of every other n without seeing x_n, and neither ``p(w_n)`` nor the density
+    that it was drawn from counts.
 
     Args:
         draws: K.
-        gradient: ``dreg``, the paper's, or ``iwae``.
+        gradient: ``dreg``, the paper's, or ``iwae``. With several modalities and draws ``dreg`` is an approximation
+            for the experts of z: it takes each stratum's draws for draws of ``q(z | X)``.
     """
 
     def objective(model: Any, guide: Any, batch: Batch, beta: Any) -> dict[str, Any]:
-        bounds = []
-        for part in singles(model, batch):
-            weigh = partial(own_weights, part=part, beta=beta)
-            bounds.append(stratum(model, guide, batch, part, draws, gradient, weigh))
-        return {BOUND: present_mean(model, batch, bounds)}
+        shares = stratum_shares(model, batch)
+        parts = [stratum(model, guide, batch, part, draws, gradient, beta) for part in singles(model, batch)]
+        return added(*(times(share, part) for share, part in zip(shares, parts, strict=True)))
 
     return objective
 
 
 def stratum(
-    model: Any, guide: Any, batch: Batch, part: Batch, draws: int, gradient: Gradient, weigh: Callable[..., Any]
-) -> Any:
+    model: Any, guide: Any, batch: Batch, part: Batch, draws: int, gradient: Gradient, beta: Any
+) -> dict[str, Any]:
     """The bound whose draws come from the guide given ``part``, and count with its density given all: ``(items,)``."""
     drawn = proposed(guide, part, {}, draws)
+    foreign = {name for name in drawn if is_private(name) and name.removeprefix(PRIVATE) not in part.arrays}
+    weigh = partial(log_weights_without, names=foreign, beta=beta)
     scored = proposed(guide, batch, latents(drawn), draws)
-    weights = weigh(proposed(model, batch, latents(drawn), draws), scored).reshape(-1, batch.size)
-    if gradient == "iwae":
-        return log_mean_exp(weights)
-    share = ops.softmax(ops.detach(weights), 0)
-    return in_place_of(log_mean_exp(weights), doubly_reparameterised(model, guide, batch, drawn, share, weigh))
+    target = proposed(model, batch, latents(drawn), draws)
+    weights = weigh(target, scored).reshape(-1, batch.size)
+    bound, share = log_mean_exp(weights), ops.softmax(ops.detach(weights), 0)
+    if gradient == "dreg":
+        bound = in_place_of(bound, doubly_reparameterised(model, guide, batch, drawn, share, weigh, foreign))
+    return {BOUND: bound, **global_shares(target, scored)}
 
 
-def own_weights(target: Sites, proposal: Sites, part: Batch, beta: Any) -> Any:
-    """Log weights without the private latents of modalities that are not in ``part``."""
-    foreign = {name for name in proposal if is_private(name) and name.removeprefix(PRIVATE) not in part.arrays}
-    kept = ({name: site for name, site in sites.items() if name not in foreign} for sites in (target, proposal))
+def log_weights_without(target: Sites, proposal: Sites, names: Collection[str], beta: Any) -> Any:
+    """Log weights that leave out the densities of some latents."""
+    kept = ({name: site for name, site in sites.items() if name not in names} for sites in (target, proposal))
     return log_weights(*kept, beta=beta)
 
 
@@ -65,18 +68,18 @@ def is_private(site: str) -> bool:
     return site.startswith(PRIVATE)
 
 
-def present_mean(model: Any, batch: Batch, bounds: list[Any]) -> Any:
-    """The mean of one bound for each modality over those that an item has; over all where it has none: ``(items,)``."""
+def stratum_shares(model: Any, batch: Batch) -> Any:
+    """Equal shares of the modalities that an item has, of all where it has none: ``(modality, items)``."""
     there = ops.stack([batch.present(name) for name in explained(model, batch)])
-    there = ops.where(ops.any(there, 0), there, ops.ones_like(there))
-    return ops.where(there, ops.stack(bounds), 0.0).sum(0) / ops.where(there, 1.0, 0.0).sum(0)
+    return experts.uniform(there | ~ops.any(there, 0))
 
 
 def dmvae(weight: float = 1.0, analytic: bool = True) -> Objective:
-    """The joint ELBO and those of crossed latents: z from x_n, private latents from all (Lee & Pavlovic 2021, eq. 8).
+    """The joint bound and those of crossed latents: z from one x_n, private latents from all (Lee & Pavlovic 2021).
 
-    ``Σ_m λ E log p(x_m | z, w_m) − KL(q(z) ‖ p) − Σ_m KL(q(w_m) ‖ p)``, once with z from all modalities and once with
-    z from each alone, averaged over those.
+    ``Σ_s Σ_m [λ E log p(x_m | z, w_m) − β KL(q_s(z) ‖ p) − β KL(q(w_m) ‖ p)]``, the sources s of z being all
+    modalities together and each that the item has alone. As published, every reconstruction pays for z: the bound of
+    a source is its ELBO minus M − 1 times the KL divergence of z, M counting the modalities that an item has.
 
     Args:
         weight: λ, of every modality's log likelihood.
@@ -84,22 +87,30 @@ def dmvae(weight: float = 1.0, analytic: bool = True) -> Objective:
     """
 
     def objective(model: Any, guide: Any, batch: Batch, beta: Any) -> dict[str, Any]:
-        proposal, target = paired(model, guide, batch)
-        total = {**times(weight, fits(target, proposal)), **prices(target, proposal, beta, analytic)}
+        proposal, _ = paired(model, guide, batch)
+        total = reconstructions(model, batch, proposal, weight, beta, analytic)
         for name, part in zip(explained(model, batch), singles(model, batch), strict=True):
-            share = ops.where(batch.present(name), 1.0, 0.0) / present_count(model, batch)
-            crossed = cross(model, guide, batch, part, proposal, weight, beta, analytic)
-            total = added(total, times(share, crossed))
+            crossed = reconstructions(model, batch, {**proposal, **shared(guide, part)}, weight, beta, analytic)
+            total = added(total, times(ops.where(batch.present(name), 1.0, 0.0), crossed))
         return total
 
     return objective
 
 
-def cross(
-    model: Any, guide: Any, batch: Batch, part: Batch, proposal: Sites, weight: float, beta: Any, analytic: bool
+def shared(guide: Any, part: Batch) -> Sites:
+    """The latents of each item's own, and of no single modality's, drawn from the guide given ``part``."""
+    sites = proposed(guide, part, {}, 1)
+    return {name: site for name, site in sites.items() if is_local(site) and not is_private(name)}
+
+
+def reconstructions(
+    model: Any, batch: Batch, proposal: Sites, weight: float, beta: Any, analytic: bool
 ) -> dict[str, Any]:
-    """The ELBO's shares with shared latents from the guide given ``part``, private ones from the joint proposal."""
-    shared = {name: site for name, site in random_sites(guide, alone(part)).items() if not is_private(name)}
-    mixed = {**proposal, **shared}
-    target = random_sites(model, alone(batch), latents(mixed))
-    return {**times(weight, fits(target, mixed)), **prices(target, mixed, beta, analytic)}
+    """The weighted fit of everything under a proposal, minus its prices: shared latents' once for each modality."""
+    target, count = proposed(model, batch, latents(proposal), 1), present_count(model, batch)
+    priced = prices(target, proposal, beta, analytic)
+    return {
+        **times(weight, fits(target, proposal)),
+        **{name: value if is_private(name) else count * value for name, value in priced.items()},
+        **global_shares(target, proposal),
+    }

@@ -12,7 +12,7 @@ from ppvae.traces import divergence, expected, is_local, paired
 
 
 def mvae(random: int = 1, analytic: bool = True) -> Objective:
-    """``ELBO_X + Σ_m ELBO_m + Σ_k ELBO_{S_k}``, ``random`` subsets S_k drawn per item (Wu & Goodman 2018, equation 5).
+    """``ELBO_X + Σ_m ELBO_m + Σ_k ELBO_{S_k}``, ``random`` subsets S_k drawn per item (Wu & Goodman 2018).
 
     Args:
         random: how many random subsets.
@@ -20,17 +20,17 @@ def mvae(random: int = 1, analytic: bool = True) -> Objective:
     """
 
     def objective(model: Any, guide: Any, batch: Batch, beta: Any) -> dict[str, Any]:
-        parts = [batch, *singles(model, batch), *(random_part(batch, number) for number in range(random))]
+        parts = [batch, *singles(model, batch), *(random_part(model, batch, number) for number in range(random))]
         return added(*(bound(model, guide, part, beta, analytic) for part in parts))
 
     return objective
 
 
 def set_encoder(analytic: bool = True) -> Objective:
-    """``ELBO_S + E_{q(z|X)} log p(x_∖S | z) − KL(q(z|X) ‖ q(z|x_S))``, S random (Hirt et al. 2024, section 2)."""
+    """``ELBO_S + E_{q(z|X)} log p(x_∖S | z) − KL(q(z|X) ‖ q(z|x_S))``, S random (Hirt et al. 2024)."""
 
     def objective(model: Any, guide: Any, batch: Batch, beta: Any) -> dict[str, Any]:
-        dropped = random_drop(batch, 0)
+        dropped = random_drop(model, batch, 0)
         part, rest = batch.without(dropped), batch.without({name: ~drop for name, drop in dropped.items()})
         given, target = paired(model, guide, part)
         whole, others = paired(model, guide, batch, scored=rest)
@@ -47,27 +47,27 @@ def set_encoder(analytic: bool = True) -> Objective:
 def dropout(analytic: bool = True) -> Objective:
     """``E_{q(z|x_S)}[log p(X, z) − log q(z | x_S)]``, S random per item: the guide is trained to do without.
 
-    The perceptual dropout of Nexus (Vasco et al. 2022), as a bound on the evidence of everything; half of the weight
-    stays on S = X.
+    In the manner of Nexus (Vasco et al. 2022), as a bound on the evidence of everything; half of the weight stays on
+    S = X.
     """
 
     def objective(model: Any, guide: Any, batch: Batch, beta: Any) -> dict[str, Any]:
         whole = bound(model, guide, batch, beta, analytic)
-        part = bound(model, guide, random_part(batch, 0), beta, analytic, scored=batch)
+        part = bound(model, guide, random_part(model, batch, 0), beta, analytic, scored=batch)
         return added(times(0.5, whole), times(0.5, part))
 
     return objective
 
 
 def weighted(analytic: bool = True) -> Objective:
-    """``Σ_S π_S ELBO_S + H(π)``, ELBO_S explaining everything from S (CoDE-VAE: Mancisidor et al. 2025, equation 9).
+    """``Σ_S π_S ELBO_S + H(π)``, ELBO_S explaining everything from S (CoDE-VAE: Mancisidor et al. 2025).
 
     π is the softmax of the guide's ``subset_logits``, one for each row of ``experts.subsets``; equal weights where a
     guide has none. Of every item's subsets one is drawn, all with the same probability, and weighed by its π.
     """
 
     def objective(model: Any, guide: Any, batch: Batch, beta: Any) -> dict[str, Any]:
-        names = list(batch.arrays)
+        names = explained(model, batch)
         members = ops.as_tensor(experts.subsets(len(names)), dtype=items().float_dtype())
         allowed = experts.present_subsets(ops.stack([batch.present(name) for name in names]), members)
         probs = experts.uniform(allowed)
@@ -100,14 +100,15 @@ def explained(model: Any, batch: Batch) -> list[str]:
     return [name for name in batch.arrays if name not in model.conditions]
 
 
-def random_drop(batch: Batch, number: int) -> dict[str, Any]:
+def random_drop(model: Any, batch: Batch, number: int) -> dict[str, Any]:
     """Which modalities each item loses, ``(items,)`` by name: each with probability 1/2, but never all it has."""
-    present = ops.stack([batch.present(name) for name in batch.arrays])
+    names = explained(model, batch)
+    present = ops.stack([batch.present(name) for name in names])
     drop = pyro.sample(f"coins {number}", dist.Bernoulli(0.5).expand(list(present.shape))) > 0.5
     left = ops.any(present & ~drop, 0)
-    return {name: drop[i] & left for i, name in enumerate(batch.arrays)}
+    return {name: drop[i] & left for i, name in enumerate(names)}
 
 
-def random_part(batch: Batch, number: int) -> Batch:
+def random_part(model: Any, batch: Batch, number: int) -> Batch:
     """The batch without what each item loses at random."""
-    return batch.without(random_drop(batch, number))
+    return batch.without(random_drop(model, batch, number))

@@ -1,0 +1,60 @@
+"""Set encoder: the joint posterior from a network over the set of modalities that are present."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from torch import nn
+
+from ppvae import Modality, Program, dist, experts, nets, ops, pyro
+from ppvae.batch import Batch
+from ppvae.encoders import BOUND, Encoders
+
+
+class SetEncoder(Program):
+    """``q(z | x_S) = Normal(ρ(Σ_{m∈S} h_m))``, ``h_m = χ_m(x_m)``; or ``ρ(Σ a_m h_m)`` with attention.
+
+    The permutation-invariant encoders of Hirt et al. 2024 (https://arxiv.org/abs/2309.00380), learned where products
+    and mixtures are fixed. ``pool="sum"`` is a deep set (Zaheer et al. 2017); with ``"attention"`` the features are
+    weighed by a softmax over the modalities present of ``⟨u, h_m⟩``, u learned. Features ``h_m`` have ``2 * width``
+    elements. With nothing present z is standard normal. Site ``z`` is ``(items, latent)``.
+
+    >>> from ppvae import Batch
+    >>> guide = SetEncoder([Modality("image", (784,)), Modality("sound", (20,))], latent=2)
+    >>> tuple(guide(Batch(size=3)).shape)
+    (3, 2)
+    """
+
+    def __init__(
+        self,
+        modalities: Sequence[Modality],
+        latent: int = 16,
+        hidden: Sequence[int] = (256, 256),
+        pool: Literal["sum", "attention"] = "sum",
+        width: int = 64,
+    ) -> None:
+        super().__init__()
+        self.latent = latent
+        self.features = Encoders(modalities, width, hidden)
+        self.attention = nn.Linear(2 * width, 1, bias=False) if pool == "attention" else None
+        self.joint = nn.Sequential(nn.ReLU(), nets.mlp(2 * width, hidden[-1:], 2 * latent))
+
+    def forward(self, batch: Batch) -> Any:
+        names = list(self.features.networks)
+        features = ops.stack([self.features.expert(batch, name) for name in names])
+        present = ops.stack([batch.present(name) for name in names])
+        out = ops.where(ops.any(present, 0)[:, None], self.joint(self.pooled(features, present)), 0.0)
+        loc, log_scale = ops.split(out, self.latent, -1)
+        with batch.plate():
+            scale = ops.exp(ops.clamp(log_scale, -BOUND, BOUND))
+            return pyro.sample("z", dist.Normal(loc, scale).to_event(1))
+
+    def pooled(self, features: Any, present: Any) -> Any:
+        """The sum of the features of what is present, or their weighted mean: ``(items, 2 * width)``."""
+        there = present[..., None]
+        features = ops.where(there, features, 0.0)
+        if self.attention is None:
+            return features.sum(0)
+        share = ops.softmax(ops.where(there, self.attention(features), experts.NEVER), 0)
+        return (share * features).sum(0)

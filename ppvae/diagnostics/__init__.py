@@ -1,0 +1,1 @@
+"""Diagnostics: can the trained pair be believed?"""

@@ -1,0 +1,112 @@
+"""ArviZ: named arrays, Pareto smoothing and convergence, the same on 0.2x and on 1.x; nothing else asks its version."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import arviz as az
+import numpy as np
+import xarray as xr
+from scipy.special import logsumexp
+
+TREES = int(az.__version__.split(".")[0]) >= 1  # 1.x holds results in DataTree, 0.x in its own InferenceData
+FEWEST = 25  # draws, so that the largest fifth holds the five that a Pareto tail is fitted to
+FLAT = 0.01  # nats
+
+Groups = Mapping[str, Mapping[str, tuple[tuple[str, ...], Any]]]
+
+
+def inference_data(groups: Groups, coords: Mapping[str, Any] | None = None) -> Any:
+    """An ``InferenceData`` on ArviZ 0.2x, a ``DataTree`` on 1.x.
+
+    Args:
+        groups: group to name to ``(dimensions, array)``. An array whose first dimension is ``"draw"`` becomes the one
+            chain that ArviZ expects.
+        coords: dimension to labels; other dimensions count from 0.
+    """
+    found = {group: _dataset(arrays, coords or {}) for group, arrays in groups.items() if arrays}
+    return xr.DataTree.from_dict(found) if TREES else az.InferenceData(**found)
+
+
+def _dataset(arrays: Mapping[str, tuple[tuple[str, ...], Any]], coords: Mapping[str, Any]) -> xr.Dataset:
+    variables = {name: _chained(dims, np.asarray(array)) for name, (dims, array) in arrays.items()}
+    sizes = {dim: size for dims, array in variables.values() for dim, size in zip(dims, array.shape, strict=True)}
+    return xr.Dataset(variables, {dim: coords.get(dim, np.arange(size)) for dim, size in sizes.items()})
+
+
+def _chained(dims: tuple[str, ...], array: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
+    return (("chain", *dims), array[None]) if dims[:1] == ("draw",) else (dims, array)
+
+
+def save(data: Any, path: str | Path) -> None:
+    """Write what :func:`inference_data` returns: ``.nc`` as netCDF, ``.zarr`` as Zarr; ``arviz.from_netcdf`` reads it.
+
+    Raises:
+        ValueError: the name ends otherwise, or Zarr is not installed.
+    """
+    kind = Path(path).suffix
+    if kind not in (".nc", ".zarr"):
+        raise ValueError(f"{str(path)!r} ends in neither .nc (netCDF) nor .zarr")
+    if kind == ".zarr" and find_spec("zarr") is None:
+        raise ValueError("writing .zarr needs the package zarr: install it, or write .nc")
+    if kind == ".nc":
+        data.to_netcdf(str(path), engine="h5netcdf")
+    else:
+        data.to_zarr(str(path))
+
+
+def psis(log_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pareto smoothed importance sampling (Vehtari et al. 2024, "Pareto smoothed importance sampling").
+
+    Args:
+        log_weights: log target minus log proposal, ``(draws, ...)``, in nats, up to a constant.
+
+    Returns:
+        Smoothed log weights whose exponentials sum to one over draws, ``(draws, ...)``, and k-hat, ``(...)``: −inf
+        where the largest weights, those that the tail is fitted to, are equal within 1 %, as all are for an exact
+        posterior; +inf where a weight is NaN or infinite, where all are zero, and where no tail can be fitted.
+
+    Raises:
+        ValueError: fewer than 25 draws.
+    """
+    draws = len(log_weights)
+    if draws < FEWEST:
+        raise ValueError(f"{draws} draws are too few for k-hat; it needs {FEWEST} at the least, better 1,000")
+    x = np.moveaxis(np.array(log_weights, np.float64), 0, -1)
+    top = x.max(-1)
+    broken = ~np.isfinite(top)
+    x[broken] = np.nan
+    tail = int(np.ceil(min(draws / 5, 3 * draws**0.5)))
+    flat = top - np.partition(x, -tail - 1)[..., -tail - 1] < FLAT
+    smooth, k = x - logsumexp(x, axis=-1, keepdims=True), np.where(broken, np.inf, -np.inf)
+    fits = ~(broken | flat)
+    if fits.any():
+        smooth[fits], k[fits] = _psislw(x[fits])
+    return np.moveaxis(smooth, -1, 0), np.where(np.isnan(k), np.inf, k)
+
+
+def _psislw(log_weights: np.ndarray) -> tuple[Any, Any]:
+    """Smoothed log weights and k-hat of rows ``(rows, draws)``; 1.x takes log ratios of proposal to target instead."""
+    if not TREES:
+        return az.psislw(log_weights)
+    from arviz_stats.base import array_stats
+
+    return array_stats.psislw(-log_weights)
+
+
+def rhat(draws: np.ndarray) -> np.ndarray:
+    """Rank-normalised split R-hat (Vehtari et al. 2021) of ``(chains, draws, ...)``: ``(...)``."""
+    return _convergence(az.rhat, draws)
+
+
+def ess(draws: np.ndarray) -> np.ndarray:
+    """Bulk effective sample size (Vehtari et al. 2021) of ``(chains, draws, ...)``: ``(...)``."""
+    return _convergence(az.ess, draws)
+
+
+def _convergence(statistic: Any, draws: np.ndarray) -> np.ndarray:
+    dims = ("chain", "draw", *(f"axis_{i}" for i in range(draws.ndim - 2)))
+    return np.asarray(statistic(xr.Dataset({"x": (dims, draws)}))["x"])

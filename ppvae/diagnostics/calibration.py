@@ -1,0 +1,294 @@
+"""Calibration: do truths and measurements fall where the posterior and the predictive say, as often as they say?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy import stats
+
+from ppvae.answers import Question
+from ppvae.batch import Batch, over
+from ppvae.chunks import answer
+from ppvae.data.dataset import Dataset
+from ppvae.diagnostics import questions, uniformity
+from ppvae.posterior import Fitted
+
+ALPHA = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class Uniform:
+    """Values that are uniform on (0, 1) where what they check is exact.
+
+    Attributes:
+        what: what they check, in words.
+        names: of the quantities.
+        values: ``(items, quantities)``; NaN where an item has none.
+    """
+
+    what: str
+    names: tuple[str, ...]
+    values: np.ndarray
+
+    @cached_property
+    def p_values(self) -> np.ndarray:
+        """The p-value of each quantity, ``(quantities,)``."""
+        return uniformity.p_values(self.values)
+
+    @property
+    def p_value(self) -> float:
+        """The p-value of all quantities together (Bonferroni)."""
+        return float(min(1.0, self.p_values.min() * len(self.names)))
+
+    def coverage(self, level: float) -> tuple[float, float]:
+        """How often the central interval of this level holds the truth, and the standard error of that over items.
+
+        Items without a value are left out; elements of an item count as one.
+        """
+        seen = ~np.isnan(self.values)
+        inside = (np.abs(np.nan_to_num(self.values, nan=2.0) - 0.5) <= level / 2).sum(1)
+        rates = inside[seen.any(1)] / seen.sum(1)[seen.any(1)]
+        return float(rates.mean()), float(rates.std(ddof=1) / np.sqrt(len(rates)))
+
+    @property
+    def verdict(self) -> str:
+        """What the check found, in one sentence."""
+        if self.p_value >= ALPHA:
+            return f"{self.what}: no sign of miscalibration (p = {self.p_value:.2g}, {len(self.values)} items)"
+        worst = int(self.p_values.argmin())
+        return f"{self.what}: {self.names[worst]} {_fault(self.values[:, worst])} (p = {self.p_value:.2g})"
+
+
+def _fault(values: np.ndarray) -> str:
+    """Which way uniform values went wrong: by place or by spread, whichever is further out."""
+    values = values[~np.isnan(values)]
+    place = (values.mean() - 0.5) * np.sqrt(12 * len(values))
+    spread = (((values - 0.5) ** 2).mean() - 1 / 12) * np.sqrt(180 * len(values))
+    if abs(place) > abs(spread):
+        return "lies too low" if place > 0 else "lies too high"
+    return "is too narrow" if spread > 0 else "is too wide"
+
+
+@dataclass(frozen=True, eq=False)
+class Symmetric:
+    """Where true latents lie among the draws of each item: symmetric about 1/2 where posterior means are right.
+
+    Attributes:
+        what: what they check, in words.
+        names: of the latents.
+        values: ``(items, latents)``.
+    """
+
+    what: str
+    names: tuple[str, ...]
+    values: np.ndarray
+
+    @cached_property
+    def p_values(self) -> np.ndarray:
+        """Wilcoxon's signed-rank test of symmetry about 1/2 of each latent, ``(latents,)``."""
+        return stats.wilcoxon(self.values - 0.5, axis=0).pvalue
+
+    @property
+    def p_value(self) -> float:
+        """The p-value of all latents together (Bonferroni)."""
+        return float(min(1.0, self.p_values.min() * len(self.names)))
+
+    @property
+    def verdict(self) -> str:
+        """What the check found, in one sentence."""
+        if self.p_value >= ALPHA:
+            return f"{self.what}: no sign of biased means (p = {self.p_value:.2g}, {len(self.values)} items)"
+        worst = int(self.p_values.argmin())
+        side = "low" if self.values[:, worst].mean() > 0.5 else "high"
+        return f"{self.what}: the mean of {self.names[worst]} lies too {side} (p = {self.p_value:.2g})"
+
+
+@dataclass(frozen=True, eq=False)
+class Simulation:
+    """New items of a model and what the guide makes of them.
+
+    Attributes:
+        given: the modalities that the guide was shown; None for all.
+        truth: latents by name, ``(items, ...)``.
+        draws: the guide's draws of them given what was shown, ``(draws, items, ...)``.
+        log_joint: log p(x_shown, z) at the truth, ``(items,)``, and at the draws, ``(draws, items)``.
+        measured: the new items' measurements by modality, ``(items, *shape)``.
+    """
+
+    given: tuple[str, ...] | None
+    truth: Mapping[str, np.ndarray]
+    draws: Mapping[str, np.ndarray]
+    log_joint: tuple[np.ndarray, np.ndarray]
+    measured: Mapping[str, np.ndarray]
+
+    @property
+    def flat(self) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
+        """The names of all single latents, their truth ``(items, n)`` and their draws ``(draws, items, n)``."""
+        items = len(self.log_joint[0])
+        names = tuple(n for site, value in self.truth.items() for n in _names(site, value.shape[1:]))
+        truth = np.concatenate([value.reshape(items, -1) for value in self.truth.values()], 1)
+        draws = [value.reshape(len(value), items, -1) for value in self.draws.values()]
+        return names, truth, np.concatenate(draws, 2)
+
+
+def simulate(
+    fitted: Fitted,
+    data: Dataset,
+    given: Sequence[str] | None = None,
+    items: int = 500,
+    draws: int = 99,
+    seed: int = 0,
+) -> Simulation:
+    """New items of the model, and draws from the guide given them; nothing is fitted again.
+
+    An item has the holes of a row of the data, and what the model takes as given from there; rows are taken in turn.
+    Items are the same whatever is given. Latents that all items share are the guide's.
+    """
+    rows = np.arange(items) % len(data)
+    batch = _conditions(fitted, data, given, rows)
+    names = tuple(questions.explained(fitted))
+    question = Question(questions.simulated, questions.checked_draws(draws), names)
+    found = answer(fitted.vae.pair, fitted.settings, question, batch, np.arange(items, dtype=np.uint32), seed)
+    sites = [name.removeprefix("true ") for name in found if name.startswith("true ") and name != "true log_joint"]
+    return Simulation(
+        None if given is None else tuple(given),
+        {name: found[f"true {name}"][0] for name in sites},
+        {name: found[name] for name in sites},
+        (found["true log_joint"][0], found["log_joint"]),
+        {name: found[f"new {name}"][0] for name in names},
+    )
+
+
+def _conditions(fitted: Fitted, data: Dataset, given: Sequence[str] | None, rows: np.ndarray) -> Batch:
+    """What new items take from rows of the data: conditions and holes."""
+    arrays = {name: data.arrays[name][rows] for name in fitted.vae.model.conditions if name in data.arrays}
+    holes = {name: mask[rows] for name, mask in (data.observed or {}).items()}
+    return Batch(arrays, {**holes, **questions.shown_masks(fitted, given, len(rows))}, size=len(rows))
+
+
+def sbc(simulation: Simulation, seed: int = 0) -> Uniform:
+    """Simulation-based calibration: the rank of each true latent among its draws (Talts et al. 2018).
+
+    The log joint density is ranked too: it sees what no single latent shows, such as a guide that ignores the data
+    (Modrák et al. 2023). It is left out where nothing was given. Ties are broken at random.
+    """
+    names, truth, draws = simulation.flat
+    if simulation.given != ():
+        at_truth, at_draws = simulation.log_joint
+        names = (*names, "log joint")
+        truth = np.concatenate([truth, at_truth[:, None]], 1)
+        draws = np.concatenate([draws, at_draws[..., None]], 2)
+    values = _positions((draws < truth).sum(0), (draws == truth).sum(0), len(draws), seed)
+    return Uniform(f"latents given {questions.label(simulation.given)}", names, values)
+
+
+def tarp(simulation: Simulation, seed: int = 0) -> Uniform:
+    """Coverage of balls around random points: the share of draws nearer to the point than the truth is.
+
+    Tests of accuracy with random points (Lemos et al. 2023). The point of an item is the true latent of another;
+    latents are measured in units of their prior deviation. All latents are checked jointly.
+    """
+    _, truth, draws = simulation.flat
+    unit = truth.std(0) + np.finfo(float).tiny
+    points = np.roll(truth, 1, axis=0)
+    far = np.linalg.norm((truth - points) / unit, axis=-1)
+    near = np.linalg.norm((draws - points) / unit, axis=-1)
+    values = _positions((near < far).sum(0), (near == far).sum(0), len(draws), seed)
+    return Uniform(f"all latents together given {questions.label(simulation.given)}", ("z",), values[:, None])
+
+
+def vsbc(simulation: Simulation, seed: int = 0) -> Symmetric:
+    """The position of each true latent among its draws, and whether it is symmetric about their middle.
+
+    Variational simulation-based calibration (Yao et al. 2018, "Yes, but did it work?"): it asks of a posterior known to
+    be too narrow whether its mean is right on average. The test of symmetry here is Wilcoxon's.
+    """
+    names, truth, draws = simulation.flat
+    values = _positions((draws < truth).sum(0), (draws == truth).sum(0), len(draws), seed)
+    return Symmetric(f"means of latents given {questions.label(simulation.given)}", names, values)
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """The three checks of latents for one subset of modalities."""
+
+    sbc: Uniform
+    tarp: Uniform
+    vsbc: Symmetric
+
+    @property
+    def verdict(self) -> str:
+        """The three verdicts."""
+        return "; ".join(check.verdict for check in (self.sbc, self.tarp, self.vsbc))
+
+
+def calibration(
+    fitted: Fitted,
+    data: Dataset,
+    subsets: Sequence[Sequence[str]] | None = None,
+    items: int = 500,
+    draws: int = 99,
+    seed: int = 0,
+) -> dict[tuple[str, ...], Calibration]:
+    """The three checks for each subset of modalities: by default each alone, and all."""
+    names = questions.explained(fitted)
+    chosen = [[name] for name in names] + [names] if subsets is None else subsets
+    found = {}
+    for subset in chosen:
+        simulation = simulate(fitted, data, subset, items, draws, seed)
+        found[tuple(subset)] = Calibration(sbc(simulation), tarp(simulation), vsbc(simulation))
+    return found
+
+
+def predictive(
+    fitted: Fitted,
+    data: Dataset,
+    given: Sequence[str] | None = None,
+    ask: Sequence[str] | None = None,
+    draws: int = 99,
+    seed: int = 0,
+) -> dict[str, Uniform]:
+    """Where each measured element lies in its predictive distribution: the probability integral transform.
+
+    Args:
+        fitted: the pair.
+        data: measured items that the pair was not trained on.
+        given: what the prediction is made from; by default, for each modality, all the others.
+        ask: the modalities to check; by default all that the data have.
+        draws: of the predictive distribution; values are randomised between them, and so over the atoms of counts.
+        seed: of the draws.
+    """
+    held = questions.explained(fitted, data)
+    chosen = held if ask is None else questions.known(fitted, ask)
+    found = {}
+    for name in chosen:
+        if name not in held:
+            raise ValueError(f"the data has no modality {name!r} to check; it has {', '.join(held)}")
+        shown = [other for other in held if other != name] if given is None else given
+        question = Question(questions.ranks, draws, tuple(held))
+        counts = questions.ask(fitted, question, data, shown, seed)
+        found[name] = _transformed(data, name, counts, draws, f"{name} given {questions.label(shown)}", seed)
+    return found
+
+
+def _transformed(
+    data: Dataset, name: str, counts: Mapping[str, np.ndarray], draws: int, what: str, seed: int
+) -> Uniform:
+    values = _positions(counts[f"below {name}"].sum(0), counts[f"equal {name}"].sum(0), draws, seed)
+    mask = (data.observed or {}).get(name)
+    values = values if mask is None else np.where(over(mask, values), values, np.nan)
+    return Uniform(what, tuple(_names(name, values.shape[1:])), values.reshape(len(values), -1))
+
+
+def _positions(below: np.ndarray, equal: np.ndarray, draws: int, seed: int) -> np.ndarray:
+    """A truth's place among draws, uniform on (0, 1) where it is one of them: random between its neighbours."""
+    random = np.random.default_rng(seed).random(below.shape)
+    return (below + random * (equal + 1)) / (draws + 1)
+
+
+def _names(site: str, shape: Sequence[int]) -> list[str]:
+    """``z[0]``, ``z[1]``, ... for the elements of a site."""
+    return [f"{site}[{','.join(map(str, index))}]" for index in np.ndindex(*shape)]

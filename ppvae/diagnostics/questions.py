@@ -1,0 +1,209 @@
+"""Questions that the diagnostics ask of a fitted pair, item by item, for subsets of modalities given as masks.
+
+What is shown to the guide is a boolean an item and modality beside the data, never another set of arrays: all subsets
+have one shape, so that a backend compiles a question once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ppvae import answers
+from ppvae.answers import Question
+from ppvae.batch import Batch
+from ppvae.chunks import DRAWS, answer
+from ppvae.data.dataset import Dataset, check_fits
+from ppvae.posterior import Fitted
+from ppvae.ppl import items, ops, pyro
+from ppvae.traces import Sites, density, is_local, latents, random_sites
+from ppvae.traces import log_weights as weights
+
+GIVEN = "given "  # before a modality's name: the mask of the items that show it
+
+
+def ask(
+    fitted: Fitted, question: Question, data: Dataset, given: Collection[str] | None = None, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """The question's answer for every item, which shows what it has of ``given`` (None for all it has)."""
+    arrays = {name: data.arrays[name] for name in held(fitted, data)}
+    masks = {**(data.observed or {}), **shown_masks(fitted, given, len(data))}
+    return answer(fitted.vae.pair, fitted.settings, question, Batch(arrays, masks), data.keys, seed)
+
+
+def held(fitted: Fitted, data: Dataset) -> list[str]:
+    """The run's modalities that the data have.
+
+    Raises:
+        ValueError: there is none, or one does not fit the run.
+    """
+    found = [m for m in fitted.modalities if m.name in data.arrays]
+    if not found:
+        raise ValueError(f"the data have none of the run's modalities {', '.join(names_of(fitted))}")
+    for modality in found:
+        check_fits(modality, data.arrays[modality.name])
+    return [m.name for m in found]
+
+
+def explained(fitted: Fitted, data: Dataset | None = None) -> list[str]:
+    """The modalities (of the data) that the model explains, and does not take as given."""
+    names = names_of(fitted) if data is None else held(fitted, data)
+    return [name for name in names if name not in fitted.vae.model.conditions]
+
+
+def names_of(fitted: Fitted) -> list[str]:
+    """The names of the modalities that the run knows."""
+    return [m.name for m in fitted.modalities]
+
+
+def known(fitted: Fitted, names: Iterable[str]) -> list[str]:
+    """The names as a list.
+
+    Raises:
+        ValueError: the run does not know one of them, or a single name was given in place of a list.
+    """
+    if isinstance(names, str):
+        raise ValueError(f"modalities are given as a list of names: [{names!r}]")
+    for name in names:
+        if name not in names_of(fitted):
+            raise ValueError(f"unknown modality {name!r}; this run knows {', '.join(names_of(fitted))}")
+    return list(names)
+
+
+def shown_masks(fitted: Fitted, given: Collection[str] | None, count: int) -> dict[str, np.ndarray]:
+    """For each modality of the run, which of ``count`` items show it; what the model takes as given is always shown."""
+    kept = set(names_of(fitted) if given is None else known(fitted, given)) | set(fitted.vae.model.conditions)
+    return {GIVEN + name: np.full(count, name in kept) for name in names_of(fitted)}
+
+
+def measured_rows(data: Dataset, name: str) -> np.ndarray:
+    """Booleans ``(items,)``: has the item anything of this modality?"""
+    if name not in data.arrays:
+        return np.zeros(len(data), bool)
+    mask = (data.observed or {}).get(name)
+    return np.ones(len(data), bool) if mask is None else mask.reshape(len(mask), -1).any(1)
+
+
+def label(given: Sequence[str] | None) -> str:
+    """A subset in words."""
+    return "everything" if given is None else ", ".join(given) or "nothing"
+
+
+def checked_draws(draws: int) -> int:
+    """The number of draws.
+
+    Raises:
+        ValueError: they are more than a question is asked for at once.
+    """
+    if not 1 <= draws <= DRAWS:
+        raise ValueError(f"{draws} draws were asked for; this takes from 1 to {DRAWS}")
+    return draws
+
+
+def shown(batch: Batch) -> Batch:
+    """What the batch's masks show of it."""
+    masks = batch.observed or {}
+    return batch.without({name: ~ops.as_tensor(masks[GIVEN + name]) for name in batch.arrays})
+
+
+def log_weights(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
+    """``log p(x_S, z) − log q(z | x_S)`` of every draw for the S that is shown: ``(draws, items)``."""
+    return answers.log_weights(model, guide, shown(batch), draws)
+
+
+def bounds(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
+    """``log p(X, z) − log q(z | x_S)`` of every draw: z from what is shown, measured by all there is."""
+    with pyro.plate("draws", draws, dim=-2), items().enumerating():
+        proposal = random_sites(guide, shown(batch))
+        target = random_sites(model, batch, latents(proposal))
+        return {"bounds": weights(target, proposal)}
+
+
+def terms(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
+    """Draws z of q(z | x_S), and there ``log_guide``, ``log_prior`` and ``log_like NAME`` of each modality of S.
+
+    All are ``(draws, items)`` but the latents. Latents that the model alone enumerates are drawn and cancel.
+    """
+    with pyro.plate("draws", draws, dim=-2):
+        proposal = random_sites(guide, shown(batch))
+        target = random_sites(model, shown(batch), latents(proposal))
+    local = {name: site for name, site in proposal.items() if is_local(site)}
+    return {
+        **latents(local),
+        "log_guide": total(local, local),
+        "log_prior": total(target, local),
+        **{f"log_like {name}": density(target[name]) for name in batch.arrays if name not in model.conditions},
+    }
+
+
+def simulated(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
+    """A new item of the model with its latents, and draws of those from q(z | x_S) of what is shown of the item.
+
+    The batch holds what the model takes as given, and masks. Returns the latents by name ``(draws, items, ...)`` and,
+    after ``true ``, as they were; ``log_joint`` and ``true log_joint``, log p(x_S, z) at either; and, after
+    ``new ``, the measurements.
+    """
+    truth, item = new_item(model, guide, batch, ask)
+    with pyro.plate("draws", draws, dim=-2):
+        proposal = random_sites(guide, shown(item))
+        target = random_sites(model, shown(item), latents(proposal))
+    local = {name: site for name, site in proposal.items() if is_local(site)}
+    at_truth = random_sites(model, shown(item), {name: truth[name] for name in proposal})
+    return {
+        **latents(local),
+        "log_joint": log_joint(target),
+        "true log_joint": log_joint(at_truth)[None],
+        **{f"true {name}": truth[name][None] for name in local},
+        **{f"new {name}": item.arrays[name][None] for name in ask},
+    }
+
+
+def new_item(model: Any, guide: Any, batch: Batch, ask: tuple[str, ...]) -> tuple[dict[str, Any], Batch]:
+    """The latents of a new item, and the batch with its measurements. Global latents are the guide's."""
+    shared = {name: site["value"] for name, site in random_sites(guide, batch).items() if not is_local(site)}
+    truth = latents(random_sites(model, batch, shared))
+    item = Batch({**batch.arrays, **{name: truth[name] for name in ask}}, batch.observed, batch.total, batch.size)
+    return {**truth, **shared}, item
+
+
+def ranks(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
+    """How many predictive draws given what is shown lie below each measured element, and how many are equal to it."""
+    with pyro.plate("draws", draws, dim=-2):
+        drawn = latents(random_sites(guide, shown(batch)))
+        sites = random_sites(model, batch.given([name for name in model.conditions if name in batch.arrays]), drawn)
+    found = {}
+    for name in ask:
+        value, x = sites[name]["value"], batch.get(name)
+        found[f"below {name}"] = (value < x).sum(0)[None]
+        found[f"equal {name}"] = (value == x).sum(0)[None]
+    return found
+
+
+def divergences(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
+    """``log q(z | X) − log q(z | x_S)`` at draws of q(z | X), S what is shown: ``(draws, items)``."""
+    with pyro.plate("draws", draws, dim=-2):
+        whole = random_sites(guide, batch)
+        part = random_sites(guide, shown(batch), latents(whole))
+    local = {name: site for name, site in whole.items() if is_local(site)}
+    return {"divergences": total(whole, local) - total(part, local)}
+
+
+def densities(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
+    """``log q(z | x_S)`` at latents that stand beside the data as ``at NAME``, ``(items, draws, ...)``."""
+    inner = batch.given([name for name in batch.arrays if not name.startswith("at ")])
+    with pyro.plate("draws", draws, dim=-2):
+        kinds = {name: site["value"].dtype for name, site in random_sites(guide, shown(inner)).items()}
+        fixed = {n: ops.as_tensor(batch.arrays[f"at {n}"][0], dtype=k)[:, None] for n, k in kinds.items()}
+        return {"log_guide": total(random_sites(guide, shown(inner), fixed), kinds)}
+
+
+def total(sites: Sites, names: Iterable[str]) -> Any:
+    """The sum of the named sites' log densities."""
+    return sum(density(sites[name]) for name in names)
+
+
+def log_joint(sites: Sites) -> Any:
+    """The log density of an item at all that was measured or is fixed: ``(..., items)``."""
+    return total(sites, [name for name, site in sites.items() if site["is_observed"] and is_local(site)])
