@@ -9,13 +9,14 @@ PY := .venv/bin/python
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-all lint style types format bench clean distclean
+.PHONY: help install demo test test-slow test-all lint style types format bench study clean distclean
 
 help:
 	@echo "make demo       train, query and check a model on the embedded data"
 	@echo "make test       the quick tests;  test-slow  the ones that train;  test-all  both"
 	@echo "make lint       formatting, lint rules and types;  format  repairs the first two"
 	@echo "make bench      side-by-side timings of the two backends"
+	@echo "make study      compare the methods on the embedded data: about an hour; fills docs/methods.md"
 	@echo "make clean      remove what was built;  distclean  also removes .venv"
 
 install: .venv/.installed
@@ -57,6 +58,10 @@ format: install
 
 bench: install
 	$(PY) benchmarks/bench.py
+
+# Goes on where it was stopped; what is done already is in docs/study.
+study: install
+	$(PY) benchmarks/study.py
 
 clean:
 	rm -rf build dist out *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache

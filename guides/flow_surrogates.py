@@ -76,7 +76,7 @@ class FlowSurrogates(Program):
         return {name: (loc[i], scale[i]) for i, name in enumerate(self.flows) if name in batch.arrays}
 
     def product_log_prob(self, batch: Batch, z: Any, prior: Any = None) -> Any:
-        """``log ∏_{m∈S} q_m(z | x_m)``, unnormalised, less ``(|S| − 1) log p(z)`` if a prior is given: ``(..., items)``.
+        """``log ∏_{m∈S} q_m(z | x_m)``, unnormalised, less ``(|S| − 1) log p(z)`` given a prior: ``(..., items)``.
 
         Modalities that are independent given z have the posterior ``∏ p(z | x_m) / p(z)^(|S| − 1)``. Minus its sum
         over items is a potential for Pyro's HMC, which moves all items at once.

@@ -14,11 +14,11 @@ from ppvae.encoders import BOUND, Encoders
 class JointEncoder(Program):
     """``q(z | X) = Normal(network(X))``;  ``q(z | x_S) ∝ ∏_{m∈S} q(z | x_m)`` for items that lack a modality.
 
-    The guide of JMVAE (Suzuki et al. 2016, https://arxiv.org/abs/1611.01891) and TELBO (Vedantam et al. 2018,
-    https://arxiv.org/abs/1705.10762): ``joint`` sees all modalities and which share of each was measured,
-    ``encoders`` are the unimodal surrogates. A joint network cannot speak for patterns of missing modalities that it
-    never saw, so each item that lacks one is left to the product of its surrogates, in training too, where such rows
-    teach them. With nothing present z is standard normal. Site ``z`` is ``(items, latent)``.
+    The guide of JMVAE (Suzuki et al. 2016, https://arxiv.org/abs/1611.01891) and TELBO (Vedantam et al. 2018):
+    ``joint`` sees all modalities and which share of each was measured, ``encoders`` are the unimodal surrogates. A
+    joint network cannot speak for patterns of missing modalities that it never saw, so each item that lacks one is
+    left to the product of its surrogates, in training too, where such rows teach them. With nothing present z is
+    standard normal. Site ``z`` is ``(items, latent)``.
 
     On complete rows the plain ELBO trains the joint network alone: the objectives ``jmvae`` and ``telbo`` train the
     surrogates.

@@ -46,7 +46,7 @@ class Clustered(Program):
         with batch.plate():
             c = pyro.sample("cluster", dist.Categorical(logits=self.prior.logits), infer={"enumerate": "parallel"})
             z = pyro.sample("z", dist.Normal(loc[c], scale[c]).to_event(1))
-            return {name: self.measured(name, z, batch) for name in self.likelihoods}
+            return {name: self.measured(name, z, batch) for name in batch.asked(self.likelihoods)}
 
     def measured(self, name: str, z: Any, batch: Batch) -> Any:
         """One modality given the shared latent."""

@@ -70,4 +70,4 @@ class Conditional(Program):
         with batch.plate():
             z = pyro.sample("z", dist.Normal(*self.prior(c)).to_event(1))
             given = joined(z, c)
-            return {name: likelihood(given, batch.get(name)) for name, likelihood in self.likelihoods.items()}
+            return {name: self.likelihoods[name](given, batch.get(name)) for name in batch.asked(self.likelihoods)}

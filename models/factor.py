@@ -75,10 +75,8 @@ class Factor(Program):
         loadings = {name: view.loadings() for name, view in self.views.items()}
         with batch.plate():
             z = pyro.sample("z", dist.Normal(0.0, 1.0).expand([self.latent]).to_event(1))
-            return {
-                name: view.measured(view.predictor(loadings[name], z), batch.get(name))
-                for name, view in self.views.items()
-            }
+            predictors = {name: self.views[name].predictor(loadings[name], z) for name in batch.asked(self.views)}
+            return {name: self.views[name].measured(y, batch.get(name)) for name, y in predictors.items()}
 
     def variance_explained(self, batch: Batch, z: Any, loadings: Mapping[str, Any]) -> dict[str, Any]:
         """The share of each view's variance that each factor explains alone, R²: name to ``(latent,)``.

@@ -36,16 +36,17 @@ class Hierarchical(Program):
         prior: str = "standard",
     ) -> None:
         super().__init__()
-        self.prior = make_prior(prior, latent)
+        self.prior = make_prior(prior, latent, modalities)
         self.levels = nn.ModuleDict({m.name: Gaussian(latent, bottom, hidden) for m in modalities})
         self.likelihoods = nn.ModuleDict({m.name: Likelihood(m, bottom, hidden) for m in modalities})
 
     def forward(self, batch: Batch) -> dict[str, Any]:
+        prior = self.prior()
         with batch.plate():
-            z = pyro.sample("z", self.prior())
-            return {name: self.branch(batch, name, z) for name in self.likelihoods}
+            z = pyro.sample("z", prior)
+            below = {name: self.below(name, z) for name in self.levels}
+            return {name: self.likelihoods[name](below[name], batch.get(name)) for name in batch.asked(self.levels)}
 
-    def branch(self, batch: Batch, name: str, z: Any) -> Any:
-        """A modality's own latent and its values."""
-        below = pyro.sample(f"z_{name}", dist.Normal(*self.levels[name](z)).to_event(1))
-        return self.likelihoods[name](below, batch.get(name))
+    def below(self, name: str, z: Any) -> Any:
+        """A modality's own latent."""
+        return pyro.sample(f"z_{name}", dist.Normal(*self.levels[name](z)).to_event(1))

@@ -50,11 +50,13 @@ class Labelled(Program):
         self.likelihoods = nn.ModuleDict({m.name: Likelihood(m, latent + self.levels, hidden) for m in others})
 
     def forward(self, batch: Batch) -> dict[str, Any]:
+        prior = self.prior()
         with batch.plate():
             y = pyro.sample("y", dist.Categorical(logits=self.logits), infer={"enumerate": "parallel"})
-            z = pyro.sample("z", self.prior())
+            z = pyro.sample("z", prior)
             which = one_hot(y, self.levels)
-            values = {name: part(joined(z, which), batch.get(name)) for name, part in self.likelihoods.items()}
+            given, asked = joined(z, which), batch.asked(self.likelihoods)
+            values = {name: self.likelihoods[name](given, batch.get(name)) for name in asked}
             read = dist.Categorical(logits=CERTAIN * which[..., None, :]).to_event(1)
             return {**values, self.label: pyro.sample(self.label, read, obs=batch.get(self.label))}
 

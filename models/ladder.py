@@ -41,4 +41,4 @@ class Ladder(Program):
             for level in range(self.depth - 1, 0, -1):
                 below = dist.Normal(*self.levels[level - 1](z)).to_event(1)
                 z = joined(pyro.sample(f"z_{level}", below), z)
-            return {name: likelihood(z, batch.get(name)) for name, likelihood in self.likelihoods.items()}
+            return {name: self.likelihoods[name](z, batch.get(name)) for name in batch.asked(self.likelihoods)}

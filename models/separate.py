@@ -35,7 +35,7 @@ class Separate(Program):
 
     def forward(self, batch: Batch) -> dict[str, Any]:
         with batch.plate():
-            return {name: self.measured(name, batch) for name in self.likelihoods}
+            return {name: self.measured(name, batch) for name in batch.asked(self.likelihoods)}
 
     def measured(self, name: str, batch: Batch) -> Any:
         """One modality, from a latent of its own."""

@@ -44,7 +44,7 @@ class SharedPrivate(Program):
         prior = self.prior()
         with batch.plate():
             z = pyro.sample("z", prior)
-            return {name: self.measured(name, z, batch) for name in self.likelihoods}
+            return {name: self.measured(name, z, batch) for name in batch.asked(self.likelihoods)}
 
     def measured(self, name: str, z: Any, batch: Batch) -> Any:
         """One modality given the shared latent."""

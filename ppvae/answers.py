@@ -53,8 +53,14 @@ def predict(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ..
 
 
 def generate(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
-    """Draws of the asked modalities from the model alone; all draws of an item share its latents."""
-    drawn = {name: value for name, value in latents(random_sites(model, batch)).items() if name not in ask}
+    """Draws of the asked modalities from the model; all draws of an item share its latents.
+
+    An item's own latents come from their prior; those that all items share are known from the data, and come from the
+    guide.
+    """
+    shared = {name: site for name, site in random_sites(guide, batch).items() if not is_local(site)}
+    sites = random_sites(model, batch, latents(shared))
+    drawn = {name: site["value"] for name, site in sites.items() if name not in ask}
     with pyro.plate("draws", draws, dim=-2):
         sites = random_sites(model, batch, drawn)
     return {name: sites[name]["value"] for name in ask}

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import importlib
+import math
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 
+from ppvae import ppl
 from ppvae.answers import Question
 from ppvae.batch import Batch
 from ppvae.settings import Settings
+from ppvae.traces import is_local, random_sites
 
 DRAWS = 1000  # at most so many draws of an item are held at once
 ROWS = 32768  # at most so many draws times items
+NUMBERS = 2**26  # at most so many numbers in the draws of latents that all items share, as each item has its own draws
 
 
 def answer(pair: Any, settings: Settings, question: Question, batch: Batch, keys: np.ndarray, seed: int) -> Any:
@@ -31,17 +36,28 @@ def answer(pair: Any, settings: Settings, question: Question, batch: Batch, keys
     engine = importlib.import_module(f"ppvae.backends.{settings.backend}")
     sizes = [min(DRAWS, question.draws - start) for start in range(0, question.draws, DRAWS)]
     with engine.environment(settings):
+        rows = min(ROWS, NUMBERS // max(1, _shared(pair, batch)))
         blocks = [
-            _block(engine, pair, replace(question, draws=size), batch, _seeded(keys, seed, number))
+            _block(engine, pair, replace(question, draws=size), batch, _seeded(keys, seed, number), rows)
             for number, size in enumerate(sizes)
         ]
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
 
-def _block(engine: Any, pair: Any, question: Question, batch: Batch, keys: np.ndarray) -> dict[str, np.ndarray]:
+def _shared(pair: Any, batch: Batch) -> int:
+    """How many numbers the latents hold that all items share."""
+    arrays, observed = ({name: array[:1] for name, array in g.items()} for g in (batch.arrays, batch.observed or {}))
+    with ppl.running("pyro"), torch.no_grad(), torch.random.fork_rng():
+        sites = random_sites(pair["guide"].to(torch.empty(()).device), Batch(arrays, observed, 1, 1))
+    return sum(math.prod(site["value"].shape) for site in sites.values() if not is_local(site))
+
+
+def _block(
+    engine: Any, pair: Any, question: Question, batch: Batch, keys: np.ndarray, most: int
+) -> dict[str, np.ndarray]:
     """Chunks of one size, so that a backend compiles once; the last wraps around to the first rows."""
     items = len(keys)
-    chunks = -(-items // max(1, ROWS // question.draws))
+    chunks = -(-items // max(1, most // question.draws))
     size = -(-items // chunks)
     parts = []
     for start in range(0, items, size):

@@ -20,6 +20,7 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_comp
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 Method = Annotated[str, typer.Argument(help="A method of `ppvae list`, or your own: file.py:function.")]
+What = Annotated[str | None, typer.Argument(help="methods, datasets or likelihoods; all where left out.")]
 Run = Annotated[Path, typer.Argument(help="The folder of a run.")]
 Data = Annotated[
     str, typer.Option(help="A shipped data set, or an .npz file: NAME, NAME.observed (a mask), labels.NAME.")
@@ -86,12 +87,15 @@ def demo(out: Annotated[Path, typer.Option(help="The folder for figures.")] = Pa
 
 @app.command("list")
 @answered("catalogue")
-def list_() -> dict[str, Any]:
-    """Show the methods, the shipped data sets and the likelihoods."""
+def list_(what: What = None) -> dict[str, Any]:
+    """Show the methods, the shipped data sets and the likelihoods, or one of these alone."""
     from ppvae import datasets, modality, zoo
 
     methods = {name: {"when": row.when, "reference": row.reference} for name, row in zoo.METHODS.items()}
-    return {"methods": methods, "datasets": list(datasets.NAMES), "likelihoods": list(modality.LIKELIHOODS)}
+    found = {"methods": methods, "datasets": list(datasets.NAMES), "likelihoods": list(modality.LIKELIHOODS)}
+    if what is not None and what not in found:
+        raise ValueError(f"there is no list of {what!r}; choose one of {', '.join(found)}")
+    return found if what is None else {what: found[what]}
 
 
 @app.command()

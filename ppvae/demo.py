@@ -10,11 +10,8 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
-from ppvae import datasets, methods, plots
+from ppvae import datasets, methods, metrics, plots
 from ppvae.data.dataset import Dataset
 from ppvae.fitting import fit
 from ppvae.posterior import Fitted
@@ -59,17 +56,8 @@ def measure(name: tuple[str, str], run: Fitted, train: Dataset, test: Dataset, p
     """One row of the table."""
     seconds = float(np.median([entry["seconds"] for entry in run.history]))
     evidence = float(run.log_evidence(test, particles=particles).mean())
-    return Result(
-        *name, seconds, evidence, probe(run, train, test, None), probe(run, train, test, ["pix"]), r2(run, train, test)
-    )
-
-
-def probe(run: Fitted, train: Dataset, test: Dataset, given: Sequence[str] | None) -> float:
-    """Share of test digits that a linear classifier reads off the mean of z given some views."""
-    means = [run.encode(data, given, draws=20)["z"].mean(0) for data in (train, test)]
-    classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-    classifier.fit(means[0], (train.labels or {})["digit"])
-    return float(classifier.score(means[1], (test.labels or {})["digit"]))
+    accuracies = [metrics.probe(run, train, test, "digit", given) for given in (None, ["pix"])]
+    return Result(*name, seconds, evidence, *accuracies, r2(run, train, test))
 
 
 def r2(run: Fitted, train: Dataset, test: Dataset) -> float:

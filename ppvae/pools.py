@@ -29,7 +29,7 @@ def barycentres(loc: Any, scale: Any, present: Any, members: Any) -> tuple[Any, 
 
 
 def consensus(loc: Any, scale: Any, present: Any, rho: Any) -> tuple[Any, Any]:
-    """The consensus of experts whose errors correlate by ``rho``, under a flat prior (Winkler 1981).
+    """The consensus of experts whose errors correlate by ``rho``, under a flat prior (Mancisidor et al. 2025).
 
     ``var = 1 / (1ᵀ Σ⁻¹ 1)``, ``loc = var · 1ᵀ Σ⁻¹ μ`` in each dimension, ``Σ_ij = ρ σ_i σ_j`` off the diagonal, over
     the n experts present. The inverse of an equicorrelation matrix is known, so with ``s = 1/σ``

@@ -31,12 +31,14 @@ def demonstrated(result: Mapping[str, Any]) -> str:
 
 
 def catalogue(result: Mapping[str, Any]) -> Group:
-    """Methods, and what data and likelihoods there are."""
-    table = Table("method", "when", "reference", box=None)
+    """Methods, and what data and likelihoods there are: those of them that the result holds."""
+    rest = {name: values for name, values in result.items() if name != "methods"}
+    if "methods" not in result:
+        return Group(facts(rest))
+    table = Table("method", "when to use it", "reference", box=None)
     for name, row in result["methods"].items():
         table.add_row(name, row["when"], row["reference"])
-    rest = {name: values for name, values in result.items() if name != "methods"}
-    return Group(table, "", facts(rest))
+    return Group(table, "", facts(rest)) if rest else Group(table)
 
 
 def differences(result: Mapping[str, Any]) -> Group:

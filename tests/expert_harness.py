@@ -91,7 +91,7 @@ def _jax_gradient(function: Callable[..., Any], dtype: str) -> Callable[..., Any
 
 
 def drawn(backend: str, make: Callable[..., Any], *arrays: Any, count: int, seed: int = 0) -> np.ndarray:
-    """Draws ``(count, items, latent)`` of the distribution that ``make`` makes of arrays, in the plates of an engine."""
+    """Draws ``(count, items, latent)`` of the distribution that ``make`` makes of arrays, in the engines' plates."""
     with running(backend) as array, ppl.pyro.plate("draws", count, dim=-2), ppl.pyro.plate("items", ITEMS, dim=-1):
         if backend == "pyro":
             torch.manual_seed(seed)
@@ -106,13 +106,16 @@ def draw_gradient(
     with running(backend) as array:
         inputs = [array(x) for x in arrays]
         if backend == "numpyro":
-            key = jax.random.key(seed)
-
-            def total(*pair: Any) -> Any:
-                return of(make(*pair, *inputs[2:]).sample(key, (count,))).mean(0).sum()
-
-            return [np.asarray(part) for part in jax.jit(jax.grad(total, argnums=(0, 1)))(*inputs[:2])]
+            return [np.asarray(part) for part in _jax_draw_gradient(make, of, count)(jax.random.key(seed), *inputs)]
         torch.manual_seed(seed)
         leaves = [part.requires_grad_() for part in inputs[:2]]
         z = make(*leaves, *inputs[2:]).rsample(torch.Size([count]))
         return [part.numpy() for part in torch.autograd.grad(of(z).mean(0).sum(), leaves)]
+
+
+@cache
+def _jax_draw_gradient(make: Callable[..., Any], of: Callable[[Any], Any], count: int) -> Callable[..., Any]:
+    def total(key: Any, *arrays: Any) -> Any:
+        return of(make(*arrays).sample(key, (count,))).mean(0).sum()
+
+    return jax.jit(jax.grad(total, argnums=(1, 2)))

@@ -92,6 +92,21 @@ def test_list_shows_every_method_data_set_and_likelihood(ppvae_) -> None:
     assert all(name in table for name in [*listed["methods"], *listed["likelihoods"], "mfeat"])
 
 
+def test_list_shows_one_list_alone(ppvae_) -> None:
+    assert ppvae_("list", "likelihoods", "--json").json == {"likelihoods": list(ppvae.modality.LIKELIHOODS)}
+    methods = ppvae_("list", "methods")
+    rows = ppvae.zoo.METHODS.values()
+    assert all(row.when in methods.out and row.reference in methods.out for row in rows)
+    assert "poisson" not in methods.out
+    assert "poisson" in ppvae_("list", "likelihoods").out
+
+
+def test_an_unknown_list_is_one_sentence(ppvae_) -> None:
+    answer = ppvae_("list", "method")
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err == "Error: there is no list of 'method'; choose one of methods, datasets, likelihoods\n"
+
+
 @pytest.mark.parametrize("backend", ["pyro", "numpyro"])
 def test_fit_ends_with_the_figures_of_training(backend: str, ppvae_, folder: Path, tmp_path: Path) -> None:
     data = ["--data", folder / "data.npz", "--out", tmp_path / "run"]

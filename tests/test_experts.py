@@ -363,11 +363,14 @@ def test_products_of_what_subsets_share_with_the_present_fall_back_to_all_presen
 
 def moments(backend: str, family: str, loc: Any, scale: Any, weights: Any) -> list[np.ndarray]:
     """Mean and variance of a mixture, by itself and as the plates of draws and items expand it."""
-    with running(backend) as array, ppl.handlers.trace() as trace, ppl.handlers.seed(rng_seed=0):
+    with running(backend) as array, ppl.handlers.seed(rng_seed=0):
         mixture = experts.mixture(*(array(x) for x in (loc, scale, weights)), getattr(ppl.dist, family))
-        with ppl.pyro.plate("draws", 5, dim=-2), ppl.pyro.plate("items", ITEMS, dim=-1):
-            ppl.pyro.sample("z", mixture)
-        seen = trace.nodes["z"]["fn"]
+
+        def program() -> None:
+            with ppl.pyro.plate("draws", 5, dim=-2), ppl.pyro.plate("items", ITEMS, dim=-1):
+                ppl.pyro.sample("z", mixture)
+
+        seen = ppl.handlers.trace(program).get_trace().nodes["z"]["fn"]
         return [np.asarray(part) for part in (mixture.mean, mixture.variance, seen.mean, seen.variance)]
 
 

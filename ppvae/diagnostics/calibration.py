@@ -17,6 +17,7 @@ from ppvae.diagnostics import questions, uniformity
 from ppvae.posterior import Fitted
 
 ALPHA = 0.05
+SHOWN = 4  # faults that a verdict lists
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,11 +56,17 @@ class Uniform:
 
     @property
     def verdict(self) -> str:
-        """What the check found, in one sentence."""
+        """What the check found, in one sentence; faults are those of the posterior, or of the predictive."""
         if self.p_value >= ALPHA:
-            return f"{self.what}: no sign of miscalibration (p = {self.p_value:.2g}, {len(self.values)} items)"
-        worst = int(self.p_values.argmin())
-        return f"{self.what}: {self.names[worst]} {_fault(self.values[:, worst])} (p = {self.p_value:.2g})"
+            return f"{self.what}: no sign of miscalibration ({_p(self.p_value)}, {len(self.values)} items)"
+        wrong = np.flatnonzero(self.p_values * len(self.names) < ALPHA)
+        faults = [f"{self.names[i]} {_fault(self.values[:, i])}" for i in wrong[:SHOWN]]
+        more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+        return f"{self.what}: {', '.join(faults)}{more} ({_p(self.p_value)})"
+
+
+def _p(value: float) -> str:
+    return f"p = {value:.2g}" if value >= 1e-4 else "p < 0.0001"
 
 
 def _fault(values: np.ndarray) -> str:
@@ -100,10 +107,10 @@ class Symmetric:
     def verdict(self) -> str:
         """What the check found, in one sentence."""
         if self.p_value >= ALPHA:
-            return f"{self.what}: no sign of biased means (p = {self.p_value:.2g}, {len(self.values)} items)"
+            return f"{self.what}: no sign of biased means ({_p(self.p_value)}, {len(self.values)} items)"
         worst = int(self.p_values.argmin())
         side = "low" if self.values[:, worst].mean() > 0.5 else "high"
-        return f"{self.what}: the mean of {self.names[worst]} lies too {side} (p = {self.p_value:.2g})"
+        return f"{self.what}: the mean of {self.names[worst]} lies too {side} ({_p(self.p_value)})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,7 +155,7 @@ def simulate(
     Items are the same whatever is given. Latents that all items share are the guide's.
     """
     rows = np.arange(items) % len(data)
-    batch = _conditions(fitted, data, given, rows)
+    batch = conditions(fitted, data, given, rows)
     names = tuple(questions.explained(fitted))
     question = Question(questions.simulated, questions.checked_draws(draws), names)
     found = answer(fitted.vae.pair, fitted.settings, question, batch, np.arange(items, dtype=np.uint32), seed)
@@ -162,7 +169,7 @@ def simulate(
     )
 
 
-def _conditions(fitted: Fitted, data: Dataset, given: Sequence[str] | None, rows: np.ndarray) -> Batch:
+def conditions(fitted: Fitted, data: Dataset, given: Sequence[str] | None, rows: np.ndarray) -> Batch:
     """What new items take from rows of the data: conditions and holes."""
     arrays = {name: data.arrays[name][rows] for name in fitted.vae.model.conditions if name in data.arrays}
     holes = {name: mask[rows] for name, mask in (data.observed or {}).items()}

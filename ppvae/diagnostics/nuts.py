@@ -50,38 +50,40 @@ class Chains:
         return float(np.mean(np.concatenate([rhat.ravel() for rhat in self.rhat.values()]) < CONVERGED))
 
 
-def nuts(
-    fitted: Fitted,
-    data: Dataset,
-    given: Sequence[str] | None = None,
-    *,
-    chains: int = 4,
-    draws: int = 500,
-    warmup: int = 300,
-    depth: int = 6,
-    seed: int = 0,
-) -> Chains:
-    """Sample p(z | x_given) of every item with NumPyro's NUTS (Hoffman & Gelman 2014, "The No-U-Turn Sampler").
-
-    All chains of all items run as one compiled program: each transition takes as long as the longest tree among them,
-    so ``depth`` bounds the trees. Chains start at draws from the guide, in units of its standard deviations; step
-    sizes and dense mass matrices adapt to each chain. An item's chains depend on the item and the seed alone.
+def nuts(fitted: Fitted, data: Dataset, given: Sequence[str] | None = None, *, seed: int = 0, **options: int) -> Chains:
+    """Sample p(z | x_given) of every item, whichever backend trained the pair; options are those of :func:`sample`.
 
     Raises:
         ValueError: a latent is discrete and not enumerated.
     """
     target = Target(fitted, data, given)
-    with target.environment():
-        one = partial(_chains, target, chains, draws, warmup, depth, jax.random.key(seed))
-        vectors, diverging, steps = jax.jit(jax.vmap(one, (None, 0)))(target.weights, target.data)
-    values = target.values(np.moveaxis(np.asarray(vectors), 0, 2))
+    vectors, diverging, steps = sample(target, target.data, jax.random.key(seed), **options)
+    values = target.values(np.moveaxis(vectors, 0, 2))
     return Chains(
         values,
         {name: arviz.rhat(value) for name, value in values.items()},
         {name: arviz.ess(value) for name, value in values.items()},
-        np.asarray(diverging).sum((1, 2)),
-        np.asarray(steps).mean((1, 2)),
+        diverging.sum((1, 2)),
+        steps.mean((1, 2)),
     )
+
+
+def sample(
+    target: Target, data: Item, key: jax.Array, *, chains: int = 4, draws: int = 300, warmup: int = 200, depth: int = 4
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """NumPyro's NUTS (Hoffman & Gelman 2014, "The No-U-Turn Sampler") on the vectors of every item.
+
+    All chains of all items are one compiled program: each transition takes as long as the largest tree among them, so
+    ``depth`` bounds the trees at ``2^depth − 1`` leapfrog steps. Chains start at draws from the guide, in units of its
+    standard deviations; step sizes and dense mass matrices adapt to each chain during ``warmup``. An item's chains
+    depend on the item and the key alone.
+
+    Returns:
+        Vectors ``(items, chains, draws, size)``, and of each transition whether it diverged and its leapfrog steps,
+        ``(items, chains, draws)``.
+    """
+    one = partial(_chains, target, chains, draws, warmup, depth, key)
+    return target.each(one, 1, data)
 
 
 def _chains(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -15,9 +15,10 @@ from numpyro.distributions import biject_to
 from ppvae.backends import mirror
 from ppvae.backends.numpyro import environment, programs, put
 from ppvae.batch import Batch
+from ppvae.chunks import ROWS
 from ppvae.data.dataset import Dataset
-from ppvae.ppl import items
 from ppvae.posterior import Fitted
+from ppvae.ppl import items
 from ppvae.traces import is_enumerated, is_local, joint, latents, random_sites
 
 SHARED = 0  # the seed of the one draw of latents that all items share
@@ -66,17 +67,40 @@ class Target:
         """The length of an item's vector."""
         return sum(int(np.prod(latent.shape)) for latent in self.latents.values())
 
+    def take(self, rows: np.ndarray) -> Item:
+        """The data of some items."""
+        return jax.tree.map(lambda array: array[rows], self.data)
+
+    def each(self, function: Callable[..., Any], draws: int, data: Item, *others: Any) -> Any:
+        """``function(weights, item, *others)`` of every item, as numpy arrays, items first.
+
+        Compiled as one program that takes as many items at once as ``draws`` vectors of each allow in memory.
+        """
+        with self.environment():
+            one = lambda weights, inputs: jax.lax.map(  # noqa: E731
+                lambda each: function(weights, *each), inputs, batch_size=max(1, ROWS // draws)
+            )
+            return jax.tree.map(np.asarray, jax.jit(one)(self.weights, (data, *others)))
+
     def log_density(self, vector: jax.Array, weights: Any, item: Item) -> jax.Array:
         """``log p(x_S, z)`` plus the log Jacobian, in nats: a scalar, at a vector ``(size,)``."""
-        model, guide = programs(self.pair, weights, self._names)
-        jacobian, values = jnp.zeros(()), {}
-        for name, (transform, _) in self.latents.items():
-            part = self._parts(vector)[name]
-            values[name] = transform(part)[None]
-            jacobian += transform.log_abs_det_jacobian(part, values[name][0]).sum()
+        return self._log_prob("model", vector, weights, item)
+
+    def log_guide(self, vector: jax.Array, weights: Any, item: Item) -> jax.Array:
+        """``log q(z | x_S)`` plus the log Jacobian, in nats: a scalar, at a vector ``(size,)``."""
+        return self._log_prob("guide", vector, weights, item)
+
+    def _log_prob(self, role: str, vector: jax.Array, weights: Any, item: Item) -> jax.Array:
+        pair = dict(zip(("model", "guide"), programs(self.pair, weights, self._names), strict=True))
+        jacobian, values, parts = jnp.zeros(()), {}, self._parts(vector)
+        for name, latent in self.latents.items():
+            value = latent.transform(parts[name])
+            jacobian += latent.transform.log_abs_det_jacobian(parts[name], value).sum()
+            values[name] = value[None]
         with numpyro.handlers.seed(rng_seed=SHARED), items().enumerating():
-            target = random_sites(model, _batch(item), {**self._shared(guide, item), **values})
-        return sum(value.sum() for value in joint(target, {}).values()) + jacobian
+            shared = self._shared(pair["guide"], item)
+            sites = random_sites(pair[role], _batch(item), {**shared, **values})
+        return sum(value.sum() for value in joint(sites, {}).values()) + jacobian
 
     def propose(self, key: jax.Array, draws: int, weights: Any, item: Item) -> jax.Array:
         """Draws from the guide, as vectors ``(draws, size)``."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from ppvae.objectives.agreement import crmvae, jmvae, mmjsd, mvtcae
 from ppvae.objectives.elbo import Objective, elbo
+from ppvae.objectives.labelled import m2
 from ppvae.objectives.library import ESTIMATORS
 from ppvae.objectives.multisample import dreg, iwae, renyi, stl
 from ppvae.objectives.separate import mmvm
@@ -31,6 +32,7 @@ MAKERS: dict[str, Callable[..., Any]] = {
         iwae,
         jmvae,
         jnf,
+        m2,
         mmjsd,
         mmvae,
         mmvm,

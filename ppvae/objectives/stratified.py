@@ -25,7 +25,7 @@ def mmvae(draws: int = 10, gradient: Gradient = "dreg") -> Objective:
     Works for any guide: ``q_m`` is the guide given x_m alone, ``q(z | X)`` its density given everything. M counts the
     modalities that an item has. With private latents it is the objective of MMVAE+ (Palumbo et al. 2023): in the
     stratum of m the guide draws ``w_n`` of every other n without seeing x_n, and neither ``p(w_n)`` nor the density
-    that it was drawn from counts.
+    that it was drawn from counts. That is a bound on the evidence only where the two are the same.
 
     Args:
         draws: K.
@@ -54,13 +54,13 @@ def stratum(
     bound, share = log_mean_exp(weights), ops.softmax(ops.detach(weights), 0)
     if gradient == "dreg":
         bound = in_place_of(bound, doubly_reparameterised(model, guide, batch, drawn, share, weigh, foreign))
-    return {BOUND: bound, **global_shares(target, scored)}
+    return {BOUND: bound, **global_shares(target, scored, beta)}
 
 
 def log_weights_without(target: Sites, proposal: Sites, names: Collection[str], beta: Any) -> Any:
     """Log weights that leave out the densities of some latents."""
-    kept = ({name: site for name, site in sites.items() if name not in names} for sites in (target, proposal))
-    return log_weights(*kept, beta=beta)
+    model, guide = ({name: site for name, site in sites.items() if name not in names} for sites in (target, proposal))
+    return log_weights(model, guide, beta)
 
 
 def is_private(site: str) -> bool:
@@ -112,5 +112,5 @@ def reconstructions(
     return {
         **times(weight, fits(target, proposal)),
         **{name: value if is_private(name) else count * value for name, value in priced.items()},
-        **global_shares(target, proposal),
+        **global_shares(target, proposal, beta),
     }

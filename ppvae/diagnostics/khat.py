@@ -1,0 +1,81 @@
+"""k-hat: how far each item's posterior can be trusted, for any subset of the modalities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import logsumexp
+
+from ppvae.data.dataset import Dataset
+from ppvae.diagnostics import arviz
+from ppvae.posterior import Fitted
+
+THRESHOLD = 0.7  # above it, importance sampling from the guide is not to be trusted (Vehtari et al. 2024)
+
+
+@dataclass(frozen=True, eq=False)
+class KHat:
+    """What importance sampling from q(z | x_S) says of p(x_S, z), for every subset S and item.
+
+    Attributes:
+        subsets: the names in each subset S.
+        khat: Pareto k-hat ``(subset, item)``: −inf where the guide is exact, +inf where a weight is not a number.
+        log_evidence: ``log p(x_S)`` ``(subset, item)``, importance weighted without smoothing, in nats.
+        elbo: the mean log weight ``(subset, item)``, in nats.
+        draws: particles behind each of them.
+    """
+
+    subsets: tuple[tuple[str, ...], ...]
+    khat: np.ndarray
+    log_evidence: np.ndarray
+    elbo: np.ndarray
+    draws: int
+
+    @property
+    def names(self) -> list[str]:
+        """The subsets as text, ``"pix+fou"``."""
+        return ["+".join(subset) or "nothing" for subset in self.subsets]
+
+    @property
+    def share(self) -> dict[str, float]:
+        """For each subset, the share of items whose k-hat is above 0.7."""
+        return dict(zip(self.names, (self.khat > THRESHOLD).mean(1).tolist(), strict=True))
+
+
+def khat(
+    fitted: Fitted,
+    data: Dataset,
+    subsets: Iterable[Sequence[str]] | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+) -> KHat:
+    """k-hat of the guide for every item and subset of modalities, with the evidence from the same weights.
+
+    The diagnostic of Yao et al. (2018, "Yes, but did it work?: Evaluating variational inference"), with PSIS by ArviZ.
+
+    Args:
+        fitted: the pair, on either backend.
+        data: the items; an item is judged on what it has of each subset, and alone.
+        subsets: lists of names; by default each modality alone, and all together.
+        draws: particles, 25 or more.
+        seed: of the draws.
+
+    Raises:
+        ValueError: a subset names what the run or the data do not have, or there are fewer than 25 draws.
+    """
+    chosen = tuple(tuple(subset) for subset in (alone_and_all(list(data.arrays)) if subsets is None else subsets))
+    weights = [fitted.log_weights(data, subset, draws, seed).astype(np.float64) for subset in chosen]
+    return KHat(
+        chosen,
+        np.stack([arviz.psis(each)[1] for each in weights]),
+        np.stack([logsumexp(each, axis=0) - np.log(draws) for each in weights]),
+        np.stack([each.mean(0) for each in weights]),
+        draws,
+    )
+
+
+def alone_and_all(names: Sequence[str]) -> list[tuple[str, ...]]:
+    """Each name alone, and all together."""
+    return list(dict.fromkeys([*((name,) for name in names), tuple(names)]))

@@ -1,0 +1,27 @@
+"""Plots of diagnostics: k-hat by subset and item."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.colors import BoundaryNorm
+from matplotlib.figure import Figure
+
+from ppvae.diagnostics.khat import THRESHOLD, KHat
+
+LEVELS = (-0.5, 0.0, 0.25, 0.5, THRESHOLD, 1.0, 1.5)
+
+
+def khat_map(result: KHat, title: str = "") -> Figure:
+    """A heat map of k-hat, a row for each subset; items are sorted by their worst k-hat, so that columns match.
+
+    The colour changes sides at 0.7; each row's label holds its share of items above.
+    """
+    order = np.argsort(result.khat.max(0))
+    figure = Figure(figsize=(7.0, 0.9 + 0.32 * len(result.names)), layout="constrained")
+    axis = figure.subplots()
+    colours = {"cmap": "coolwarm", "norm": BoundaryNorm(LEVELS, 256, extend="both"), "aspect": "auto"}
+    shown = axis.imshow(np.clip(result.khat[:, order], -9.0, 9.0), interpolation="nearest", **colours)
+    labels = [f"{name}  {share:.0%}" for name, share in result.share.items()]
+    axis.set(yticks=range(len(labels)), yticklabels=labels, xlabel="items, by their worst k-hat", title=title)
+    figure.colorbar(shown, ax=axis, label="k-hat")
+    return figure

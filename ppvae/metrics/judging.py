@@ -1,0 +1,76 @@
+"""Judging: classifiers, fitted to real measurements, that read a label off each modality."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from ppvae.data.dataset import Dataset
+
+
+def linear() -> Any:
+    """Logistic regression of standardised values."""
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+
+
+@dataclass(frozen=True)
+class Judges:
+    """A classifier for each modality.
+
+    Attributes:
+        label: which label of a data set they read.
+        classifiers: modality to a fitted scikit-learn classifier of flattened values.
+    """
+
+    label: str
+    classifiers: Mapping[str, Any]
+
+    def read(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The labels read off modalities ``(items, *shape)``: name to ``(items,)``."""
+        return {name: self.classifiers[name].predict(array.reshape(len(array), -1)) for name, array in arrays.items()}
+
+    def accuracy(self, data: Dataset) -> dict[str, float]:
+        """Share of the items that have a modality whose label is read right: what predictions of it can hope for."""
+        truth, scores = labels(data, self.label), {}
+        for name in self.classifiers:
+            seen = complete(data, name)
+            scores[name] = float((self.read({name: data.arrays[name][seen]})[name] == truth[seen]).mean())
+        return scores
+
+
+def judges(data: Dataset, label: str, make: Callable[[], Any] = linear) -> Judges:
+    """Judges of a label, each fitted to the items that have all of its modality.
+
+    Args:
+        data: real measurements, which the items to be judged should not be among.
+        label: which of its labels.
+        make: a fresh scikit-learn classifier.
+
+    Raises:
+        ValueError: the data have no such label.
+    """
+    truth, fitted = labels(data, label), {}
+    for name, array in data.arrays.items():
+        seen = complete(data, name)
+        fitted[name] = make().fit(array[seen].reshape(seen.sum(), -1), truth[seen])
+    return Judges(label, fitted)
+
+
+def labels(data: Dataset, label: str) -> np.ndarray:
+    """A label of every item, ``(items,)``."""
+    found = data.labels or {}
+    if label not in found:
+        raise ValueError(f"the data have no label {label!r}; they have {', '.join(found) or 'none'}")
+    return found[label]
+
+
+def complete(data: Dataset, name: str) -> np.ndarray:
+    """Which items have all of a modality, booleans ``(items,)``."""
+    mask = (data.observed or {}).get(name)
+    return np.ones(len(data), bool) if mask is None else mask.reshape(len(data), -1).all(1)
