@@ -3,17 +3,20 @@
 PYTHON ?= python3
 # Parallel test processes; `make test WORKERS=0` runs the suite in one process.
 WORKERS ?= 2
+# ArviZ 1.x needs Python 3.12 or later; `make test-arviz1` tests the conversion with it, in an environment of its own.
+ARVIZ1_PYTHON ?= python3.12
 
 PY := .venv/bin/python
 # Processes that each start a thread per core only take turns, so torch gets one thread in each.
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-all lint style types format bench study clean distclean
+.PHONY: help install demo test test-slow test-all test-arviz1 lint style types format bench study clean distclean
 
 help:
 	@echo "make demo       train, query and check a model on the embedded data"
 	@echo "make test       the quick tests;  test-slow  the ones that train;  test-all  both"
+	@echo "make test-arviz1  the conversion to ArviZ, on its 1.x (Python 3.12)"
 	@echo "make lint       formatting, lint rules and types;  format  repairs the first two"
 	@echo "make bench      side-by-side timings of the two backends"
 	@echo "make study      compare the methods on the embedded data: about an hour; fills docs/methods.md"
@@ -39,6 +42,14 @@ test-slow: install
 
 test-all: install
 	$(PYTEST)
+
+test-arviz1: .venv-arviz1/.installed
+	.venv-arviz1/bin/python -m pytest tests/arviz1
+
+.venv-arviz1/.installed: Makefile
+	@test -x .venv-arviz1/bin/python || $(ARVIZ1_PYTHON) -m venv .venv-arviz1
+	@.venv-arviz1/bin/python -m pip install --quiet --disable-pip-version-check 'arviz>=1,<2' h5netcdf h5py numpy pytest scipy
+	@touch $@
 
 lint: style types
 
@@ -68,4 +79,4 @@ clean:
 	find . -path ./.venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean
-	rm -rf .venv
+	rm -rf .venv .venv-arviz1

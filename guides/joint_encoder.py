@@ -59,4 +59,4 @@ def measured(batch: Batch, name: str) -> Any:
     mask = batch.mask(name)
     if mask is None:
         return ops.ones((batch.size, 1))
-    return ops.flatten(ops.where(mask, 1.0, 0.0)[..., None], 1).mean(-1, keepdim=True)
+    return ops.flatten(ops.where(mask, 1.0, 0.0)[..., None], 1).mean(-1)[:, None]

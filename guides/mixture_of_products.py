@@ -18,9 +18,9 @@ class MixtureOfProducts(Program):
     MoPoE (Sutter et al. 2021, https://arxiv.org/abs/2105.02470, equation 6); all subsets are formed at once. Site
     ``z`` is ``(items, latent)`` and its density is the mixture's.
 
-    With ``subsets=k`` every run of the guide takes k of all subsets at random, the same for its items, and mixes the
-    products of what each shares with S (S itself where they share nothing): cheaper, and still a proper posterior.
-    Objectives that run a guide again at the same latents (``dreg``, ``stl``, ``mmvae``) need all subsets.
+    With ``subsets=k`` every run of the guide draws k subsets, the same for all its items, and mixes the products of
+    what each shares with S (S itself where they share nothing): cheaper, and still a proper posterior. Objectives
+    that run a guide again at the same latents (``dreg``, ``stl``, ``mmvae``) need all subsets.
 
     >>> from ppvae import Batch
     >>> guide = MixtureOfProducts([Modality("image", (784,)), Modality("sound", (20,))], latent=2)
@@ -39,10 +39,9 @@ class MixtureOfProducts(Program):
     ) -> None:
         super().__init__()
         self.encoders = Encoders(modalities, latent, hidden)
-        self.modalities, self.all = len(modalities), 2 ** len(modalities) - 1
-        self.drawn = None if subsets is None or subsets >= self.all else subsets
+        self.drawn = None if subsets is None or subsets >= 2 ** len(modalities) - 1 else subsets
         if self.drawn is None:
-            members = torch.tensor(experts.subsets(self.modalities), dtype=torch.get_default_dtype())
+            members = torch.tensor(experts.subsets(len(modalities)), dtype=torch.get_default_dtype())
             self.register_buffer("members", members)
 
     def forward(self, batch: Batch) -> Any:
@@ -51,13 +50,7 @@ class MixtureOfProducts(Program):
             weights = experts.uniform(experts.present_subsets(present, self.members))
             loc, scale = experts.products(loc, scale, present, self.members, prior=False)
         else:
-            loc, scale = experts.shared_products(loc, scale, present, self.draw())
+            loc, scale = experts.shared_products(loc, scale, present, experts.random_subsets(self.drawn, len(loc)))
             weights = ops.ones((self.drawn, batch.size)) / self.drawn
         with batch.plate():
             return pyro.sample("z", experts.mixture(loc, scale, weights))
-
-    def draw(self) -> Any:
-        """Members of random subsets, zeros and ones ``(drawn, modality)``: the bits of one more than their index."""
-        with pyro.plate("subsets", self.all, subsample_size=self.drawn) as index:
-            bits = [(index + 1) // 2**m % 2 for m in range(self.modalities)]
-            return ops.where(ops.stack(bits, -1) == 1, 1.0, 0.0)

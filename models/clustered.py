@@ -46,16 +46,23 @@ class Clustered(Program):
         with batch.plate():
             c = pyro.sample("cluster", dist.Categorical(logits=self.prior.logits), infer={"enumerate": "parallel"})
             z = pyro.sample("z", dist.Normal(loc[c], scale[c]).to_event(1))
-            return {name: self.measured(name, z, batch) for name in batch.asked(self.likelihoods)}
+            each = {name: pyro.sample(f"w_{name}", self.own()) for name in self.likelihoods}
+            return {
+                name: self.likelihoods[name](joined(z, each[name]), batch.get(name))
+                for name in batch.asked(self.likelihoods)
+            }
 
-    def measured(self, name: str, z: Any, batch: Batch) -> Any:
-        """One modality given the shared latent."""
-        w = pyro.sample(f"w_{name}", dist.Normal(0.0, 1.0).expand([self.private]).to_event(1))
-        shape = ops.broadcast_shapes(z.shape[:-1], w.shape[:-1])
-        both = [ops.broadcast_to(part, (*shape, part.shape[-1])) for part in (z, w)]
-        return self.likelihoods[name](ops.cat(both, -1), batch.get(name))
+    def own(self) -> Any:
+        """The prior of a private latent."""
+        return dist.Normal(0.0, 1.0).expand([self.private]).to_event(1)
 
     def responsibilities(self, z: Any) -> Any:
         """``p(cluster | z)`` of latents ``(..., latent)``: ``(..., clusters)``, summing to one."""
         each = dist.Normal(self.prior.loc, ops.exp(self.prior.log_scale)).to_event(1)
         return ops.softmax(self.prior.logits + each.log_prob(z[..., None, :]), -1)
+
+
+def joined(z: Any, w: Any) -> Any:
+    """Shared and private latents side by side: ``(..., latent + private)``."""
+    shape = ops.broadcast_shapes(z.shape[:-1], w.shape[:-1])
+    return ops.cat([ops.broadcast_to(part, (*shape, part.shape[-1])) for part in (z, w)], -1)

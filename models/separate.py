@@ -35,9 +35,9 @@ class Separate(Program):
 
     def forward(self, batch: Batch) -> dict[str, Any]:
         with batch.plate():
-            return {name: self.measured(name, batch) for name in batch.asked(self.likelihoods)}
+            each = {name: pyro.sample(f"z_{name}", self.own()) for name in self.likelihoods}
+            return {name: self.likelihoods[name](each[name], batch.get(name)) for name in batch.asked(self.likelihoods)}
 
-    def measured(self, name: str, batch: Batch) -> Any:
-        """One modality, from a latent of its own."""
-        z = pyro.sample(f"z_{name}", dist.Normal(0.0, 1.0).expand([self.latent]).to_event(1))
-        return self.likelihoods[name](z, batch.get(name))
+    def own(self) -> Any:
+        """The prior of a modality's latent."""
+        return dist.Normal(0.0, 1.0).expand([self.latent]).to_event(1)

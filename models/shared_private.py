@@ -44,11 +44,18 @@ class SharedPrivate(Program):
         prior = self.prior()
         with batch.plate():
             z = pyro.sample("z", prior)
-            return {name: self.measured(name, z, batch) for name in batch.asked(self.likelihoods)}
+            each = {name: pyro.sample(f"w_{name}", self.own()) for name in self.likelihoods}
+            return {
+                name: self.likelihoods[name](joined(z, each[name]), batch.get(name))
+                for name in batch.asked(self.likelihoods)
+            }
 
-    def measured(self, name: str, z: Any, batch: Batch) -> Any:
-        """One modality given the shared latent."""
-        w = pyro.sample(f"w_{name}", dist.Normal(0.0, 1.0).expand([self.private]).to_event(1))
-        shape = ops.broadcast_shapes(z.shape[:-1], w.shape[:-1])
-        both = [ops.broadcast_to(part, (*shape, part.shape[-1])) for part in (z, w)]
-        return self.likelihoods[name](ops.cat(both, -1), batch.get(name))
+    def own(self) -> Any:
+        """The prior of a private latent."""
+        return dist.Normal(0.0, 1.0).expand([self.private]).to_event(1)
+
+
+def joined(z: Any, w: Any) -> Any:
+    """Shared and private latents side by side: ``(..., latent + private)``."""
+    shape = ops.broadcast_shapes(z.shape[:-1], w.shape[:-1])
+    return ops.cat([ops.broadcast_to(part, (*shape, part.shape[-1])) for part in (z, w)], -1)

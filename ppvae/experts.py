@@ -10,7 +10,7 @@ import itertools
 import math
 from typing import Any
 
-from ppvae.ppl import dist, distribution, ops
+from ppvae.ppl import dist, distribution, items, ops
 
 NEVER = -1e9  # the log weight of what must not be chosen: finite, as NumPyro asks of logits
 
@@ -18,6 +18,18 @@ NEVER = -1e9  # the log weight of what must not be chosen: finite, as NumPyro as
 def subsets(modalities: int) -> list[list[bool]]:
     """All non-empty subsets, as booleans ``(2^modalities - 1, modalities)``."""
     return [list(row) for row in itertools.product([False, True], repeat=modalities) if any(row)]
+
+
+def random_subsets(count: int, modalities: int) -> Any:
+    """Non-empty subsets, each as likely as any other: zeros and ones ``(count, modalities)``.
+
+    Members are drawn one by one, so that no list of all subsets is made. That the first member is m, given that none
+    came before, has the share of the subsets which begin with m among those which begin there or later.
+    """
+    share = [1 / (2 - 2.0 ** (m + 1 - modalities)) for m in range(modalities)]
+    first = ops.bernoulli(ops.as_tensor(share, dtype=items().float_dtype()) + ops.zeros((count, 1)))
+    later = ops.bernoulli(ops.full((count, modalities), 0.5))
+    return ops.where(ops.cumsum(first, 1) > first, later, first)
 
 
 def products(loc: Any, scale: Any, present: Any, members: Any, prior: bool) -> tuple[Any, Any]:

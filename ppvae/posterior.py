@@ -113,6 +113,33 @@ class Fitted:
         question = Question(answers.log_weights, particles, reduce=_log_sum)
         return logsumexp(self._ask(question, data, given, seed)["log_weights"], axis=0) - np.log(particles)
 
+    def to_arviz(
+        self,
+        data: Dataset,
+        given: Sequence[str] | None = None,
+        draws: int = 100,
+        seed: int = 0,
+        coords: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Everything ArviZ can look at: an ``InferenceData`` on ArviZ 0.2x, an xarray ``DataTree`` on 1.x.
+
+        Groups ``posterior``, ``posterior_predictive``, ``prior``, ``prior_predictive``, ``log_likelihood`` (nats, NaN
+        where nothing was measured), ``sample_stats`` (log weights of the draws, their mean ``elbo``, and ``khat``),
+        ``observed_data`` (NaN in holes) and ``constant_data`` (labels). Dimensions are ``chain`` (one), ``draw``,
+        ``item``, ``latent`` for z and ``NAME_latent`` for other sites, ``NAME_feature`` for a modality, numbered where
+        it has several axes.
+
+        Args:
+            data: the items.
+            given: what the posterior is conditioned on; all modalities by default.
+            draws: of everything; ask for 1,000 before you trust ``khat``.
+            seed: of the draws.
+            coords: labels of a dimension's entries, ``{"item": ids, "rna_feature": genes}``; counted by default.
+        """
+        from ppvae.diagnostics import arviz, groups
+
+        return arviz.inference_data(groups.groups(self, data, given, draws, seed), coords)
+
     def to(self, backend: str) -> Fitted:
         """The same weights on the other backend."""
         if backend not in BACKENDS:

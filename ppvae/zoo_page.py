@@ -1,4 +1,4 @@
-"""Zoo page: the methods tables of docs/methods.md, from the zoo; ``python -m ppvae.zoo_page FILE`` renews them there."""
+"""Zoo page: the methods tables of docs/methods.md, from the zoo; ``python -m ppvae.zoo_page FILE`` renews them."""
 
 from __future__ import annotations
 

@@ -157,7 +157,8 @@ def test_a_decoder_that_is_too_sure_is_found_out_where_it_is() -> None:
     with torch.no_grad():
         fitted.vae.model.likelihoods["b"].log_scale.sub_(1.0)
     found = calibration.predictive(fitted, lg.dataset(truth(), truth().draw(300, seed=7)), given=["a"], ask=["b"])
-    assert "b[" in found["b"].verdict and "is too narrow" in found["b"].verdict
+    assert "b[" in found["b"].verdict
+    assert "is too narrow" in found["b"].verdict
     assert found["b"].coverage(0.9)[0] < 0.85
 
 
@@ -212,7 +213,8 @@ def test_p_values_are_those_of_the_exact_test_of_the_same_band() -> None:
     function = uniformity.distribution(values)
     outside = ((function < lower - 1e-12) | (function > upper + 1e-12)).any(1)
     p = uniformity.p_values(values)
-    assert outside.any() and not outside.all()
+    assert outside.any()
+    assert not outside.all()
     assert (p[outside] < 0.06).all()
     assert (p[~outside] > 0.04).all()
 

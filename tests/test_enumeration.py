@@ -109,9 +109,8 @@ class Plain(Weighted):
     """``z | x``, no label."""
 
     def forward(self, batch: Any) -> Any:
-        x = batch.get("x")
         with batch.plate():
-            pyro.sample("z", still(0.5 * x, 0.6))
+            pyro.sample("z", still(0.5 * batch.get("x"), 0.6))
 
 
 class Labelling(Weighted):
@@ -119,6 +118,7 @@ class Labelling(Weighted):
 
     def forward(self, batch: Any) -> Any:
         x = batch.get("x")
+        x = ops.zeros(batch.size, 2) if x is None else x
         with batch.plate():
             label = self.label(ops.einsum("nd,kd->nk", x, self.offsets))
             pyro.sample("z", still(0.5 * x + 0.3 * self.centres[label], 0.6))
@@ -138,7 +138,7 @@ class Colouring(Labelling):
 # Brute force, in numpy: log densities of one item by label and colour.
 
 
-def log_p(model: type, z: np.ndarray, label: int, colour: int, row: int) -> tuple[float, float]:
+def log_p(model: type, z: np.ndarray, label: int, colour: int, row: int, values: Any = VALUES) -> tuple[float, float]:
     """Of the latents, and of the data given them."""
     w = WEIGHTS
     prior = np.log(softmax(w["label_logits"]))[label]
@@ -146,16 +146,17 @@ def log_p(model: type, z: np.ndarray, label: int, colour: int, row: int) -> tupl
     prior += stats.norm.logpdf(z, w["centres"][label] if clustered else 0.0, 0.8 if clustered else 1.0).sum()
     if model is Coloured:
         prior += np.log(softmax(w["colour_logits"][label]))[colour]
-    x, y = VALUES["x"][row], VALUES["y"][row]
-    fit = stats.norm.logpdf(x, z if model is Clusters else z + w["offsets"][label], 0.5).sum()
+    x, y, fit = values["x"][row], values["y"][row], 0.0
+    if not np.isnan(x).any():
+        fit += stats.norm.logpdf(x, z if model is Clusters else z + w["offsets"][label], 0.5).sum()
     if not np.isnan(y).any():
         fit += stats.norm.logpdf(y, z[:1] + (w["shades"][colour] if model is Coloured else 0.0), 0.9).sum()
     return prior, fit
 
 
-def log_q(guide: type, label: int, colour: int, row: int) -> tuple[np.ndarray, float, float, float]:
+def log_q(guide: type, label: int, colour: int, row: int, values: Any = VALUES) -> tuple[Any, float, float, float]:
     """The draw of z, its log density, and those of label and colour."""
-    x, w = VALUES["x"][row], WEIGHTS
+    x, w = np.nan_to_num(values["x"][row]), WEIGHTS
     loc = 0.5 * x + (0.0 if guide is Plain else 0.3 * w["centres"][label])
     q_label = np.log(softmax(x @ w["offsets"].T))[label]
     q_colour = np.log(softmax(x[0] * w["colour_logits"][label]))[colour]
@@ -213,8 +214,8 @@ def vae(model: Callable[[], Program], guide: Callable[[], Program]) -> VAE:
 
 @both
 @pairs
-@pytest.mark.parametrize("beta", [1.0, 0.3])
-def test_the_elbo_is_that_of_brute_force(backend: str, model: type, guide: type, beta: float) -> None:
+def test_the_elbo_is_that_of_brute_force(backend: str, model: type, guide: type) -> None:
+    beta = 0.3
     expected = [brute_elbo(model, guide, row, beta) for row in range(4)]
     for objective in (elbo(), elbo(analytic=False), stl(), stl(3), renyi(1.0, 3)):
         found = shares(backend, vae(model, guide), objective, VALUES, beta=beta)
@@ -242,16 +243,21 @@ def test_shares_keep_the_names_of_data_and_of_the_guides_latents(backend: str) -
 @both
 def test_parts_of_a_batch_enumerate_too(backend: str) -> None:
     found = summed(shares(backend, vae(Labelled, Labelling), mvae(random=0), VALUES))
-    alone = [
-        summed(shares(backend, vae(Labelled, Labelling), elbo(), {**VALUES, "y": np.full((4, 1), np.nan)})),
-    ]
-    assert np.isfinite(found).all()
-    assert (found < alone[0] + 50).all()
+    expected = []
+    for row in range(4):
+        terms = 0.0
+        for lost in ({}, {"y": np.nan}, {"x": np.nan}):
+            part = {name: array + lost.get(name, 0.0) for name, array in VALUES.items()}
+            for label in range(LABELS):
+                z, q_z, q_label, _ = log_q(Labelling, label, 0, row, part)
+                terms += np.exp(q_label) * (sum(log_p(Labelled, z, label, 0, row, part)) - q_z - q_label)
+        expected.append(terms)
+    np.testing.assert_allclose(found, expected, rtol=1e-10)
 
 
-@pairs
+@pytest.mark.parametrize(("model", "guide"), [(Coloured, Plain), (Coloured, Labelling)])
 def test_both_backends_have_the_same_gradient(model: type, guide: type) -> None:
-    for objective in (elbo(), iwae(2), dreg(2), stl(2)):
+    for objective in (elbo(), dreg(2), stl(2)):
         (_, one), (_, other) = (
             evaluate(backend, vae(model, guide), objective, VALUES, gradients=True) for backend in BACKENDS
         )
@@ -276,16 +282,14 @@ def test_the_elbo_and_its_gradient_are_those_of_pyros_own_estimator(model: type,
         np.testing.assert_allclose(slope, -other.numpy(), rtol=1e-8, atol=1e-10, err_msg=name)
 
 
-@both
-def test_a_label_that_the_guide_enumerates_learns_from_the_elbo_alone(backend: str) -> None:
-    pair = vae(Labelled, Labelling)
-    logits = "guide.offsets"
-    assert gradients(backend, pair, elbo(), VALUES)[logits].any()
-    assert gradients(backend, pair, stl(), VALUES)[logits].any()
-    np.testing.assert_allclose(
-        gradients(backend, pair, stl(), VALUES)[logits], gradients(backend, pair, elbo(False), VALUES)[logits]
+def test_a_label_that_the_guide_enumerates_learns_from_the_elbo_alone() -> None:
+    pair, logits = vae(Labelled, Labelling), "guide.offsets"
+    plain, stuck, weighted = (
+        gradients("pyro", pair, objective, VALUES)[logits] for objective in (elbo(analytic=False), stl(), iwae(2))
     )
-    assert not gradients(backend, pair, iwae(2), VALUES)[logits].any()
+    assert plain.any()
+    np.testing.assert_allclose(stuck, plain, rtol=1e-10)
+    assert not weighted.any()
 
 
 @both
@@ -294,7 +298,8 @@ def test_a_chance_of_zero_counts_nothing(backend: str) -> None:
         def forward(self, batch: Any) -> Any:
             x = batch.get("x")
             with batch.plate():
-                label = self.label(ops.log(ops.as_tensor(np.array([0.0, 1.0, 0.0]))))
+                certain = dist.Categorical(probs=ops.as_tensor(np.array([0.0, 1.0, 0.0])))
+                label = pyro.sample("label", certain, infer=ENUMERATED)
                 pyro.sample("z", still(0.5 * x + 0.3 * self.centres[label], 0.6))
 
     found, slopes = evaluate(backend, vae(Labelled, Certain), elbo(analytic=False), VALUES, gradients=True)

@@ -110,7 +110,7 @@ def test_all_subsets_of_modalities_are_compiled_once() -> None:
 
 @both
 def test_leaving_a_modality_out_of_the_posterior_gives_its_exact_conditional(backend: str) -> None:
-    noisy = lg.LinearGaussian(truth().weights, truth().biases, {n: 2.5 * s for n, s in truth().scales.items()})
+    noisy = lg.LinearGaussian(truth().weights, truth().biases, {n: 4.0 * s for n, s in truth().scales.items()})
     fitted = lg.fitted(noisy, lg.product(noisy, widen=1.2, shift=0.1), backend)
     arrays = noisy.draw(40, seed=6)
     found = evidence.leave_one_modality_out(fitted, lg.dataset(noisy, arrays), draws=1000)
@@ -173,7 +173,9 @@ def test_annealed_evidence_from_the_prior_is_that_of_the_closed_form() -> None:
 
 def test_a_schedule_runs_from_zero_to_one_and_refuses_what_it_cannot_do() -> None:
     betas = annealing.Schedule(10).betas()
-    assert betas[0] == 0 and betas[-1] == 1 and (np.diff(betas) > 0).all()
+    assert betas[0] == 0
+    assert betas[-1] == 1
+    assert (np.diff(betas) > 0).all()
     with pytest.raises(ValueError, match="'guide' or 'prior'"):
         annealing.Schedule(start="posterior")
     with pytest.raises(ValueError, match="at least 1"):
@@ -185,7 +187,7 @@ def test_gaps_are_those_of_the_closed_form() -> None:
     arrays = general.draw(12, seed=2)
     fitted = lg.fitted(general, lg.Exact(general, WIDEN, SHIFT), "pyro")
     found = gaps.gaps(fitted, lg.dataset(general, arrays), steps=300, draws=1000)
-    mean, cov = general.posterior(arrays)
+    _, cov = general.posterior(arrays)
     precision = np.linalg.inv(cov)
     diagonal = np.log(np.diagonal(precision, axis1=1, axis2=2)).sum(1)
     approximation = 0.5 * (diagonal - np.linalg.slogdet(precision)[1])

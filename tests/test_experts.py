@@ -7,7 +7,9 @@ from typing import Any
 
 import hypothesis.extra.numpy as hnp
 import numpy as np
+import numpyro
 import pytest
+import torch
 from expert_harness import (
     ITEMS,
     LATENT,
@@ -415,3 +417,23 @@ def test_a_distribution_written_without_moments_says_so(backend: str) -> None:
             _ = written.mean
         with pytest.raises(NotImplementedError, match="written without its variance"):
             _ = written.variance
+
+
+@both
+@pytest.mark.parametrize("modalities", [1, 3])
+def test_every_subset_is_drawn_equally_often_and_the_empty_one_never(backend: str, modalities: int) -> None:
+    count, subsets = 6000, 2**modalities - 1
+    with running(backend), numpyro.handlers.seed(rng_seed=0):
+        torch.manual_seed(0)
+        drawn = np.asarray(experts.random_subsets(count, modalities))
+    share = np.bincount((drawn @ 2 ** np.arange(modalities)).astype(int), minlength=subsets + 1) / count
+    assert share[0] == 0
+    np.testing.assert_allclose(share[1:], 1 / subsets, atol=4 * (subsets * count) ** -0.5)
+
+
+@both
+def test_subsets_of_many_modalities_are_drawn_without_listing_them(backend: str) -> None:
+    with running(backend), numpyro.handlers.seed(rng_seed=0):
+        drawn = np.asarray(experts.random_subsets(500, 80))
+    assert drawn.shape == (500, 80)
+    assert abs(drawn.mean() - 0.5) < 0.02

@@ -3,12 +3,14 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
 import pytest
 import torch
 import torch.nn.functional as F
 from mirror_oracle import parameters
 from torch import nn
 
+from ppvae import ppl
 from ppvae.backends import mirror
 
 
@@ -87,3 +89,15 @@ def test_the_extremes_equal_torch(p: float) -> None:
     x = jnp.arange(6.0)
     for module in (nn.Dropout(p), nn.AlphaDropout(p)):
         np.testing.assert_allclose(run(module, x), module.train()(torch.arange(6.0)))
+
+
+def test_coins_fall_as_their_chances_say() -> None:
+    with ppl.running("numpyro"), numpyro.handlers.seed(rng_seed=0):
+        chances = jnp.broadcast_to(jnp.array([0.0, 0.2, 1.0]), (4000, 3))
+        coins, others = ppl.ops.bernoulli(chances), ppl.ops.bernoulli(chances)
+        fair = ppl.ops.bernoulli(chances, 0.5)
+    assert coins.dtype == chances.dtype
+    assert set(np.unique(coins)) == {0.0, 1.0}
+    np.testing.assert_allclose(coins.mean(0), [0.0, 0.2, 1.0], atol=0.03)
+    np.testing.assert_allclose(fair.mean(0), 0.5, atol=0.04)
+    assert (coins != others).any()

@@ -54,7 +54,8 @@ def test_a_latent_of_which_the_shown_modality_says_nothing_is_idle(backend: str)
     assert found.names == ("z[0]", "z[1]")
     assert found.active() == found.informative() == 1
     np.testing.assert_allclose(found.variance, mean.var(0, ddof=1), atol=0.03)
-    assert "1 of 2 latents are active" in found.verdict and "idle" in found.verdict
+    assert "1 of 2 latents are active" in found.verdict
+    assert "idle" in found.verdict
 
 
 @both
@@ -78,13 +79,15 @@ def test_contributions_are_the_kl_to_the_posterior_without_the_modality(backend:
         assert row.mean() == pytest.approx(expected.mean(), abs=0.03)
         assert np.corrcoef(row, expected)[0, 1] > 0.99
     assert found.shares.sum() == pytest.approx(1)
-    assert "a " in found.verdict and "ignores" not in found.verdict
+    assert "a " in found.verdict
+    assert "ignores" not in found.verdict
 
 
 def test_what_an_item_lacks_contributes_nothing_to_the_mean() -> None:
     holed = {**data().arrays, "c": np.where(np.arange(ITEMS)[:, None] < 20, np.nan, data().arrays["c"])}
     found = use.contribution(exact("pyro"), lg.dataset(truth(), holed), draws=50)
-    assert np.isnan(found.kl[2, :20]).all() and np.isfinite(found.kl[2, 20:]).all()
+    assert np.isnan(found.kl[2, :20]).all()
+    assert np.isfinite(found.kl[2, 20:]).all()
     assert np.isfinite(found.kl[:2]).all()
 
 
@@ -133,7 +136,8 @@ def training_loss(fitted: Fitted) -> float:
 def test_gradient_balance_is_the_same_whatever_backend_trained_the_pair() -> None:
     one, other = (use.gradient_balance(exact(backend), data(), steps=3) for backend in lg.BACKENDS)
     assert np.array_equal(one.norms, other.norms)
-    assert one.norms.shape == (3, 2, 3) and (one.norms > 0).all()
+    assert one.norms.shape == (3, 2, 3)
+    assert (one.norms > 0).all()
     np.testing.assert_allclose(one.shares.sum(1), 1)
     assert "times as hard" in one.verdict
 

@@ -122,13 +122,10 @@ def test_training_lowers_the_loss_of_every_stage_and_moves_every_parameter(fitte
 
 def test_a_saved_run_gives_the_same_answers_when_loaded(fitted, method, tmp_path):
     fitted.save(tmp_path / "run")
-    loaded = ppvae.load(tmp_path / "run")
-    rows = data_for(method).take(slice(0, 14))
-    drawn, weights = fitted.encode(rows, draws=2), fitted.log_weights(rows, particles=5)
-    for name, value in loaded.encode(rows, draws=2).items():
-        np.testing.assert_array_equal(value, drawn[name])
-    np.testing.assert_array_equal(loaded.log_weights(rows, particles=5), weights)
+    loaded, rows = ppvae.load(tmp_path / "run"), every_subset(method)
+    np.testing.assert_array_equal(loaded.log_weights(rows, particles=3), fitted.log_weights(rows, particles=3))
     assert loaded.history == list(fitted.history)
+    assert all(p.equal(loaded.vae.pair.state_dict()[name]) for name, p in fitted.vae.pair.state_dict().items())
 
 
 def test_every_subset_and_every_ragged_row_is_answered(fitted, method):
@@ -145,13 +142,13 @@ def test_every_subset_and_every_ragged_row_is_answered(fitted, method):
 
 
 def test_answers_depend_on_the_item_alone(fitted, method):
-    rows = every_subset(method)
-    order = np.random.default_rng(0).permutation(len(rows))
-    for ask in (lambda data: fitted.encode(data, draws=3), lambda data: {"w": fitted.log_weights(data, particles=3)}):
-        whole, shuffled, few = ask(rows), ask(rows.take(order)), ask(rows.take([3, 9]))
-        for name, value in whole.items():
-            np.testing.assert_allclose(shuffled[name], value[:, order], rtol=1e-4, atol=1e-4)
-            np.testing.assert_allclose(few[name], value[:, [3, 9]], rtol=1e-4, atol=1e-4)
+    rows, close = every_subset(method), {"rtol": 1e-4, "atol": 1e-4}
+    order, some = np.random.default_rng(0).permutation(len(rows)), [3, 9]
+    for name, value in fitted.encode(rows, draws=3).items():
+        np.testing.assert_allclose(fitted.encode(rows.take(order), draws=3)[name], value[:, order], **close)
+    weights = fitted.log_weights(rows, particles=3)
+    np.testing.assert_allclose(fitted.log_weights(rows.take(order), particles=3), weights[:, order], **close)
+    np.testing.assert_allclose(fitted.log_weights(rows.take(some), particles=3), weights[:, some], **close)
 
 
 def test_new_items_are_drawn_of_everything_that_the_model_explains(fitted, method):

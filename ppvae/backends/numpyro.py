@@ -40,11 +40,12 @@ Arrays = dict[str, jax.Array]
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
 class State:
-    """A pair in training: parameters, what the optimiser remembers and the step count are arrays; the rest is fixed."""
+    """A pair in training; its arrays change from step to step or run to run, the rest is fixed."""
 
     params: Arrays
     moments: Any
     step: jax.Array
+    seed: jax.Array
     fixed: Arrays
     run: Run = field(metadata={"static": True})
     stage: int = field(default=0, metadata={"static": True})
@@ -113,7 +114,7 @@ def init(plan: Plan) -> State:
     optimizer = make()
     run = Run(plan, mirror.aliases(pair), optimizer)
     fixed = {name: array for name, array in arrays.items() if name not in trained}
-    return State(params, optimizer.init(params), jnp.zeros((), jnp.int32), fixed, run)
+    return State(params, optimizer.init(params), jnp.zeros((), jnp.int32), jnp.uint32(plan.settings.seed), fixed, run)
 
 
 def enter(state: State, stage: int) -> State:
@@ -142,7 +143,7 @@ def put_all(arrays: Mapping[str, Any]) -> Arrays:
 
 def _step(state: State, batch: Batch, pace: Pace) -> tuple[State, Arrays]:
     settings, run = state.plan.settings, state.run
-    key = jax.random.fold_in(jax.random.key(settings.seed), state.step)
+    key = jax.random.fold_in(jax.random.key(state.seed), state.step)
     gradient = jax.grad(loss_by_site, has_aux=True)
     grads, shares = gradient(state.params, state, batch, pace.beta, key, training=True)
     resting = {name for name in grads if state.plan.rests(name, state.stage)}
@@ -218,7 +219,7 @@ def validate(state: State, arrays: Arrays, observed: Arrays, epoch: int) -> floa
 
 
 def _validate(state: State, arrays: Arrays, observed: Arrays, epoch: jax.Array) -> jax.Array:
-    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(state.plan.settings.seed), 1), epoch)
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(state.seed), 1), epoch)
     batch, beta = Batch(arrays, observed, state.plan.items), state.plan.settings.beta
     return loss_by_site(state.params, state, batch, beta, key, training=False)[0]
 

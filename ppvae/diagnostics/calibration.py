@@ -204,7 +204,7 @@ def tarp(simulation: Simulation, seed: int = 0) -> Uniform:
     far = np.linalg.norm((truth - points) / unit, axis=-1)
     near = np.linalg.norm((draws - points) / unit, axis=-1)
     values = _positions((near < far).sum(0), (near == far).sum(0), len(draws), seed)
-    return Uniform(f"all latents together given {questions.label(simulation.given)}", ("z",), values[:, None])
+    return Uniform(f"all latents together given {questions.label(simulation.given)}", ("distance",), values[:, None])
 
 
 def vsbc(simulation: Simulation, seed: int = 0) -> Symmetric:

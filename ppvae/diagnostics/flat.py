@@ -1,4 +1,4 @@
-"""Flat: an item's continuous latents as one unconstrained vector, and log densities there, within a NumPyro question."""
+"""Flat: an item's continuous latents as one unconstrained vector, and log densities there, in a NumPyro question."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def p_values(values: np.ndarray) -> np.ndarray:
 
 
 def band(items: int, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper bound of the distribution function at ``EDGES``, which hold together with probability ``level``."""
+    """Lower and upper bound of the distribution function at ``EDGES``: all hold with probability ``level``."""
     local = np.quantile(_null(items), 1 - level)
     return stats.binom.ppf(local / 2, items, EDGES) / items, stats.binom.ppf(1 - local / 2, items, EDGES) / items
 

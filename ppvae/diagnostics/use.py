@@ -29,7 +29,7 @@ class Activity:
         given: the modalities that were shown.
         names: of the latents.
         variance: of the posterior mean over items, ``(latents,)``.
-        kl: mean KL of the posterior's to the prior's marginal, both as Gaussians of their moments, in nats, ``(latents,)``.
+        kl: mean KL of the posterior's to the prior's marginal, as Gaussians of their moments, in nats, ``(latents,)``.
     """
 
     given: tuple[str, ...] | None
