@@ -26,13 +26,13 @@ class Setting:
     of what is conditional, ``evidence_items`` how many test items evidence is averaged over.
     """
 
-    epochs: int = 50
+    epochs: int = 30
     lr: float = 5e-3
     batch_size: int = 128
     latent: int = 16
     hidden: tuple[int, ...] = (128,)
     private: int = 4
-    draws: int = 5
+    draws: int = 3
     particles: int = 1000
     fewer: int = 200
     evidence_items: int = 200

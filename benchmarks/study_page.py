@@ -12,7 +12,7 @@ from study_jobs import Setting
 from ppvae import zoo_page
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "methods.md"
-ARMS = {"0.0": "Complete training data", "0.5": "Half of the training entries missing completely at random"}
+ARMS = {"0": "Complete training data", "0.5": "Half of the training entries missing completely at random"}
 HEAD = (
     *("method", "log p(x)", "log p(x_m given the rest)", "1 view", "3 views", "5 views"),
     *("own prior", "fitted prior", "probe, 1 view", "probe, all"),

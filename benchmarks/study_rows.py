@@ -32,7 +32,7 @@ def write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def put(path: Path, row: Mapping[str, Any], identity: Sequence[str]) -> None:
     """Add a row, in the place of one whose ``identity`` columns are the same and of those with another setting."""
-    new = {name: f"{value:.6g}" if isinstance(value, float) else str(value) for name, value in row.items()}
+    new = {name: text(value) for name, value in row.items()}
     same = {name: new[name] for name in identity}
     kept = [
         old
@@ -44,5 +44,10 @@ def put(path: Path, row: Mapping[str, Any], identity: Sequence[str]) -> None:
 
 def done(path: Path, setting: str, **identity: Any) -> bool:
     """Is there a row of this identity, made under this setting?"""
-    wanted = {"setting": setting, **{name: str(value) for name, value in identity.items()}}
+    wanted = {"setting": setting, **{name: text(value) for name, value in identity.items()}}
     return any(all(row.get(name) == value for name, value in wanted.items()) for row in read(path))
+
+
+def text(value: Any) -> str:
+    """A value as a file holds it."""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -48,6 +48,7 @@ class Consensus(Program):
 
     def forward(self, batch: Batch) -> Any:
         rho = ops.sigmoid(self.rho_logit) if self.rho is None else self.rho
-        loc, scale = pools.consensus(*self.encoders(batch), rho)
+        loc, scale, present = self.encoders(batch)
+        loc, scale = pools.consensus(loc, scale, present, rho)
         with batch.plate():
             return pyro.sample("z", dist.Normal(loc, scale).to_event(1))

@@ -47,11 +47,8 @@ class Factor(Program):
         self.loadings = nn.ModuleDict()
         self.scales = nn.ModuleList()
         for name, view in model.views.items():
-            self.loadings[name] = MeanField(f"loadings_{name}", (view.elements, latent))
-            if view.sparsity != "none":
-                self.scales.append(MeanField(f"scales_{name}", (latent,), positive=True))
-            if view.sparsity == "horseshoe":
-                self.scales.append(MeanField(f"locals_{name}", (view.elements, latent), positive=True))
+            self.loadings[name] = MeanField(f"loadings_{name}", view.size)
+            self.scales.extend(MeanField(site, shape, positive=True) for site, shape in view.scales.items())
 
     def forward(self, batch: Batch) -> Any:
         for scale in self.scales:
@@ -63,7 +60,8 @@ class Factor(Program):
 
     def product(self, batch: Batch) -> tuple[Any, Any]:
         """Location and scale of the factors, ``(items, latent)``."""
-        return experts.product(*self.encoders(batch), prior=True)
+        loc, scale, present = self.encoders(batch)
+        return experts.product(loc, scale, present, prior=True)
 
     def means(self, batch: Batch) -> tuple[Any, dict[str, Any]]:
         """Posterior means of the factors, ``(items, latent)``, and of each view's loadings, ``(elements, latent)``."""

@@ -38,7 +38,7 @@ class FlowSurrogates(Program):
         super().__init__()
         self.joint = JointNetwork(modalities, latent, hidden)
         self.encoders = Encoders(modalities, latent, hidden)
-        self.flows = nn.ModuleDict({m.name: ExpertFlow(latent, layers, hidden[-1:]) for m in modalities})
+        self.flows: Any = nn.ModuleDict({m.name: ExpertFlow(latent, layers, hidden[-1:]) for m in modalities})
 
     def forward(self, batch: Batch) -> Any:
         given = [name for name in self.flows if name in batch.arrays]

@@ -43,9 +43,10 @@ class Ladder(Program):
 
     def forward(self, batch: Batch) -> Any:
         features, present = self.features(batch)
-        top = experts.product(*self.heads[self.depth - 1](features), present, prior=True)
+        loc, scale = self.heads[self.depth - 1](features)
+        loc, scale = experts.product(loc, scale, present, prior=True)
         with batch.plate():
-            z = pyro.sample(f"z_{self.depth}", dist.Normal(*top).to_event(1))
+            z = pyro.sample(f"z_{self.depth}", dist.Normal(loc, scale).to_event(1))
             for level in range(self.depth - 1, 0, -1):
                 below = self.below(level, features, present, z)
                 z = joined(pyro.sample(f"z_{level}", below), z)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ppvae.fitting import init as init
     from ppvae.fitting import step as step
     from ppvae.loading import load as load
+    from ppvae.methods import method as method
     from ppvae.modality import Modality as Modality
     from ppvae.ppl import dist as dist
     from ppvae.ppl import distribution as distribution
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from ppvae.ppl import running as running
     from ppvae.program import Program as Program
     from ppvae.vae import VAE as VAE
-    from ppvae.methods import method as method
 
 
 def __getattr__(name: str) -> Any:

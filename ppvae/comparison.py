@@ -14,9 +14,8 @@ from ppvae.backends import mirror, numpyro, pyro
 from ppvae.batch import Batch
 from ppvae.ppl import handlers, items
 from ppvae.settings import Settings
-from ppvae.traces import density, is_local, joint
+from ppvae.traces import density, is_local, joint, random_sites
 from ppvae.traces import latents as drawn_latents
-from ppvae.traces import random_sites
 from ppvae.vae import VAE
 
 # Largest difference that rounding explains, by dtype: of log-probabilities, and of gradients.

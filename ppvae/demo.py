@@ -56,8 +56,8 @@ def measure(name: tuple[str, str], run: Fitted, train: Dataset, test: Dataset, p
     """One row of the table."""
     seconds = float(np.median([entry["seconds"] for entry in run.history]))
     evidence = float(run.log_evidence(test, particles=particles).mean())
-    accuracies = [metrics.probe(run, train, test, "digit", given) for given in (None, ["pix"])]
-    return Result(*name, seconds, evidence, *accuracies, r2(run, train, test))
+    whole, pix = (metrics.probe(run, train, test, "digit", given) for given in (None, ["pix"]))
+    return Result(*name, seconds, evidence, whole, pix, r2(run, train, test))
 
 
 def r2(run: Fitted, train: Dataset, test: Dataset) -> float:

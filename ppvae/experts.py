@@ -49,10 +49,10 @@ def shared_products(loc: Any, scale: Any, present: Any, members: Any) -> tuple[A
 
     Takes and returns what :func:`products` does, and needs no list of all subsets.
     """
-    part = products(loc, scale, present, members, prior=False)
-    whole = product(loc, scale, present, prior=False)
-    empty = ops.einsum("sm,mi->si", members, ops.where(present, 1.0, 0.0)) == 0
-    return tuple(ops.where(empty[..., None], all_of_it, some) for some, all_of_it in zip(part, whole, strict=True))
+    part_loc, part_scale = products(loc, scale, present, members, prior=False)
+    whole_loc, whole_scale = product(loc, scale, present, prior=False)
+    empty = (ops.einsum("sm,mi->si", members, ops.where(present, 1.0, 0.0)) == 0)[..., None]
+    return ops.where(empty, whole_loc, part_loc), ops.where(empty, whole_scale, part_scale)
 
 
 def product(loc: Any, scale: Any, present: Any, prior: bool = True) -> tuple[Any, Any]:

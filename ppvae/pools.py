@@ -76,23 +76,24 @@ def holder(loc: Any, scale: Any, present: Any) -> Any:
     Its weights depend on the experts, so the gradient of a draw has two parts: that of the chosen component, and that
     of the mass which flows between components as the weights change (see :func:`flow`).
     """
-    components = holder_components(loc, scale, present)
-    pool = experts.mixture(*components[:2], logits=components[2])
-    ends = ops.triu_indices(len(loc), len(loc))
+    each_loc, each_scale, logits = holder_components(loc, scale, present)
+    pool = experts.mixture(each_loc, each_scale, logits=logits)
+    first, second = ops.triu_indices(len(loc), len(loc))
 
     def sample(draw: Any) -> Any:
         z = draw(pool)
-        received, returned = exchanged(ops.exp(components[2]), present)
-        to_first = flow(z, pool.log_prob(z), *components[:2], ends[0], received)
-        return z + to_first + flow(z, pool.log_prob(z), *components[:2], ends[1], returned)
+        log_q = pool.log_prob(z)
+        to_first, to_second = exchanged(ops.exp(logits), present)
+        moved = flow(z, log_q, each_loc, each_scale, first, to_first)
+        return z + moved + flow(z, log_q, each_loc, each_scale, second, to_second)
 
     return distribution(sample, pool.log_prob, pool.batch_shape, pool.event_shape, pool.mean, pool.variance)
 
 
 def holder_matched(loc: Any, scale: Any, present: Any) -> tuple[Any, Any]:
     """The diagonal Gaussian with the mean and variance of the Hölder pool: loc and scale ``(items, latent)``."""
-    *components, logits = holder_components(loc, scale, present)
-    mean, variance = experts.moments(*components, ops.exp(logits))
+    each_loc, each_scale, logits = holder_components(loc, scale, present)
+    mean, variance = experts.moments(each_loc, each_scale, ops.exp(logits))
     return mean, ops.sqrt(variance)
 
 

@@ -90,7 +90,8 @@ def joint(target: Sites, proposal: Sites, names: Iterable[str] | None = None) ->
     found = {name: density(target[name]) for name in chosen if name not in mixed}
     if len(found) < len(chosen):
         hidden = [density(site) for site in target.values() if is_enumerated(site) and is_local(site)]
-        inner, total, before = 2 + len(enumerated(proposal)), sum(hidden), 0.0
+        inner, total = 2 + len(enumerated(proposal)), sum(hidden)
+        before: Any = 0.0
         for name in (name for name in known if name in mixed):
             total = total + density(target[name])
             summed = ops.logsumexp(total.reshape(-1, *total.shape[total.ndim - inner :]), 0)

@@ -205,6 +205,11 @@ PAIRS = [
     (Coloured, Labelling),
     (Coloured, Colouring),
 ]
+some_on_numpyro = pytest.mark.parametrize(
+    ("backend", "model", "guide"),
+    [*(("pyro", *pair) for pair in PAIRS), *(("numpyro", *PAIRS[i]) for i in (0, 5, 6))],
+    ids=lambda part: getattr(part, "__name__", part),
+)
 pairs = pytest.mark.parametrize(("model", "guide"), PAIRS, ids=lambda program: program.__name__)
 
 
@@ -212,21 +217,20 @@ def vae(model: Callable[[], Program], guide: Callable[[], Program]) -> VAE:
     return VAE(model(), guide())
 
 
-@both
-@pairs
+@some_on_numpyro
 def test_the_elbo_is_that_of_brute_force(backend: str, model: type, guide: type) -> None:
     beta = 0.3
     expected = [brute_elbo(model, guide, row, beta) for row in range(4)]
-    for objective in (elbo(), elbo(analytic=False), stl(), stl(3), renyi(1.0, 3)):
+    chosen = [elbo(), stl(3)] if backend == "numpyro" else [elbo(), elbo(analytic=False), stl(), stl(3), renyi(1.0, 3)]
+    for objective in chosen:
         found = shares(backend, vae(model, guide), objective, VALUES, beta=beta)
         np.testing.assert_allclose(summed(found), expected, rtol=1e-10)
 
 
-@both
-@pairs
+@some_on_numpyro
 def test_log_weights_sum_over_everything_discrete(backend: str, model: type, guide: type) -> None:
     expected = [brute_weight(model, guide, row) for row in range(4)]
-    for objective in (iwae(1), iwae(3), dreg(1), dreg(3), renyi(0.5, 3)):
+    for objective in [dreg(3)] if backend == "numpyro" else [iwae(1), iwae(3), dreg(1), dreg(3), renyi(0.5, 3)]:
         found = shares(backend, vae(model, guide), objective, VALUES)[BOUND]
         np.testing.assert_allclose(found, expected, rtol=1e-10)
 

@@ -25,7 +25,6 @@ from ppvae.objectives.multisample import iwae
 from ppvae.traces import paired, random_sites
 
 both = pytest.mark.parametrize("backend", pairs.BACKENDS)
-sparsities = pytest.mark.parametrize("sparsity", ["ard", "horseshoe", "none"])
 DRAWS = 4
 
 
@@ -78,7 +77,8 @@ def test_at_known_loadings_every_particle_weighs_the_exact_evidence(backend: str
         name: np.where(every_subset().batch().present(name).numpy()[:, None], array, np.nan)
         for name, array in every_subset().arrays.items()
     }
-    assert np.abs(weights - truth.evidence(filled)).max() < 1e-9
+    # The oracle's own expert of b leaves a precision of 3e-9 where b says nothing.
+    assert np.abs(weights - truth.evidence(filled)).max() < 1e-7
 
 
 @both
@@ -94,9 +94,8 @@ def test_generated_items_follow_the_loadings_that_were_learned(backend: str) -> 
 
 
 @both
-@sparsities
-def test_objectives_of_many_draws_share_one_draw_of_the_loadings(backend: str, sparsity: str) -> None:
-    vae, arrays = untrained(pairs.views(), sparsity), pairs.rows()
+def test_objectives_of_many_draws_share_one_draw_of_the_loadings(backend: str) -> None:
+    vae, arrays = untrained(pairs.views(), "horseshoe"), pairs.rows()
 
     def drawn(model: Any, guide: Any, batch: Batch, beta: Any) -> dict[str, Any]:
         proposal, _ = paired(model, guide, batch, DRAWS)
@@ -145,7 +144,7 @@ def by_hand_globals(vae: VAE, values: pairs.Arrays) -> pairs.Arrays:
     return found
 
 
-@sparsities
+@pytest.mark.parametrize("sparsity", ["horseshoe", "none"])
 def test_both_backends_agree_to_rounding(sparsity: str) -> None:
     pairs.check_parity(untrained(pairs.views(), sparsity), Dataset(pairs.rows(), modalities=pairs.views()))
 
@@ -178,6 +177,41 @@ def test_chunks_shrink_as_shared_latents_grow(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(chunks, "NUMBERS", 50 * held)
     np.testing.assert_array_equal(fitted.log_weights(data, particles=10), before)
     assert sizes[1:] == [5] * 4, "50 draws at once, ten of each item"
+
+
+PLANTED = {"a": [1, 1, 0], "b": [0, 1, 1], "c": [0, 0, 1]}  # which factor moves which view
+
+
+@cache
+def planted() -> tuple[np.ndarray, Dataset]:
+    """Three factors, ``(items, 3)``, and views of which each is moved by some of them."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(200, 3))
+    weights = {name: rng.normal(size=(size, 3)) * PLANTED[name] for name, size in {"a": 40, "b": 30, "c": 20}.items()}
+    return z, Dataset({name: z @ w.T + 0.7 * rng.normal(size=(200, len(w))) for name, w in weights.items()})
+
+
+def recovered(sparsity: Any) -> tuple[np.ndarray, np.ndarray, float]:
+    """How each planted factor correlates with one that was found, the energy of loadings that are none, the loss."""
+    z, data = planted()
+    torch.manual_seed(0)
+    model = Factor(data.modalities or (), latent=4, sparsity=sparsity)
+    vae = VAE(model, Guide(data.modalities or (), 4, (), model=model))
+    options = {"epochs": 250, "batch_size": 100, "lr": 0.03, "schedule": "cosine", "progress": False}
+    fitted = ppvae.fit(vae, data, backend="numpyro", dtype="float64", **options)
+    means, loadings = fitted.vae.guide.means(data.batch())
+    fits = np.abs(np.corrcoef(z.T, means.detach().numpy().T)[:3, 3:])
+    energy = np.array([(loadings[name].detach().numpy() ** 2).mean(0) for name in PLANTED])
+    found = energy[:, fits.argmax(1)]
+    return fits.max(1), found[np.array(list(PLANTED.values())) == 0], fitted.history[-1]["loss"]
+
+
+def test_relevance_priors_find_which_factor_moves_which_view() -> None:
+    fits, silent, loss = recovered("ard")
+    _, loud, other = recovered("none")
+    assert fits.min() > 0.95
+    assert np.median(silent) < 0.4 * np.median(loud)
+    assert loss < other - 1
 
 
 @pytest.mark.parametrize("likelihood", ppvae.modality.LIKELIHOODS)

@@ -20,7 +20,7 @@ from scipy.special import logsumexp
 from torch import nn
 
 import ppvae
-from ppvae import VAE, Program, dist, distribution, fitting, ops, pyro
+from ppvae import VAE, Program, dist, distribution, fitting, handlers, ops, pyro
 from ppvae import objectives as named
 from ppvae.experts import subsets
 from ppvae.guides.mixture import Mixture
@@ -258,11 +258,11 @@ EXACT = {
 }
 
 
-@on_both(EXACT, "name", ["set_encoder", "dreg"])
-def test_the_exact_posterior_gives_the_evidence_at_every_draw(backend: str, name: str) -> None:
+@pytest.mark.parametrize("name", EXACT)
+def test_the_exact_posterior_gives_the_evidence_at_every_draw(name: str) -> None:
     truth, values = cases()
     vae = VAE(lg.joint(truth), lg.product(truth))
-    found = total(shares(backend, vae, EXACT[name], repeated(values, 3), seed=5))
+    found = total(shares("pyro", vae, EXACT[name], repeated(values, 3), seed=5))
     assert np.abs(found.reshape(3, -1) - truth.evidence(values)).max() < 1e-6
 
 
@@ -282,22 +282,29 @@ def full_covariance() -> tuple[VAE, lg.Arrays]:
     return VAE(lg.joint(truth), guide), lg.with_holes(truth.draw(8, seed=4), seed=5)
 
 
-@both
-def test_importance_weighting_rises_to_the_evidence(backend: str) -> None:
+def importance_weighted(backend: str, draws: int, repeats: int) -> np.ndarray:
     vae, values = full_covariance()
-    evidence = lg.general().evidence(values)
-    means = []
-    for draws, repeats in ((1, 1000), (10, 200), (100, 50), (5000, 10)):
-        rows = repeated(values, repeats)
-        found = shares(backend, vae, iwae(draws), rows, seed=draws)[BOUND].reshape(repeats, -1)
-        same = shares(backend, vae, dreg(draws), rows, seed=draws)[BOUND]
-        np.testing.assert_allclose(same.reshape(repeats, -1), found, rtol=1e-12, atol=1e-12)
-        means.append(found.mean())
-    assert means == sorted(means)
-    assert means[0] < evidence.mean() - 0.05
-    error = found.std(0, ddof=1) / np.sqrt(repeats)
-    assert (np.abs(found.mean(0) - evidence) < 3 * np.maximum(error, 1e-9) + 1e-3).all()
+    found = shares(backend, vae, iwae(draws), repeated(values, repeats), seed=draws)[BOUND]
+    return found.reshape(repeats, -1)
+
+
+def test_importance_weighting_rises_with_the_draws() -> None:
+    _, values = full_covariance()
+    evidence = lg.general().evidence(values).mean()
+    means = [
+        importance_weighted("pyro", draws, repeats).mean() for draws, repeats in ((1, 2000), (10, 400), (100, 200))
+    ]
+    assert means[0] < means[1] - 0.05 < means[2] - 0.05 < evidence - 0.05 + 0.002
+
+
+@both
+def test_the_importance_weighted_bound_of_many_draws_is_the_evidence(backend: str) -> None:
+    _, values = full_covariance()
+    found, evidence = importance_weighted(backend, 5000, 10), lg.general().evidence(values)
+    error = found.std(0, ddof=1) / np.sqrt(len(found))
+    assert error.max() < 0.01
     assert abs(found.mean() - evidence.mean()) < 3 * np.sqrt((error**2).sum()) / len(error)
+    assert (np.abs(found.mean(0) - evidence) < 4.5 * np.maximum(error, 1e-9)).all()
 
 
 def test_renyi_bounds_fall_with_alpha_between_importance_weighting_and_the_elbo() -> None:
@@ -360,11 +367,10 @@ def stratified(row: int, draws: int) -> float:
     return float(np.mean([m @ both_draws @ m for m in mass]))
 
 
-@on_both([(1, "dreg"), (2, "dreg"), (2, "iwae")], "case", [(2, "dreg")])
-def test_mmvae_is_the_stratified_bound(backend: str, case: tuple[int, Any]) -> None:
-    draws, gradient = case
+@pytest.mark.parametrize(("draws", "gradient"), [(1, "dreg"), (2, "dreg"), (2, "iwae")])
+def test_mmvae_is_the_stratified_bound(draws: int, gradient: Any) -> None:
     truth, values = line()
-    found = total(shares(backend, line_mixture(), mmvae(draws, gradient), repeated(values, 4000), seed=3))
+    found = total(shares("pyro", line_mixture(), mmvae(draws, gradient), repeated(values, 4000), seed=3))
     expected = np.array([stratified(row, draws) for row in range(3)])
     assert_unbiased(found.reshape(4000, -1), expected)
     assert (expected < truth.evidence(values)).all()
@@ -440,7 +446,7 @@ def exact_gradient(draws: int) -> dict[str, float]:
 GRADIENTS = [("plain", 1), ("stl", 1), ("iwae", 1), ("dreg", 1), ("iwae", 2), ("dreg", 2)]
 
 
-@on_both(GRADIENTS, "case", [("stl", 1), ("dreg", 2)])
+@on_both(GRADIENTS, "case", [("dreg", 2)])
 def test_gradients_have_the_exact_expectation(backend: str, case: tuple[str, int]) -> None:
     name, draws = case
     found, exact = row_gradients(backend, name, draws), exact_gradient(draws)
@@ -462,15 +468,14 @@ def test_reparameterised_gradients_vary_less() -> None:
             assert found < 0.7 * row_gradients("pyro", plain, draws)[key].var(), (better, draws, key)
 
 
-@both
-def test_sticking_the_landing_has_no_variance_at_the_exact_posterior(backend: str) -> None:
+def test_sticking_the_landing_has_no_variance_at_the_exact_posterior() -> None:
     truth, values = cases()
     vae = VAE(lg.joint(truth), lg.product(truth))
     for objective in (stl(), stl(4), dreg(4)):
-        found = gradients(backend, vae, objective, values, seed=2)
+        found = gradients("pyro", vae, objective, values, seed=2)
         guide = {name: slope for name, slope in found.items() if name.startswith("guide.")}
         assert max(np.abs(slope).max() for slope in guide.values()) < 1e-5
-    noisy = gradients(backend, vae, elbo(analytic=False), values, seed=2)
+    noisy = gradients("pyro", vae, elbo(analytic=False), values, seed=2)
     assert max(np.abs(slope).max() for name, slope in noisy.items() if name.startswith("guide.")) > 0.1
 
 
@@ -527,8 +532,7 @@ def levelled_exact() -> tuple[float, float, dict[str, float]]:
     return total_local.item(), shared.item(), values
 
 
-@both
-@pytest.mark.parametrize("name", ["iwae", "dreg"])
+@on_both(["iwae", "dreg"], "name", ["dreg"])
 def test_a_latent_that_all_items_share_is_drawn_once_and_counts_with_its_elbo(backend: str, name: str) -> None:
     vae, objective = VAE(Levelled(), LevelledGuide()), {"iwae": iwae(2), "dreg": dreg(2)}[name]
     repeats = 500 if backend == "pyro" else 20_000
@@ -551,7 +555,7 @@ LINEAR = {
 }
 
 
-@on_both(LINEAR, "name", RANDOM)
+@on_both(LINEAR, "name", ["set_encoder"])
 def test_beta_tempers_latents_alone(backend: str, name: str) -> None:
     """At the same draws every objective of one draw is linear in beta; without it only the fit is left."""
     _, values = cases()
@@ -565,11 +569,10 @@ def test_beta_tempers_latents_alone(backend: str, name: str) -> None:
         assert not found[0]["z"].any()
 
 
-@both
-def test_beta_tempers_latents_that_all_items_share_too(backend: str) -> None:
+def test_beta_tempers_latents_that_all_items_share_too() -> None:
     vae = VAE(Levelled(), LevelledGuide())
     for objective in (elbo(), iwae(2), dreg(2), stl(), mvae()):
-        one, half = (shares(backend, vae, objective, {"x": ITEM_VALUES}, beta=beta, seed=1)["g"] for beta in (1.0, 0.5))
+        one, half = (shares("pyro", vae, objective, {"x": ITEM_VALUES}, beta=beta, seed=1)["g"] for beta in (1.0, 0.5))
         assert half == pytest.approx(one / 2, rel=1e-12)
 
 
@@ -649,7 +652,7 @@ def test_both_backends_give_the_same_shares_and_gradients_at_the_same_latents(na
 MASKED = {**{name: objective for name, (objective, _) in FORMS.items()}, "mmvae": mmvae(2), "dreg": dreg(3)}
 
 
-@on_both(MASKED, "name", [*RANDOM, "mvtcae", "crmvae", "mmjsd", "mmvae", "dreg"])
+@on_both(MASKED, "name", ["set_encoder"])
 def test_what_stands_in_a_hole_moves_nothing_and_an_empty_item_counts_nothing(backend: str, name: str) -> None:
     truth = lg.orthogonal()
     values = lg.with_holes(truth.draw(4, seed=6), seed=7)
@@ -666,6 +669,34 @@ def test_what_stands_in_a_hole_moves_nothing_and_an_empty_item_counts_nothing(ba
     assert not any(mask[1].any() for mask in masks.values())
     empty = {site: share[1] for site, share in one.items() if site != "subsets"}
     assert max(abs(value) for value in empty.values()) < 1e-12
+
+
+class Handled(Program):
+    """``z ~ N(shift, 1)`` under a handler that scales it by 0.3 and masks the first item's; a guide where it has x."""
+
+    def __init__(self, shift: float, data: bool) -> None:
+        super().__init__()
+        self.shift, self.data = shift, data
+        self.register_buffer("there", torch.tensor([False, True, True]))
+
+    def forward(self, batch: Any) -> Any:
+        with batch.plate():
+            with handlers.scale(scale=0.3), handlers.mask(mask=self.there):
+                z = pyro.sample("z", dist.Normal(self.shift, 1.0).expand([1]).to_event(1))
+            if self.data:
+                pyro.sample("x", dist.Normal(z, NOISE).to_event(1), obs=batch.get("x"))
+
+
+@both
+@pytest.mark.parametrize("analytic", [True, False])
+def test_handlers_scale_and_mask_divergences_too(backend: str, analytic: bool) -> None:
+    vae = VAE(Handled(0.0, True), Handled(0.7, False))
+    found = shares(backend, vae, elbo(analytic), {"x": ITEM_VALUES}, seed=1)["z"]
+    assert found[0] == 0
+    if analytic:
+        np.testing.assert_allclose(found[1:], -0.3 * 0.7**2 / 2, rtol=1e-12)
+    else:
+        assert (found[1:] != 0).all()
 
 
 def test_conditions_are_neither_dropped_nor_counted() -> None:

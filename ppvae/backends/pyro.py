@@ -140,7 +140,7 @@ def loss_by_site(state: State, batch: Batch, beta: float) -> tuple[torch.Tensor,
     particles = state.plan.settings.particles
     drawn = [objective(state.pair["model"], state.pair["guide"], batch, beta) for _ in range(particles)]
     shares = {name: share / particles for name, share in per_item(added(*drawn), batch).items()}
-    return -sum(shares.values()), {name: share.detach() for name, share in shares.items()}  # type: ignore[return-value]
+    return -sum(shares.values()), {name: share.detach() for name, share in shares.items()}
 
 
 def _library_loss(state: State, batch: Batch, beta: float) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
@@ -19,7 +21,7 @@ def khat_map(result: KHat, title: str = "") -> Figure:
     order = np.argsort(result.khat.max(0))
     figure = Figure(figsize=(7.0, 0.9 + 0.32 * len(result.names)), layout="constrained")
     axis = figure.subplots()
-    colours = {"cmap": "coolwarm", "norm": BoundaryNorm(LEVELS, 256, extend="both"), "aspect": "auto"}
+    colours: dict[str, Any] = {"cmap": "coolwarm", "norm": BoundaryNorm(LEVELS, 256, extend="both"), "aspect": "auto"}
     shown = axis.imshow(np.clip(result.khat[:, order], -9.0, 9.0), interpolation="nearest", **colours)
     labels = [f"{name}  {share:.0%}" for name, share in result.share.items()]
     axis.set(yticks=range(len(labels)), yticklabels=labels, xlabel="items, by their worst k-hat", title=title)

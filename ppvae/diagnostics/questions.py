@@ -83,7 +83,7 @@ def measured_rows(data: Dataset, name: str) -> np.ndarray:
     if name not in data.arrays:
         return np.zeros(len(data), bool)
     mask = (data.observed or {}).get(name)
-    return np.ones(len(data), bool) if mask is None else mask.reshape(len(mask), -1).any(1)
+    return np.ones(len(data), bool) if mask is None else np.any(mask.reshape(len(mask), -1), axis=1)
 
 
 def label(given: Sequence[str] | None) -> str:

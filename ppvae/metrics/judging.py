@@ -73,4 +73,4 @@ def labels(data: Dataset, label: str) -> np.ndarray:
 def complete(data: Dataset, name: str) -> np.ndarray:
     """Which items have all of a modality, booleans ``(items,)``."""
     mask = (data.observed or {}).get(name)
-    return np.ones(len(data), bool) if mask is None else mask.reshape(len(data), -1).all(1)
+    return np.ones(len(data), bool) if mask is None else np.all(mask.reshape(len(data), -1), axis=1)

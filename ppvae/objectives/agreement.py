@@ -113,5 +113,5 @@ def apart(model: Any, guide: Any, batch: Batch, proposal: Sites, analytic: bool)
 
 def present_count(model: Any, batch: Batch) -> Any:
     """How many modalities an item has to be explained, at least one: ``(items,)``."""
-    count = sum(ops.where(batch.present(name), 1.0, 0.0) for name in explained(model, batch))
+    count: Any = sum(ops.where(batch.present(name), 1.0, 0.0) for name in explained(model, batch))
     return ops.clamp(count, min=1.0)

@@ -13,7 +13,7 @@ ESTIMATORS = {
 
 
 def tempered(shares: Mapping[str, Any], latents: frozenset[str], beta: Any) -> dict[str, Any]:
-    """Each site's share of the objective, those of latent sites times ``beta`` (Higgins et al. 2017, equation 4).
+    """Each site's share of the objective, those of latent sites times ``beta`` (Higgins et al. 2017).
 
     A latent site's share is ``log p(z) − log q(z | x)``, or minus their KL divergence where that is analytic; an
     observed site's is its log likelihood. The objective is the sum of all shares.

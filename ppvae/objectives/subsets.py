@@ -72,7 +72,8 @@ def weighted(analytic: bool = True) -> Objective:
         allowed = experts.present_subsets(ops.stack([batch.present(name) for name in names]), members)
         probs = experts.uniform(allowed)
         pi = subset_weights(guide, allowed)
-        which = ops.one_hot(pyro.sample("subset", dist.Categorical(probs=probs.T)), len(members))
+        drawn = pyro.sample("subset", dist.Categorical(probs=probs.T))
+        which = ops.one_hot(drawn, len(members))  # type: ignore[attr-defined]
         weight = (which * (pi / ops.clamp(probs, min=1e-9)).T).sum(-1)
         kept = ops.einsum("is,sm->mi", which * ops.ones_like(probs.T), members) > 0.5
         part = batch.without({name: ~kept[i] for i, name in enumerate(names)})
