@@ -7,8 +7,9 @@ WORKERS ?= 2
 ARVIZ1_PYTHON ?= python3.12
 
 PY := .venv/bin/python
-# Processes that each start a thread per core only take turns, so torch gets one thread in each.
-PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist worksteal
+# Processes that each start a thread per core only take turns, so torch gets one thread in each. The tests compile far
+# more than they compute, so XLA is asked to optimise little.
+PYTEST := OMP_NUM_THREADS=1 JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(PY) -m pytest -n $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-slow test-all test-arviz1 lint style types format bench study clean distclean

@@ -123,8 +123,10 @@ def flow(z: Any, log_q: Any, loc: Any, scale: Any, expert: Any, mass: Any) -> An
         q v_l = −∂m ∏_{j<l} t_j (T_l − S_l) ∏_{j>l} s_j,
 
     S and T the distribution functions, because the differences telescope over l. Then ``E_q[v · ∇f] = ∂E_q[f]`` for
-    any f: the gradient is exact. Its variance is finite for the Hölder pool, as each component is the root of
-    its experts: ``∫ s²/t = 1/S²``, while the weight and its change shrink like S.
+    any f: the gradient is exact. For the Hölder pool its variance is finite, as ``∫ s²/t = 1/B²`` where s is the root
+    of t and another expert, B their Bhattacharyya coefficient. Between experts that overlap it is small, since the mass
+    shrinks like B; but with three or more of which one lies six scales or more from the rest, mass has to cross a gap,
+    in rare and large steps.
 
     Args:
         z, log_q: ``(..., items, latent)`` and the log density of the mixture there.

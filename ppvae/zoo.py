@@ -110,12 +110,20 @@ METHODS = {
         "Mancisidor et al. 2025, arXiv:2505.01134",
         "modalities that repeat each other: experts are not counted as independent",
     ),
-    "holder": Row(
+    "helvae": Row(
         "joint:Joint",
         "holder:Holder",
         "elbo",
         "Vo & Valera 2026, arXiv:2601.06572",
-        "between product and mixture, without subsets",
+        "between product and mixture, one Gaussian, without subsets",
+        {"exact": False},
+    ),
+    "holder": Row(
+        "joint:Joint",
+        "holder:Holder",
+        "elbo",
+        "Vo, Martínez-García & Valera 2026, arXiv:2606.13381",
+        "as helvae, the pool itself instead of its moments",
     ),
     "set_encoder": Row(
         "joint:Joint",
