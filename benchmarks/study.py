@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS, CACHE = ROOT / "docs" / "study", ROOT / "out" / "study-cache"
 JOINT = (
     *("mvae", "gpoe", "mmvae", "mmjsd", "mopoe", "mvtcae", "crmvae", "barycentre", "mobarycentre", "code", "holder"),
-    *("set_encoder", "jmvae", "telbo", "jnf"),
+    *("helvae", "set_encoder", "jmvae", "telbo", "jnf"),
 )
 PRIVATE = ("dmvae", "mmvae_plus", "cmvae")
 METHODS = (*JOINT, *PRIVATE)

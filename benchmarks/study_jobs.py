@@ -59,7 +59,7 @@ def job(method: str, seed: int, missing: float, setting: Setting) -> dict[str, A
     train, test = ppvae.datasets.load("mfeat").split(0.75, seed=seed)
     seen = incomplete(train, missing, seed)
     vae = ppvae.method(method, seen.modalities or (), seed=seed, **setting.options(method))
-    fitted = ppvae.fit(vae, seen, device="cpu", progress=False, **setting.training())
+    fitted = ppvae.fit(vae, seen, seed=seed, device="cpu", progress=False, **setting.training())
     row = {"method": method, "seed": seed, "missing": missing, "setting": setting.key}
     return {**row, **evidences(fitted, test, setting), **coherences(fitted, seen, train, test, setting)}
 

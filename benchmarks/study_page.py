@@ -53,7 +53,7 @@ def described(s: Setting) -> str:
         "classifier reads as the item's digit; of generated items whose six views are all read as the same digit, "
         f"with the model's own prior and with a mixture of {s.components} Gaussians fitted to the aggregate posterior "
         "after training; of digits that a linear classifier reads off the mean of z given one view or all. Mean ± "
-        "standard error over seeds, each with its own split, weights and holes."
+        "standard error over seeds, each with its own split, weights, noise and holes."
     )
 
 
@@ -85,7 +85,8 @@ def judged(rows: Sequence[study_rows.Row]) -> str:
     names = [name for name in rows[0] if name.startswith("accuracy_")]
     texts = [f"{name.removeprefix('accuracy_')} {share(rows, name)}" for name in names]
     return (
-        f"What the classifiers read off the real test items bounds the coherences: the digit from {', '.join(texts)} "
+        f"Coherences are to be compared with what the classifiers read off real test items: the digit from "
+        f"{', '.join(texts)} "
         f"%; the same digit from all six views of {share(rows, 'agree_all')} % of the items."
     )
 

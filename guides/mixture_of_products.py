@@ -15,7 +15,7 @@ from ppvae.encoders import Encoders
 class MixtureOfProducts(Program):
     """``q(z | x_S) = (1/(2^|S|−1)) Σ_{T⊆S, T≠∅} PoE_T``, one subset drawn per item and per draw.
 
-    MoPoE (Sutter et al. 2021, https://arxiv.org/abs/2105.02470, equation 6); all subsets are formed at once. Site
+    MoPoE (Sutter et al. 2021, https://arxiv.org/abs/2105.02470); all subsets are formed at once. Site
     ``z`` is ``(items, latent)`` and its density is the mixture's.
 
     With ``subsets=k`` every run of the guide draws k subsets, the same for all its items, and mixes the products of

@@ -30,7 +30,7 @@ def method(name: str, modalities: Sequence[Modality], *, seed: int = 0, **option
     """
     row = find(name)
     options = _checked(name, options)
-    model, guide = _parts(row)
+    model, guide = parts(row)
     chosen = {**row.options, **options}
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -47,10 +47,10 @@ def method(name: str, modalities: Sequence[Modality], *, seed: int = 0, **option
 
 def options_of(name: str) -> list[str]:
     """The options that a method takes."""
-    return sorted({option for part in _parts(find(name), objective=True) for option in option_names(part)})
+    return sorted({option for part in parts(find(name), objective=True) for option in option_names(part)})
 
 
-def _parts(row: Row, objective: bool = False) -> list[Any]:
+def parts(row: Row, objective: bool = False) -> list[Any]:
     """What a row is built of: the classes of model and guide, and the maker of its objective if that is asked for."""
     made = objectives.maker(row.objective) if objective else None
     return [_program("models", row.model), _program("guides", row.guide), *([made] if made else [])]
@@ -72,9 +72,8 @@ def option_names(program: Any) -> list[str]:
 
 def _checked(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """The options, each as the type that the method's parts declare for it."""
-    parts = _parts(find(name), objective=True)
     hints: dict[str, Any] = {}
-    for part in parts:
+    for part in parts(find(name), objective=True):
         hints |= get_type_hints(part.__init__ if inspect.isclass(part) else part)
     known = options_of(name)
     for key in options:

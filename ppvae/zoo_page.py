@@ -58,7 +58,7 @@ def options(name: str) -> str:
 
 def joined(row: Row) -> str:
     """How the guide joins what an item has: the first sentence of its docstring."""
-    return first_sentence(methods._parts(row)[1])
+    return first_sentence(methods.parts(row)[1])
 
 
 def first_sentence(program: Any) -> str:

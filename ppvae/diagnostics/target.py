@@ -52,6 +52,7 @@ class Target:
     def __init__(self, fitted: Fitted, data: Dataset, given: Sequence[str] | None = None) -> None:
         self.settings = fitted.to("numpyro").settings
         self.pair = fitted.vae.pair
+        self._programs: dict[Any, Callable[..., Any]] = {}
         batch = data.batch(given=list(data.arrays) if given is None else given)
         with self.environment():
             self.weights, self._names = mirror.arrays(self.pair), mirror.aliases(self.pair)
@@ -74,13 +75,19 @@ class Target:
     def each(self, function: Callable[..., Any], draws: int, data: Item, *others: Any) -> Any:
         """``function(weights, item, *others)`` of every item, as numpy arrays, items first.
 
-        Compiled as one program that takes as many items at once as ``draws`` vectors of each allow in memory.
+        One compiled program, kept for the next call with the same function, takes as many items at once as ``draws``
+        vectors of each allow in memory.
         """
+
+        def all_items(weights: Any, inputs: tuple[Any, ...]) -> Any:
+            one = lambda each: function(weights, *each)  # noqa: E731
+            block = max(1, ROWS // draws)
+            whole = len(inputs[0].key) <= block
+            return jax.vmap(one)(inputs) if whole else jax.lax.map(one, inputs, batch_size=block)
+
         with self.environment():
-            one = lambda weights, inputs: jax.lax.map(  # noqa: E731
-                lambda each: function(weights, *each), inputs, batch_size=max(1, ROWS // draws)
-            )
-            return jax.tree.map(np.asarray, jax.jit(one)(self.weights, (data, *others)))
+            program = self._programs.setdefault((function, draws), jax.jit(all_items))
+            return jax.tree.map(np.asarray, program(self.weights, (data, *others)))
 
     def log_density(self, vector: jax.Array, weights: Any, item: Item) -> jax.Array:
         """``log p(x_S, z)`` plus the log Jacobian, in nats: a scalar, at a vector ``(size,)``."""

@@ -20,7 +20,7 @@ PRIVATE = "w_"
 
 
 def mmvae(draws: int = 10, gradient: Gradient = "dreg") -> Objective:
-    """``(1/M) Σ_m E_{z_1..z_K ~ q_m} log (1/K) Σ_k p(X, z_k) / q(z_k | X)`` (Shi et al. 2019, equation 5).
+    """``(1/M) Σ_m E_{z_1..z_K ~ q_m} log (1/K) Σ_k p(X, z_k) / q(z_k | X)`` (Shi et al. 2019).
 
     Works for any guide: ``q_m`` is the guide given x_m alone, ``q(z | X)`` its density given everything. M counts the
     modalities that an item has. With private latents it is the objective of MMVAE+ (Palumbo et al. 2023): in the
