@@ -169,8 +169,8 @@ def _moments(vectors: np.ndarray, log_weights: np.ndarray) -> tuple[np.ndarray, 
 
 def optimisation(target: Target, data: Item, draws: int, key: jax.Array) -> Attempt:
     """A diagonal Gaussian for each item, optimised for it alone."""
-    one = partial(_optimised, target, draws, key)
-    return _resampled(*target.each(one, draws, data), draws, data)
+    vectors, log_weights = target.each(partial(_optimised, target, draws, key), draws, data)
+    return _resampled(vectors, log_weights, draws, data)
 
 
 def _optimised(target: Target, draws: int, key: jax.Array, weights: Any, item: Item) -> tuple[jax.Array, jax.Array]:

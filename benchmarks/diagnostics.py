@@ -1,0 +1,58 @@
+"""Diagnostics: seconds that k-hat, evidence and NUTS take on the digits, with the figures they are for.
+
+Run by hand: ``.venv/bin/python benchmarks/diagnostics.py [khat|nuts]``. Trains MVAE with two layers of 512 first.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import ppvae
+from ppvae import Dataset
+from ppvae.diagnostics.khat import khat
+from ppvae.diagnostics.nuts import nuts
+from ppvae.posterior import Fitted
+
+EPOCHS, KHAT_ITEMS, NUTS_ITEMS = 40, 500, 100
+
+
+def main() -> int:
+    """Train, then time what was asked for (both by default)."""
+    train, test = ppvae.datasets.load("mfeat").split(0.75, seed=0)
+    vae = ppvae.method("mvae", train.modalities, latent=16, hidden=(512, 512))
+    fitted = ppvae.fit(vae, train, backend="numpyro", epochs=EPOCHS, batch_size=128)
+    for name in sys.argv[1:] or BENCHMARKS:
+        begin, cpu = time.perf_counter(), time.process_time()
+        figures = BENCHMARKS[name](fitted, test)
+        seconds, busy = time.perf_counter() - begin, time.process_time() - cpu
+        print(name, {"seconds": round(seconds, 1), "cpu_seconds": round(busy, 1), **figures})
+    return 0
+
+
+def time_khat(fitted: Fitted, test: Dataset) -> dict[str, Any]:
+    """Evidence and k-hat of 500 items, each view alone and all six, at 1,000 draws."""
+    result = khat(fitted, test.take(np.arange(KHAT_ITEMS)), draws=1000)
+    return {"items": KHAT_ITEMS, "subsets": len(result.subsets), "above_0.7": result.share}
+
+
+def time_nuts(fitted: Fitted, test: Dataset) -> dict[str, Any]:
+    """Four chains of 100 items."""
+    chains = nuts(fitted, test.take(np.arange(NUTS_ITEMS)), chains=4)
+    return {
+        "items": NUTS_ITEMS,
+        "rhat_below_1.01": chains.share,
+        "steps": float(chains.steps.mean()),
+        "median_ess": float(np.median(chains.ess["z"])),
+        "divergences": int(chains.divergences.sum()),
+    }
+
+
+BENCHMARKS: dict[str, Callable[[Fitted, Dataset], dict[str, Any]]] = {"khat": time_khat, "nuts": time_nuts}
+
+if __name__ == "__main__":
+    sys.exit(main())
