@@ -96,7 +96,6 @@ def finished(running: dict[Future[dict[str, Any]], Task]) -> Iterator[tuple[Task
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is left of the study, then write docs/methods.md; 1 where something failed."""
-    os.environ.update(ENVIRONMENT)
     chosen = _arguments(arguments)
     import study_page
     from study_jobs import Setting
@@ -125,4 +124,5 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
+    os.environ.update(ENVIRONMENT)  # before any process loads torch or jax
     sys.exit(main())

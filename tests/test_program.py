@@ -202,7 +202,7 @@ def _wide(batch: Batch) -> Any:
 
 @both
 def test_generating_passes_over_deterministic_sites_and_shares_latents_between_draws(backend: str) -> None:
-    drawn = run(backend, Odd(), lambda model: generate(model, None, Batch(size=3), 2000, ("x",)))
+    drawn = run(backend, Odd(), lambda model: generate(model, lambda batch: None, Batch(size=3), 2000, ("x",)))
     x = np.asarray(drawn["x"])[..., 0]
     assert x.shape == (2000, 3)
     np.testing.assert_allclose(x.std(0), 1.0, atol=0.1)
