@@ -69,7 +69,7 @@ def nuts(fitted: Fitted, data: Dataset, given: Sequence[str] | None = None, *, s
 
 
 def sample(
-    target: Target, data: Item, key: jax.Array, *, chains: int = 4, draws: int = 300, warmup: int = 200, depth: int = 4
+    target: Target, data: Item, key: jax.Array, *, chains: int = 4, draws: int = 450, warmup: int = 200, depth: int = 4
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """NumPyro's NUTS (Hoffman & Gelman 2014, "The No-U-Turn Sampler") on the vectors of every item.
 
