@@ -28,6 +28,7 @@ class Setting:
 
     epochs: int = 30
     lr: float = 5e-3
+    kl_warmup: float = 10
     batch_size: int = 128
     latent: int = 16
     hidden: tuple[int, ...] = (128,)
@@ -46,7 +47,13 @@ class Setting:
 
     def training(self) -> dict[str, Any]:
         """The settings of training."""
-        return {"epochs": self.epochs, "lr": self.lr, "batch_size": self.batch_size, "schedule": "cosine"}
+        return {
+            "epochs": self.epochs,
+            "lr": self.lr,
+            "batch_size": self.batch_size,
+            "schedule": "cosine",
+            "kl_warmup": self.kl_warmup,
+        }
 
     @property
     def key(self) -> str:
