@@ -47,7 +47,8 @@ def described(s: Setting) -> str:
     return (
         f"Every method: {s.latent} shared latents, {s.private} private ones a view where it has such, hidden layers "
         f"{' and '.join(map(str, s.hidden))} wide, Adam at {s.lr:g} with a cosine schedule, "
-        f"a KL warm-up over {s.kl_warmup:.0f} epochs, {s.epochs} epochs, batches of {s.batch_size}; multi-sample objectives with {s.draws} draws. Evidence is in nats per item, over "
+        f"a KL warm-up over {s.kl_warmup:.0f} epochs, {s.epochs} epochs, batches of "
+        f"{s.batch_size}; multi-sample objectives with {s.draws} draws. Evidence is in nats per item, over "
         f"{s.evidence_items} test items, with {s.particles} particles, and with {s.fewer} for one view given the "
         "others (mean over views). The rest are percentages: of views predicted from 1, 3 or 5 others that a "
         "classifier reads as the item's digit; of generated items whose six views are all read as the same digit, "
