@@ -44,7 +44,7 @@ def demo(out: Path, epochs: int = 60, particles: int = 500, seed: int = 0) -> li
         vae = methods.method(method, train.modalities or (), seed=seed)
         folder, kept = out / f"{method}-{backend}", {"holdout": {"fraction": 0.25, "seed": seed}, "method": method}
         # Without a warm-up of the KL terms MVAE's single views fall back on the prior (Wu & Goodman 2018 anneal too).
-        options = {"backend": backend, "epochs": epochs, "kl_warmup": epochs / 3, "seed": seed}
+        options: dict[str, Any] = {"backend": backend, "epochs": epochs, "kl_warmup": epochs / 3, "seed": seed}
         runs[method, backend] = fit(vae, train, out=folder, notes=kept, **options)
     console.print("measuring on the test digits")
     results = [measure(name, run, train, test, particles) for name, run in runs.items()]
