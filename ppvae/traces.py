@@ -144,7 +144,7 @@ def divergence(q: Any, p: Any, analytic: bool = True) -> Any:
         try:
             return weighed(dist.kl.kl_divergence(q["fn"], p["fn"]), q)
         except NotImplementedError:
-            pass
+            pass  # there is no formula for this pair of distributions: its draw counts
     return density(q) - weighed(p["fn"].log_prob(q["value"]), p)
 
 
