@@ -102,14 +102,14 @@ def one_of(*values: Any) -> st.SearchStrategy[Any]:
 @contextmanager
 def double() -> Iterator[None]:
     """Float64 on both sides; XLA, which compiles much and runs little here, is told not to optimise."""
-    before = torch.get_default_dtype()
+    before, optimised_less = torch.get_default_dtype(), jax.config.jax_disable_most_optimizations
     torch.set_default_dtype(torch.float64)
     jax.config.update("jax_disable_most_optimizations", True)
     try:
         with jax.enable_x64(True):
             yield
     finally:
-        jax.config.update("jax_disable_most_optimizations", False)
+        jax.config.update("jax_disable_most_optimizations", optimised_less)
         torch.set_default_dtype(before)
 
 
