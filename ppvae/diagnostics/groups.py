@@ -36,7 +36,7 @@ def groups(fitted: Any, data: Dataset, given: Sequence[str] | None, draws: int, 
         "log_likelihood": _drawn({name: _where_measured(data, name, v) for name, v in likelihood.items()}),
         "sample_stats": _statistics(fitted.log_weights(data, given, draws, seed)),
         "observed_data": {
-            name: (_dims(name, ("item",), data.arrays[name], "feature"), _holed(data, name)) for name in names
+            name: (_dims(name, ("item",), data.arrays[name], "feature"), holed(data, name)) for name in names
         },
         "constant_data": {name: (("item",), label) for name, label in (data.labels or {}).items()},
     }
@@ -93,7 +93,7 @@ def _dims(name: str, lead: tuple[str, ...], array: np.ndarray, kind: str) -> tup
     return (*lead, *([label] if axes == 1 else [f"{label}_{i}" for i in range(axes)]))
 
 
-def _holed(data: Dataset, name: str) -> np.ndarray:
+def holed(data: Dataset, name: str) -> np.ndarray:
     """The values with NaN in their holes."""
     array, mask = data.arrays[name], (data.observed or {}).get(name)
     return array if mask is None else np.where(over(mask, array), array, np.nan)

@@ -52,16 +52,17 @@ def _predicted(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str,
     with pyro.plate("draws", draws, dim=-2):
         drawn = latents(random_sites(guide, batch))
         sites = random_sites(model, batch.given([name for name in model.conditions if name in batch.arrays]), drawn)
-    return _means(sites, ask)
+    return means(sites, ask)
 
 
 def _generated(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
     with pyro.plate("draws", draws, dim=-2):
         sites = random_sites(model, batch)
-    return _means(sites, ask)
+    return means(sites, ask)
 
 
-def _means(sites: Sites, ask: tuple[str, ...]) -> dict[str, Any]:
+def means(sites: Sites, ask: tuple[str, ...]) -> dict[str, Any]:
+    """The means of the asked modalities' distributions, by name."""
     return {name: _mean(sites[name]["fn"]) for name in ask}
 
 
