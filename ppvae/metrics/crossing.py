@@ -7,8 +7,9 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from ppvae.data.dataset import Dataset
-from ppvae.metrics.judging import Judges, labels
+from ppvae.metrics.judging import Judged, Judges, known, labels
 from ppvae.metrics.noiseless import explained, predicted
+from ppvae.metrics.resampling import interval
 from ppvae.metrics.shown import anything, shown
 from ppvae.posterior import Fitted
 
@@ -25,7 +26,7 @@ def coherence(
     """Share of the predictions of each asked modality, from the given ones, that a judge reads as the item's label.
 
     Conditional coherence (Shi et al. 2019): predictions are noiseless, one for each draw of the latents. ``ask``
-    defaults to all modalities that are not given. Items that have nothing of what is given take no part.
+    defaults to all modalities that are not given. Items that have nothing of what is given, or no label, take no part.
 
     >>> import numpy as np
     >>> import ppvae
@@ -49,8 +50,32 @@ def coherences(
     fitted: Fitted, judges: Judges, data: Dataset, subsets: Sequence[Collection[str]], draws: int = 1, seed: int = 0
 ) -> list[dict[str, float]]:
     """The :func:`coherence` of every modality that is not given, for each subset of given ones, asked all at once."""
+    shares = _shares(fitted, judges, data, subsets, draws, seed)
+    return [{name: float(each.mean()) for name, each in found.items()} for found in shares]
+
+
+def coherence_intervals(
+    fitted: Fitted,
+    judges: Judges,
+    data: Dataset,
+    subsets: Sequence[Collection[str]],
+    draws: int = 1,
+    seed: int = 0,
+    level: float = 0.95,
+) -> list[dict[str, Judged]]:
+    """The :func:`coherences` with bootstrap intervals over items, each beside the judge's accuracy on real items."""
+    real = {name: interval(each, level) for name, each in judges.right(data).items() if name in explained(fitted)}
+    shares = _shares(fitted, judges, data, subsets, draws, seed)
+    return [{name: Judged(interval(each, level), real[name]) for name, each in found.items()} for found in shares]
+
+
+def _shares(
+    fitted: Fitted, judges: Judges, data: Dataset, subsets: Sequence[Collection[str]], draws: int, seed: int
+) -> list[dict[str, np.ndarray]]:
+    """For each subset, the share of its draws that are read right of each item that takes part."""
     rows = shown(data, subsets)
-    there, truth = anything(rows), labels(rows, judges.label)
+    truth = labels(rows, judges.label)
+    there = anything(rows) & known(truth)
     drawn = predicted(fitted, rows, draws=draws, seed=seed)
     right = {
         name: np.mean([judges.read({name: each})[name] == truth for each in values], axis=0)
@@ -58,6 +83,6 @@ def coherences(
     }
     parts = np.arange(len(rows)).reshape(len(subsets), -1)
     return [
-        {name: float(right[name][part[there[part]]].mean()) for name in explained(fitted) if name not in subset}
+        {name: right[name][part[there[part]]] for name in explained(fitted) if name not in subset}
         for part, subset in zip(parts, subsets, strict=True)
     ]

@@ -12,6 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ppvae.data.dataset import Dataset
+from ppvae.metrics.resampling import Interval
 
 
 def linear() -> Any:
@@ -37,11 +38,27 @@ class Judges:
 
     def accuracy(self, data: Dataset) -> dict[str, float]:
         """Share of the items that have a modality whose label is read right: what predictions of it can hope for."""
-        truth, scores = labels(data, self.label), {}
+        return {name: float(each.mean()) for name, each in self.right(data).items()}
+
+    def right(self, data: Dataset) -> dict[str, np.ndarray]:
+        """Whether the label is read right off each of the items that have a modality: name to booleans."""
+        truth, found = labels(data, self.label), {}
         for name in self.classifiers:
-            seen = complete(data, name)
-            scores[name] = float((self.read({name: data.arrays[name][seen]})[name] == truth[seen]).mean())
-        return scores
+            seen = complete(data, name) & known(truth)
+            found[name] = self.read({name: data.arrays[name][seen]})[name] == truth[seen]
+        return found
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A share that judges read off made measurements, beside the one they read off real ones.
+
+    A judge's mistakes count against both. Predictions without noise can be easier to read than real measurements, so
+    ``real`` bounds ``made`` only where they are as noisy.
+    """
+
+    made: Interval
+    real: Interval
 
 
 def judges(data: Dataset, label: str, make: Callable[[], Any] = linear) -> Judges:
@@ -49,7 +66,7 @@ def judges(data: Dataset, label: str, make: Callable[[], Any] = linear) -> Judge
 
     Args:
         data: real measurements, which the items to be judged should not be among.
-        label: which of its labels.
+        label: which of its labels; items for which it is NaN take no part.
         make: a fresh scikit-learn classifier.
 
     Raises:
@@ -57,7 +74,7 @@ def judges(data: Dataset, label: str, make: Callable[[], Any] = linear) -> Judge
     """
     truth, fitted = labels(data, label), {}
     for name, array in data.arrays.items():
-        seen = complete(data, name)
+        seen = complete(data, name) & known(truth)
         fitted[name] = make().fit(array[seen].reshape(seen.sum(), -1), truth[seen])
     return Judges(label, fitted)
 
@@ -68,6 +85,11 @@ def labels(data: Dataset, label: str) -> np.ndarray:
     if label not in found:
         raise ValueError(f"the data have no label {label!r}; they have {', '.join(found) or 'none'}")
     return found[label]
+
+
+def known(truth: np.ndarray) -> np.ndarray:
+    """Which items have a label, booleans ``(items,)``: NaN is none."""
+    return truth == truth  # only NaN differs from itself, in an array of any type
 
 
 def complete(data: Dataset, name: str) -> np.ndarray:

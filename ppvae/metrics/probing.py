@@ -7,8 +7,8 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from ppvae.data.dataset import Dataset
-from ppvae.metrics.judging import labels, linear
-from ppvae.metrics.shown import anything, shown
+from ppvae.metrics.encoding import encoded
+from ppvae.metrics.judging import known, labels, linear
 from ppvae.posterior import Fitted
 
 
@@ -24,7 +24,8 @@ def probe(
 ) -> float:
     """Share of the test items whose label a linear classifier reads off the mean of a latent, given some modalities.
 
-    It is fitted to the training items' latents, given the same modalities; items that have none of them take no part.
+    It is fitted to the training items' latents, given the same modalities; items that have none of them, or no label,
+    take no part.
     """
     return probes(fitted, train, test, label, [train.arrays if given is None else given], site, draws, seed)[0]
 
@@ -40,12 +41,14 @@ def probes(
     seed: int = 0,
 ) -> list[float]:
     """The :func:`probe` given each subset of modalities, asked all at once."""
-    pieces = []
-    for data in (train, test):
-        rows = shown(data, subsets)
-        mean = fitted.encode(rows, draws=draws, seed=seed)[site].mean(0).reshape(len(rows), -1)
-        pieces.append([np.split(part, len(subsets)) for part in (mean, labels(rows, label), anything(rows))])
-    scores = []
-    for (z, truth, there), (new, answers, seen) in zip(*(zip(*piece, strict=True) for piece in pieces), strict=True):
-        scores.append(float(linear().fit(z[there], truth[there]).score(new[seen], answers[seen])))
-    return scores
+    sides = (_labelled(fitted, data, label, subsets, site, draws, seed) for data in (train, test))
+    return [float(linear().fit(*fit).score(*held)) for fit, held in zip(*sides, strict=True)]
+
+
+def _labelled(
+    fitted: Fitted, data: Dataset, label: str, subsets: Sequence[Collection[str]], site: str, draws: int, seed: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For each subset, the latents and the labels of the items that have both."""
+    truth = labels(data, label)
+    found = [(mean, there & known(truth)) for mean, there in encoded(fitted, data, subsets, site, draws, seed)]
+    return [(mean[seen], truth[seen]) for mean, seen in found]
