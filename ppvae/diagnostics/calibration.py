@@ -58,18 +58,19 @@ class Uniform:
     def verdict(self) -> str:
         """What the check found, in one sentence; faults are those of the posterior, or of the predictive."""
         if self.p_value >= ALPHA:
-            return f"{self.what}: no sign of miscalibration ({_p(self.p_value)}, {len(self.values)} items)"
+            return f"{self.what}: no sign of miscalibration ({p_text(self.p_value)}, {len(self.values)} items)"
         wrong = np.flatnonzero(self.p_values * len(self.names) < ALPHA)
-        faults = [f"{self.names[i]} {_fault(self.values[:, i])}" for i in wrong[:SHOWN]]
+        faults = [f"{self.names[i]} {fault(self.values[:, i])}" for i in wrong[:SHOWN]]
         more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
-        return f"{self.what}: {', '.join(faults)}{more} ({_p(self.p_value)})"
+        return f"{self.what}: {', '.join(faults)}{more} ({p_text(self.p_value)})"
 
 
-def _p(value: float) -> str:
+def p_text(value: float) -> str:
+    """A p-value in words."""
     return f"p = {value:.2g}" if value >= 1e-4 else "p < 0.0001"
 
 
-def _fault(values: np.ndarray) -> str:
+def fault(values: np.ndarray) -> str:
     """Which way uniform values went wrong: by place or by spread, whichever is further out."""
     values = values[~np.isnan(values)]
     place = (values.mean() - 0.5) * np.sqrt(12 * len(values))
@@ -107,10 +108,10 @@ class Symmetric:
     def verdict(self) -> str:
         """What the check found, in one sentence."""
         if self.p_value >= ALPHA:
-            return f"{self.what}: no sign of biased means ({_p(self.p_value)}, {len(self.values)} items)"
+            return f"{self.what}: no sign of biased means ({p_text(self.p_value)}, {len(self.values)} items)"
         worst = int(self.p_values.argmin())
         side = "low" if self.values[:, worst].mean() > 0.5 else "high"
-        return f"{self.what}: the mean of {self.names[worst]} lies too {side} ({_p(self.p_value)})"
+        return f"{self.what}: the mean of {self.names[worst]} lies too {side} ({p_text(self.p_value)})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,14 +271,16 @@ def predictive(
     """
     held = questions.explained(fitted, data)
     chosen = held if ask is None else questions.known(fitted, ask)
-    found = {}
     for name in chosen:
         if name not in held:
             raise ValueError(f"the data has no modality {name!r} to check; it has {', '.join(held)}")
-        shown = [other for other in held if other != name] if given is None else given
-        question = Question(questions.ranks, draws, tuple(held))
+    question = Question(questions.ranks, draws, tuple(held))
+    groups = {tuple(given): chosen} if given is not None else {tuple(n for n in held if n != c): [c] for c in chosen}
+    found = {}
+    for shown, names in groups.items():
         counts = questions.ask(fitted, question, data, shown, seed)
-        found[name] = _transformed(data, name, counts, draws, f"{name} given {questions.label(shown)}", seed)
+        what = questions.label(shown)
+        found |= {name: _transformed(data, name, counts, draws, f"{name} given {what}", seed) for name in names}
     return found
 
 

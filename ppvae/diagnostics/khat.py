@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import logsumexp
 
+from ppvae.answers import Question
 from ppvae.data.dataset import Dataset
-from ppvae.diagnostics import arviz
+from ppvae.diagnostics import arviz, questions
 from ppvae.posterior import Fitted
 
 THRESHOLD = 0.7  # above it, importance sampling from the guide is not to be trusted (Vehtari et al. 2024)
@@ -66,7 +67,9 @@ def khat(
         ValueError: a subset names what the run or the data do not have, or there are fewer than 25 draws.
     """
     chosen = tuple(tuple(subset) for subset in (alone_and_all(list(data.arrays)) if subsets is None else subsets))
-    weights = [fitted.log_weights(data, subset, draws, seed).astype(np.float64) for subset in chosen]
+    question = Question(questions.log_weights, draws)
+    asked = [questions.ask(fitted, question, data, subset, seed)["log_weights"] for subset in chosen]
+    weights = [each.astype(np.float64) for each in asked]
     return KHat(
         chosen,
         np.stack([arviz.psis(each)[1] for each in weights]),
