@@ -1,4 +1,4 @@
-"""Plots: rows of images, and loss curves."""
+"""Plots: rows of images, and loss curves. Every figure's label says in words what it shows."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+
+from ppvae.palette import COLOURS
 
 
 def image_rows(rows: Mapping[str, np.ndarray], title: str = "") -> Figure:
@@ -22,6 +24,7 @@ def image_rows(rows: Mapping[str, np.ndarray], title: str = "") -> Figure:
             axis.imshow(image, cmap="gray_r", vmin=0, vmax=top, interpolation="nearest")
         axes[0].set_ylabel(label, rotation=0, ha="right", va="center")
     figure.suptitle(title, fontsize="medium")
+    figure.set_label(f"{title or 'Images'}: rows of {width}, {', '.join(rows)}.")
     return figure
 
 
@@ -34,8 +37,11 @@ def loss_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]], title: str
     axis = figure.subplots()
     for number, (label, history) in enumerate(histories.items()):
         width, alpha = (5.0, 0.35) if number == 0 else (1.2, 1.0)
-        axis.plot([h["epoch"] for h in history], [h["loss"] for h in history], label=label, lw=width, alpha=alpha)
+        style: dict[str, Any] = {"color": COLOURS[number % len(COLOURS)], "lw": width, "alpha": alpha}
+        axis.plot([h["epoch"] for h in history], [h["loss"] for h in history], label=label, **style)
     axis.set(xlabel="epoch", ylabel="loss, nats per item", title=title)
     axis.grid(alpha=0.3)
     axis.legend(frameon=False)
+    ends = [f"{label} from {h[0]['loss']:.1f} to {h[-1]['loss']:.1f}" for label, h in histories.items() if h]
+    figure.set_label(f"{title or 'Training loss'}, nats per item by epoch: {', '.join(ends)}.")
     return figure

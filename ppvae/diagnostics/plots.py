@@ -26,4 +26,6 @@ def khat_map(result: KHat, title: str = "") -> Figure:
     labels = [f"{name}  {share:.0%}" for name, share in result.share.items()]
     axis.set(yticks=range(len(labels)), yticklabels=labels, xlabel="items, by their worst k-hat", title=title)
     figure.colorbar(shown, ax=axis, label="k-hat")
+    worst = ", ".join(f"{share:.0%} given {name}" for name, share in result.share.items())
+    figure.set_label(f"{title or 'k-hat'} of {result.khat.shape[1]} items; share above {THRESHOLD}: {worst}.")
     return figure

@@ -1,0 +1,79 @@
+"""Crossing: every modality predicted from each other one alone and from all, beside what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ppvae.data.dataset import Dataset
+from ppvae.diagnostics import questions
+from ppvae.diagnostics.groups import holed
+from ppvae.diagnostics.khat import alone_and_all
+from ppvae.metrics.noiseless import predicted
+from ppvae.metrics.reconstructing import r2
+from ppvae.metrics.shown import shown
+from ppvae.posterior import Fitted
+
+
+@dataclass(frozen=True, eq=False)
+class Crossing:
+    """Modalities predicted from subsets of modalities.
+
+    Attributes:
+        given: the names in each subset.
+        measured: modality to what was measured, ``(items, *shape)``, NaN where it was not.
+        predicted: modality to the mean predicted from each subset, without measurement noise,
+            ``(subsets, items, *shape)``; of a categorical element the expected level.
+    """
+
+    given: tuple[tuple[str, ...], ...]
+    measured: Mapping[str, np.ndarray]
+    predicted: Mapping[str, np.ndarray]
+
+    @property
+    def names(self) -> list[str]:
+        """The subsets in words."""
+        largest = max(len(subset) for subset in self.given)
+        return ["all" if len(subset) == largest > 1 else questions.label(subset) for subset in self.given]
+
+    @property
+    def r2(self) -> np.ndarray:
+        """The share of each modality's variance that its predictions explain, ``(subsets, modalities)``."""
+        columns = [[r2(self.measured[name], each) for each in made] for name, made in self.predicted.items()]
+        return np.array(columns).T
+
+
+def crossing(
+    fitted: Fitted,
+    data: Dataset,
+    given: Sequence[Sequence[str]] | None = None,
+    ask: Sequence[str] | None = None,
+    draws: int = 100,
+    seed: int = 0,
+) -> Crossing:
+    """The mean prediction of each asked modality from each subset.
+
+    Args:
+        fitted: the pair.
+        data: items that the pair was not trained on; each shows what it has of a subset.
+        given: subsets of the data's modalities; by default each alone, and all. What the model takes as given is always
+            shown.
+        ask: modalities that the data have; by default all of these that the model explains.
+        draws: of the latents.
+        seed: of the draws.
+
+    Raises:
+        ValueError: a modality is unknown, or not in the data.
+    """
+    held = questions.explained(fitted, data)
+    names = held if ask is None else list(ask)
+    for name in names:
+        if name not in held:
+            raise ValueError(f"there is no modality {name!r} to ask for; the data and the model have {', '.join(held)}")
+    subsets = tuple(tuple(subset) for subset in (alone_and_all(held) if given is None else given))
+    always = [name for name in fitted.vae.model.conditions if name in data.arrays]
+    drawn = predicted(fitted, shown(data, [[*subset, *always] for subset in subsets]), names, draws, seed)
+    means = {name: drawn[name].mean(0).reshape(len(subsets), *data.arrays[name].shape) for name in names}
+    return Crossing(subsets, {name: holed(data, name) for name in names}, means)

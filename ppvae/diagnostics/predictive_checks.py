@@ -1,0 +1,149 @@
+"""Predictive checks: do data sets that the fitted pair replicates look like the measured one, by any statistic?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ppvae.chunks import NUMBERS
+from ppvae.data.dataset import Dataset
+from ppvae.diagnostics import questions
+from ppvae.diagnostics.calibration import ALPHA
+from ppvae.diagnostics.groups import holed
+from ppvae.modality import COUNTS, Modality
+from ppvae.posterior import Fitted
+
+Statistic = Callable[[np.ndarray], float]
+
+MOMENTS: dict[str, Statistic] = {"mean": np.nanmean, "sd": np.nanstd, "min": np.nanmin, "max": np.nanmax}
+
+
+@dataclass(frozen=True, eq=False)
+class PredictiveCheck:
+    """A modality's statistics, of the measured data set and of replicated ones.
+
+    Attributes:
+        what: the modality, and what replications were made from, in words.
+        names: of the statistics.
+        measured: their values on the data, ``(statistics,)``, in the units that they compute.
+        replicated: their values on each replication, ``(draws, statistics)``.
+    """
+
+    what: str
+    names: tuple[str, ...]
+    measured: np.ndarray
+    replicated: np.ndarray
+
+    @property
+    def p_values(self) -> np.ndarray:
+        """The share of replications above the measured value, and half of those equal to it: ``(statistics,)``."""
+        return (self.replicated > self.measured).mean(0) + 0.5 * (self.replicated == self.measured).mean(0)
+
+    @property
+    def extreme(self) -> np.ndarray:
+        """Which statistics lie in the tails of their replications, booleans: 5 % for all of them together."""
+        return 2 * np.minimum(self.p_values, 1 - self.p_values) * len(self.names) < ALPHA
+
+    @property
+    def verdict(self) -> str:
+        """What the check found, in one sentence."""
+        p = self.p_values
+        wrong = [f"{self.names[i]} (p = {p[i]:.2g})" for i in np.flatnonzero(self.extreme)]
+        if not wrong:
+            return f"{self.what}: replications look like the data in {', '.join(self.names)}"
+        return f"{self.what}: replications miss the data's {', '.join(wrong)}"
+
+
+def predictive_check(
+    fitted: Fitted,
+    data: Dataset,
+    given: Sequence[str] | None = None,
+    statistics: Mapping[str, Mapping[str, Statistic]] | None = None,
+    draws: int = 200,
+    seed: int = 0,
+) -> dict[str, PredictiveCheck]:
+    """Posterior predictive checks: a statistic of the data against the same of replicated data sets.
+
+    Gelman, Meng & Stern (1996, "Posterior predictive assessment of model fitness via realized discrepancies"). A
+    replication measures every item anew, at latents drawn from its posterior. Where that posterior saw what is
+    replicated, the data are used twice and p-values are conservative: nearer to 1/2 than uniform ones (Meng 1994,
+    "Posterior predictive p-values"). A small one is then strong evidence, and a large one is none. Items that were not
+    trained on, or a ``given`` without the modality, make the check sharper.
+
+    Args:
+        fitted: the pair.
+        data: the measured items. What an item lacks is missing from its replications too.
+        given: what the latents are inferred from; by default all that an item has.
+        statistics: modality to name to a function of its values, ``(items, *shape) -> number``. Items without the
+            modality are left out; an element that an item lacks is NaN. By default mean, standard deviation, minimum
+            and maximum over items and elements, of counts also the share of zeros; of binary elements the mean, of
+            categorical ones each level's share.
+        draws: replicated data sets.
+        seed: of the draws.
+
+    Raises:
+        ValueError: a modality is unknown, not in the data or not explained, or a statistic is no finite number.
+    """
+    allowed = [n for n in questions.explained(fitted, data) if questions.measured_rows(data, n).any()]
+    kinds = {m.name: m for m in fitted.modalities}
+    chosen = {name: defaults(kinds[name]) for name in allowed} if statistics is None else statistics
+    for name in chosen:
+        if name not in allowed:
+            raise ValueError(
+                f"there is no modality {name!r} to check; the data and the model have {', '.join(allowed)}"
+            )
+    values = {name: _values(data, name, holed(data, name), functions) for name, functions in chosen.items()}
+    replicated = _replicated(fitted, data, given, chosen, draws, seed)
+    return {
+        name: PredictiveCheck(
+            f"{name} given {questions.label(given)}", tuple(functions), values[name], np.array(replicated[name])
+        )
+        for name, functions in chosen.items()
+    }
+
+
+def _replicated(
+    fitted: Fitted,
+    data: Dataset,
+    given: Sequence[str] | None,
+    chosen: Mapping[str, Mapping[str, Statistic]],
+    draws: int,
+    seed: int,
+) -> dict[str, list[np.ndarray]]:
+    """The statistics of each replication, by modality; replications are drawn in blocks that fit into memory."""
+    shown = None if given is None else list(dict.fromkeys([*given, *fitted.vae.model.conditions]))
+    size = min(draws, max(1, NUMBERS // sum(data.arrays[name].size for name in chosen)))
+    seeds = np.random.SeedSequence(seed).generate_state(-(-draws // size)).tolist()
+    found: dict[str, list[np.ndarray]] = {name: [] for name in chosen}
+    for block in seeds:
+        drawn = fitted.query(data, shown, list(chosen), size, block)
+        for name, functions in chosen.items():
+            found[name] += [_values(data, name, each, functions) for each in drawn[name]]
+    return {name: values[:draws] for name, values in found.items()}
+
+
+def _values(data: Dataset, name: str, values: np.ndarray, functions: Mapping[str, Statistic]) -> np.ndarray:
+    """Each statistic of a modality's values ``(items, *shape)``, without what was not measured: ``(statistics,)``."""
+    seen = np.where(np.isnan(holed(data, name)), np.nan, values)[questions.measured_rows(data, name)]
+    found = np.array([float(function(seen)) for function in functions.values()])
+    if not np.isfinite(found).all():
+        wrong = list(functions)[int(np.flatnonzero(~np.isfinite(found))[0])]
+        advice = "holes are NaN, so take numpy's nanmean, nanstd, ..."
+        raise ValueError(f"the statistic {wrong!r} of modality {name!r} is not a finite number; {advice}")
+    return found
+
+
+def defaults(modality: Modality) -> dict[str, Statistic]:
+    """The statistics that say something of a modality of this kind."""
+    if modality.likelihood == "categorical":
+        return {f"share of {level}": _share(level) for level in range(modality.levels or 0)}
+    if modality.likelihood == "bernoulli":
+        return {"mean": np.nanmean}
+    return {**MOMENTS, "share of zeros": _share(0)} if modality.likelihood in COUNTS else dict(MOMENTS)
+
+
+def _share(level: int) -> Statistic:
+    """The share of measured elements that equal a level."""
+    return lambda values: float((values == level).sum() / (~np.isnan(values)).sum())

@@ -1,0 +1,165 @@
+"""Traversals: what a model decodes while one number of a latent moves and the others stand still."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from pyro.infer.inspect import get_model_relations
+from scipy import stats
+
+from ppvae.answers import Question
+from ppvae.backends import pyro as engine
+from ppvae.batch import Batch
+from ppvae.chunks import answer
+from ppvae.data.dataset import Dataset
+from ppvae.diagnostics import questions
+from ppvae.diagnostics.calibration import conditions
+from ppvae.diagnostics.groups import simulate
+from ppvae.diagnostics.use import activity
+from ppvae.metrics.noiseless import means
+from ppvae.posterior import Fitted
+from ppvae.ppl import ops, pyro
+from ppvae.settings import Settings
+from ppvae.traces import is_local, random_sites
+
+AT = "at "  # before a latent's name: its value, beside the data
+ANCHORS = 1000  # draws behind an anchor, and behind the prior's moments
+SPAN = (-2.5, -1.5, -0.5, 0.5, 1.5, 2.5)
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Traversal:
+    """Modalities decoded along single numbers of a latent.
+
+    Attributes:
+        names: of the numbers that were moved, ``z[3]``.
+        values: what they were set to, ``(numbers, steps)``.
+        decoded: the mean of each modality there, without measurement noise, ``(numbers, steps, *shape)``.
+    """
+
+    names: tuple[str, ...]
+    values: np.ndarray
+    decoded: Mapping[str, np.ndarray]
+
+
+def traversal(
+    fitted: Fitted,
+    data: Dataset,
+    site: str = "z",
+    dimensions: int | Sequence[int] = 8,
+    span: Sequence[float] = SPAN,
+    anchor: int | None = None,
+    draws: int = 100,
+    seed: int = 0,
+) -> Traversal:
+    """Decoded means along a latent's numbers, each moved alone.
+
+    The site's other numbers, and all latents that do not depend on it, stand at the anchor. Latents that do depend on
+    it are drawn from the model given it, and those that all items share from the guide, alike at every step; decoded
+    means are averaged over these draws.
+
+    Args:
+        fitted: the pair.
+        data: items that tell which numbers are active, and hold the anchor and what a model takes as given.
+        site: a continuous latent that each item has of its own.
+        dimensions: how many of its numbers, the most active first; or which, counted in its flattened event.
+        span: steps in prior standard deviations from the prior mean, both of 1,000 draws.
+        anchor: a row of the data, whose posterior mean is the anchor; None for the prior mean. A discrete latent stands
+            at its most frequent value.
+        draws: over which decoded means are averaged, 1 to 1,000.
+        seed: of the draws.
+
+    Raises:
+        ValueError: there is no such site.
+    """
+    row = anchor or 0
+    prior = _prior(fitted, data, row, seed)
+    continuous = [name for name, drawn in prior.items() if drawn.dtype.kind == "f"]
+    if site not in continuous:
+        raise ValueError(f"items have no continuous latent {site!r}; traverse one of {', '.join(continuous)}")
+    chosen = _most_active(fitted, data, site, dimensions, seed) if isinstance(dimensions, int) else list(dimensions)
+    values = _grid(prior[site], chosen, span)
+    anchors = prior if anchor is None else fitted.encode(data.take([row]), draws=ANCHORS, seed=seed)
+    moved = _below(fitted, data, row, site)
+    points = {n: v for n, v in _points(_center(anchors), site, chosen, values).items() if n not in moved}
+    decoded = _decode(fitted, data, row, points, draws, seed)
+    names = tuple(_name(site, np.unravel_index(number, prior[site].shape[2:])) for number in chosen)
+    return Traversal(names, values, {n: v.reshape(*values.shape, *v.shape[1:]) for n, v in decoded.items()})
+
+
+def _prior(fitted: Fitted, data: Dataset, row: int, seed: int) -> Arrays:
+    """Draws of an item's own latents from the model: name to ``(draws, 1, *event)``."""
+    batch = conditions(fitted, data, (), np.array([row]))
+    question = Question(simulate, ANCHORS, ())
+    drawn = answer(fitted.vae.pair, fitted.settings, question, batch, np.zeros(1, np.uint32), seed)
+    return {name: values for name, values in drawn.items() if name not in questions.names_of(fitted)}
+
+
+def _most_active(fitted: Fitted, data: Dataset, site: str, count: int, seed: int) -> list[int]:
+    """The numbers of a site whose posterior means vary most over items, the first the most."""
+    found = activity(fitted, data, seed=seed)
+    own = [v for name, v in zip(found.names, found.variance, strict=True) if name.startswith(f"{site}[")]
+    return np.argsort(-np.array(own))[:count].tolist()
+
+
+def _name(site: str, index: Sequence[Any]) -> str:
+    return f"{site}[{','.join(map(str, index))}]"
+
+
+def _grid(prior: np.ndarray, chosen: Sequence[int], span: Sequence[float]) -> np.ndarray:
+    """Where each of the chosen numbers is put: ``(numbers, steps)``."""
+    numbers = prior.reshape(len(prior), -1)[:, chosen].astype(float)
+    return numbers.mean(0)[:, None] + numbers.std(0)[:, None] * np.asarray(span)
+
+
+def _center(draws: Mapping[str, np.ndarray]) -> Arrays:
+    """The mean of each latent, of a discrete one its most frequent value: ``(1, *event)``."""
+    return {n: v.mean(0) if v.dtype.kind == "f" else stats.mode(v, axis=0).mode for n, v in draws.items()}
+
+
+def _points(center: Arrays, site: str, chosen: Sequence[int], values: np.ndarray) -> Arrays:
+    """The anchor once for each of the values, which replaces the one number there: ``(numbers · steps, *event)``."""
+    points = {name: np.repeat(value, values.size, 0) for name, value in center.items()}
+    flat = points[site].reshape(values.size, -1)  # a view
+    flat[np.arange(values.size), np.repeat(chosen, values.shape[1])] = values.ravel()
+    return points
+
+
+def _below(fitted: Fitted, data: Dataset, row: int, site: str) -> set[str]:
+    """The sites whose distributions depend on a site, directly or through others, and not the site itself."""
+    model = copy.deepcopy(fitted.vae.model).cpu()
+    with engine.environment(Settings(backend="pyro", dtype=fitted.settings.dtype, device="cpu")):
+        batch = conditions(fitted, data, (), np.array([row]))
+        parents: dict[str, list[str]] = get_model_relations(model, (batch,))["sample_sample"]
+    found = {site}
+    for name, above in parents.items():
+        found |= {name} if found & set(above) else set()
+    return found - {site}
+
+
+def _decode(fitted: Fitted, data: Dataset, row: int, points: Arrays, draws: int, seed: int) -> Arrays:
+    """The mean of each modality at each point, ``(points, *shape)``; one key for all, so that draws do not differ."""
+    names, count = tuple(questions.explained(fitted)), len(next(iter(points.values())))
+    batch = conditions(fitted, data, (), np.full(count, row))
+    batch = replace(batch, arrays={**batch.arrays, **{f"{AT}{name}": value for name, value in points.items()}})
+    question = Question(_decoded, questions.checked_draws(draws), names)
+    found = answer(fitted.vae.pair, fitted.settings, question, batch, np.zeros(count, np.uint32), seed)
+    return {name: found[name][0] for name in names}
+
+
+def _decoded(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
+    """The mean over draws of ``E[x_ask | latents]``, where latents beside the data, ``at NAME``, are given."""
+    inner = replace(batch.given([name for name in batch.arrays if not name.startswith(AT)]), ask=ask)
+    with pyro.plate("draws", draws, dim=-2):
+        drawn = random_sites(guide, inner)
+        shared = {name: site["value"] for name, site in drawn.items() if not is_local(site)}
+        beside = {name: batch.arrays[f"{AT}{name}"] for name in drawn if f"{AT}{name}" in batch.arrays}
+        fixed = {name: ops.as_tensor(value, dtype=drawn[name]["value"].dtype) for name, value in beside.items()}
+        sites = random_sites(model, inner, {**shared, **fixed})
+    return {name: values.mean(0)[None] for name, values in means(sites, ask).items()}
