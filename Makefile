@@ -12,7 +12,7 @@ PY := .venv/bin/python
 PYTEST := OMP_NUM_THREADS=1 JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(PY) -m pytest -n $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-all test-arviz1 lint style types format bench study clean distclean
+.PHONY: help install demo test test-slow test-all test-arviz1 lint style types format bench study calibration clean distclean
 
 help:
 	@echo "make demo       train, query and check a model on the embedded data"
@@ -21,6 +21,7 @@ help:
 	@echo "make lint       formatting, lint rules and types;  format  repairs the first two"
 	@echo "make bench      side-by-side timings of the two backends"
 	@echo "make study      compare the methods on the embedded data: about an hour; fills docs/methods.md"
+	@echo "make calibration  how far their posteriors can be believed: half an hour; fills docs/calibration.md"
 	@echo "make clean      remove what was built;  distclean  also removes .venv"
 
 install: .venv/.installed
@@ -74,6 +75,9 @@ bench: install
 # Goes on where it was stopped; what is done already is in docs/study.
 study: install
 	$(PY) benchmarks/study.py
+
+calibration: install
+	$(PY) benchmarks/calibration.py
 
 clean:
 	rm -rf build dist out *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import itertools
 import multiprocessing
 import os
@@ -25,6 +26,7 @@ JOINT = (
 PRIVATE = ("dmvae", "mmvae_plus", "cmvae")
 METHODS = (*JOINT, *PRIVATE)
 SEEDS, MISSING = (0, 1, 2, 3), (0.0, 0.5)
+TASKS = 12  # of one process
 
 # One thread and a hash seed for each process: two processes share the cores, and what one has compiled the other, and
 # the next run, find in the cache.
@@ -39,12 +41,13 @@ ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class Task:
-    """A function of :mod:`study_jobs`, its arguments, and the file and identity of the row that it returns."""
+    """A function of a module beside this one, its arguments, and the file and identity of the row that it returns."""
 
     function: str
     arguments: tuple[Any, ...]
     file: str
     identity: dict[str, Any]
+    module: str = "study_jobs"
 
     def __str__(self) -> str:
         return f"{self.function} {' '.join(str(value) for value in self.identity.values())}"
@@ -62,9 +65,7 @@ def tasks(methods: Sequence[str], seeds: Sequence[int]) -> tuple[list[Task], lis
 
 def run(task: Task, setting: Any) -> dict[str, Any]:
     """Run a task, in a process of the pool."""
-    import study_jobs
-
-    return getattr(study_jobs, task.function)(*task.arguments, setting)
+    return getattr(importlib.import_module(task.module), task.function)(*task.arguments, setting)
 
 
 def left(todo: Sequence[Task], results: Path, setting: Any) -> list[Task]:
@@ -75,51 +76,63 @@ def left(todo: Sequence[Task], results: Path, setting: Any) -> list[Task]:
 def work(todo: Sequence[Task], results: Path, setting: Any, workers: int, say: Callable[[str], None]) -> list[str]:
     """Run tasks in ``workers`` processes and keep each row as it comes; returns what failed, in words."""
     failed, begin = [], time.monotonic()
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=spawn, max_tasks_per_child=8) as pool:
-        running = {pool.submit(run, task, setting): task for task in todo}
-        for count, (task, future) in enumerate(finished(running), 1):
-            if error := future.exception():
-                failed.append(f"{task}: {type(error).__name__}: {error}")
-            else:
-                study_rows.put(results / task.file, future.result(), list(task.identity))
-            minutes = (time.monotonic() - begin) / count * (len(todo) - count) / 60
-            say(f"[{count}/{len(todo)}] {'FAILED ' if error else ''}{task}; about {minutes:.0f} minutes left")
+    for count, (task, future) in enumerate(finished(todo, setting, workers), 1):
+        if error := future.exception():
+            failed.append(f"{task}: {type(error).__name__}: {error}")
+        else:
+            study_rows.put(results / task.file, future.result(), list(task.identity))
+        minutes = (time.monotonic() - begin) / count * (len(todo) - count) / 60
+        say(f"[{count}/{len(todo)}] {'FAILED ' if error else ''}{task}; about {minutes:.0f} minutes left")
     return failed
 
 
-def finished(running: dict[Future[dict[str, Any]], Task]) -> Iterator[tuple[Task, Future[dict[str, Any]]]]:
-    """Tasks as they end."""
-    for future in as_completed(running):
-        yield running[future], future
+def finished(todo: Sequence[Task], setting: Any, workers: int) -> Iterator[tuple[Task, Future[dict[str, Any]]]]:
+    """Tasks as they end.
+
+    Processes grow with what they compile, so each block of tasks has new ones: Python 3.11's own way to renew them,
+    ``max_tasks_per_child``, can wait for ever.
+    """
+    spawn = multiprocessing.get_context("spawn")
+    for start in range(0, len(todo), TASKS * workers):
+        with ProcessPoolExecutor(workers, mp_context=spawn) as pool:
+            running = {pool.submit(run, task, setting): task for task in todo[start : start + TASKS * workers]}
+            for future in as_completed(running):
+                yield running[future], future
+
+
+def complete(*phases: tuple[Sequence[Task], int], results: Path, setting: Any) -> int:
+    """Run what is left of each phase, in so many processes; returns how many tasks failed, having said which."""
+    say = lambda line: print(line, file=sys.stderr, flush=True)  # noqa: E731
+    failed = []
+    for todo, workers in phases:
+        failed += work(left(todo, results, setting), results, setting, workers, say)
+    for sentence in failed:
+        say(sentence)
+    return len(failed)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is left of the study, then write docs/methods.md; 1 where something failed."""
-    chosen = _arguments(arguments)
+    chosen = options(arguments)
     import study_page
     from study_jobs import Setting
 
     setting = Setting()
-    say = lambda line: print(line, file=sys.stderr, flush=True)  # noqa: E731
     together, alone = tasks(chosen.only or METHODS, range(chosen.seeds))
-    failed: list[str] = []
-    for todo, workers in ((together, chosen.workers), (alone, 1)):
-        rest = [] if chosen.page else left(todo, chosen.results, setting)
-        failed += work(rest, chosen.results, setting, workers, say)
-    for sentence in failed:
-        say(sentence)
+    phases = () if chosen.page else ((together, chosen.workers), (alone, 1))
+    failed = complete(*phases, results=chosen.results, setting=setting)
     study_page.write(chosen.results, METHODS, setting)
     return 1 if failed else 0
 
 
-def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+def options(arguments: Sequence[str] | None, description: str | None = __doc__) -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each")
     parser.add_argument("--seeds", type=int, default=len(SEEDS), help="the first so many seeds")
     parser.add_argument("--only", nargs="+", choices=METHODS, help="some methods")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the folder of the results")
-    parser.add_argument("--page", action="store_true", help="run nothing, write docs/methods.md from what is there")
+    parser.add_argument("--page", action="store_true", help="run nothing, write the page from what is there")
     return parser.parse_args(arguments)
 
 

@@ -20,7 +20,7 @@ class MixtureOfProducts(Program):
 
     With ``subsets=k`` every run of the guide draws k subsets, the same for all its items, and mixes the products of
     what each shares with S (S itself where they share nothing): cheaper, and still a proper posterior. Objectives
-    that run a guide again at the same latents (``dreg``, ``stl``, ``mmvae``) need all subsets.
+    that run a guide again at the same latents (``dreg``, ``stl``, ``mmvae``) refuse it.
 
     >>> from ppvae import Batch
     >>> guide = MixtureOfProducts([Modality("image", (784,)), Modality("sound", (20,))], latent=2)

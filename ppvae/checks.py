@@ -47,6 +47,8 @@ def inspect(vae: VAE, data: Dataset) -> Sites:
         latents = _match(model, guide, [name for name in data.arrays if name not in vae.model.conditions])
         if enumerated:
             _check_enumeration(vae, batch, enumerated)
+        if any(getattr(stage.objective, "revisits", False) for stage in stages(vae.objective)):
+            _check_same_density(vae.guide, batch)
     if enumerated or not all(isinstance(stage.objective, str) for stage in stages(vae.objective)):
         _check_local(model, data.arrays)
     return Sites(
@@ -141,6 +143,19 @@ def _check_enumeration(vae: VAE, batch: Batch, names: Collection[str]) -> None:
             f"the programs fail where {sorted(names)} take all of their values at once, along new dimensions to the "
             f"left of draws and items: {_first_line(error)}"
         ) from error
+
+
+def _check_same_density(guide: Any, batch: Batch) -> None:
+    """Raise ValueError where the guide, run again at the latents that it drew, gives them another density."""
+    drawn = _sites("guide", guide, batch)
+    again = _sites("guide", pyro.poutine.condition(guide, _values(drawn)), batch)
+    for name, site in drawn.items():
+        one, other = (found[name]["fn"].log_prob(site["value"]) for found in (drawn, again))
+        if not torch.allclose(one, other, rtol=1e-4, atol=1e-4, equal_nan=True):
+            raise ValueError(
+                f"the objective runs the guide again at the latents it drew, and this guide gives {name!r} another "
+                "density each time (dropout, or subsets drawn anew): choose an objective such as elbo or iwae"
+            )
 
 
 def _check_local(sites: dict[str, Any], modalities: Collection[str]) -> None:

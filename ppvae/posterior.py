@@ -106,7 +106,7 @@ class Fitted:
     def log_evidence(
         self, data: Dataset, given: Sequence[str] | None = None, particles: int = 1000, seed: int = 0
     ) -> np.ndarray:
-        """log p(x_given) of each item in nats, ``(items,)``: importance weighted (Burda et al. 2016, equation 8).
+        """log p(x_given) of each item in nats, ``(items,)``: importance weighted (Burda et al. 2016).
 
         Weights are summed chunk by chunk, so that memory does not grow with particles times items.
         """

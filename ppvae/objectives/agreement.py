@@ -89,12 +89,24 @@ def js(prior: Any, experts: list[Any], there: list[Any]) -> Any:
         [ops.ones_like(there[0], dtype=items().float_dtype()), *(ops.where(t, 1.0, 0.0) for t in there)]
     )
     weights = (weights / weights.sum(0))[..., None]
-    loc = ops.stack([prior.mean + ops.zeros_like(experts[0].mean), *(e.mean for e in experts)])
-    variance = ops.stack([prior.variance + ops.zeros_like(experts[0].mean), *(e.variance for e in experts)])
+    moments = [_moments(member) for member in (prior, *experts)]
+    loc, variance = (
+        ops.stack([x + ops.zeros_like(experts[0].mean) for x in part]) for part in zip(*moments, strict=True)
+    )
     precision = (weights / variance).sum(0)
     centre, spread = (weights * loc / variance).sum(0) / precision, 1 / precision
     kl = 0.5 * ((variance + (loc - centre) ** 2) / spread - 1 + ops.log(spread / variance))
     return (weights * kl).sum((0, -1))
+
+
+def _moments(member: Any) -> tuple[Any, Any]:
+    try:
+        return member.mean, member.variance
+    except NotImplementedError:
+        raise ValueError(
+            "mmjsd compares the prior and the experts by their means and variances, and one of them knows none: choose "
+            "the prior standard, diagonal or mixture"
+        ) from None
 
 
 def apart(model: Any, guide: Any, batch: Batch, proposal: Sites, analytic: bool) -> dict[str, Any]:

@@ -12,6 +12,12 @@ from ppvae.traces import Sites, density, divergence, expected, guided, is_local,
 Objective = Callable[[Any, Any, Batch, Any], dict[str, Any]]
 
 
+def revisiting(objective: Objective) -> Objective:
+    """Marks an objective that runs the guide again at latents drawn before: it needs the same density each time."""
+    objective.revisits = True  # type: ignore[attr-defined]
+    return objective
+
+
 def elbo(analytic: bool = True) -> Objective:
     """``E_q[log p(x, z) − log q(z | x)]`` (Kingma & Welling 2014), enumerated latents summed out.
 

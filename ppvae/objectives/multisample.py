@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from ppvae.batch import Batch
-from ppvae.objectives.elbo import Objective, global_shares, shares
+from ppvae.objectives.elbo import Objective, global_shares, revisiting, shares
 from ppvae.ppl import items, ops
 from ppvae.traces import Sites, alone, enumerated, is_local, latents, log_weights, paired, random_sites
 
@@ -43,6 +43,7 @@ def renyi(alpha: float = 0.5, draws: int = 10) -> Objective:
 def stl(draws: int = 1) -> Objective:
     """The ELBO, its gradient without the guide's score term (Roeder et al. 2017): sticking the landing."""
 
+    @revisiting
     def objective(model: Any, guide: Any, batch: Batch, beta: Any) -> dict[str, Any]:
         proposal, target = paired(model, guide, batch, draws)
         still = proposed(items().frozen(guide), batch, latents(proposal), draws)
@@ -58,6 +59,7 @@ def dreg(draws: int = 10) -> Objective:
     Where the guide enumerates labels the gradient is the plain one.
     """
 
+    @revisiting
     def objective(model: Any, guide: Any, batch: Batch, beta: Any) -> dict[str, Any]:
         proposal, target = paired(model, guide, batch, draws)
         weights = log_weights(target, proposal, beta).reshape(-1, batch.size)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from ppvae import experts
 from ppvae.batch import Batch
 from ppvae.objectives.agreement import present_count
-from ppvae.objectives.elbo import Objective, added, fits, global_shares, prices, times
+from ppvae.objectives.elbo import Objective, added, fits, global_shares, prices, revisiting, times
 from ppvae.objectives.multisample import BOUND, doubly_reparameterised, in_place_of, log_mean_exp, proposed
 from ppvae.objectives.subsets import explained, singles
 from ppvae.ppl import ops
@@ -33,6 +33,7 @@ def mmvae(draws: int = 10, gradient: Gradient = "dreg") -> Objective:
             for the experts of z: it takes each stratum's draws for draws of ``q(z | X)``.
     """
 
+    @revisiting
     def objective(model: Any, guide: Any, batch: Batch, beta: Any) -> dict[str, Any]:
         shares = stratum_shares(model, batch)
         parts = [stratum(model, guide, batch, part, draws, gradient, beta) for part in singles(model, batch)]

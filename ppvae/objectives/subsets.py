@@ -87,6 +87,11 @@ def subset_weights(guide: Any, allowed: Any) -> Any:
     """The guide's π over the subsets that each item has, ``(subsets, items)``: equal where it holds none."""
     logits = getattr(guide, "subset_logits", None)
     level = ops.zeros(len(allowed)) if logits is None else logits
+    if len(level) != len(allowed):
+        raise ValueError(
+            f"the guide weighs {len(level)} subsets of modalities and the data have {len(allowed)}: give data with "
+            "every modality of the guide, and holes where nothing was measured"
+        )
     return ops.softmax(ops.where(allowed, level[:, None], -1e9), 0)
 
 

@@ -1,0 +1,63 @@
+"""Jobs of the calibration table: one method trained once on mfeat, and how far its posteriors can be believed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+import study_jobs
+from study_jobs import Setting
+
+import ppvae
+from ppvae import Dataset
+from ppvae.diagnostics.calibration import predictive, sbc, simulate
+from ppvae.diagnostics.khat import khat
+from ppvae.posterior import Fitted
+
+ITEMS, DRAWS, SIMULATED, LEVEL = 50, 1000, 500, 0.9
+
+
+def calibrated(method: str, seed: int, setting: Setting) -> dict[str, Any]:
+    """Train one method on complete data and check it: a row of the results."""
+    train, test = ppvae.datasets.load("mfeat").split(0.75, seed=seed)
+    fitted = study_jobs.trained(method, train, seed, setting)
+    row = {"method": method, "seed": seed, "setting": setting.key}
+    return {**row, **trusted(fitted, test), **ranked(fitted, test), **covered(fitted, test)}
+
+
+def trusted(fitted: Fitted, test: Dataset) -> dict[str, float]:
+    """The share of test items whose k-hat is above 0.7, by how many views are given."""
+    names = list(test.arrays)
+    groups = {size: study_jobs.subsets(names, size) for size in study_jobs.OFFSETS} | {len(names): [names]}
+    items = test.take(slice(ITEMS))
+    return {
+        f"khat_{size}": float(np.mean(list(khat(fitted, items, group, DRAWS).share.values())))
+        for size, group in groups.items()
+    }
+
+
+def ranked(fitted: Fitted, test: Dataset) -> dict[str, float]:
+    """SBC given one view, the views taken together, and given all: p-value, and coverage of 90 % intervals of z."""
+    found = {}
+    for count, group in (("1", [[name] for name in test.arrays]), ("all", [list(test.arrays)])):
+        checks = [sbc(simulate(fitted, test, given, SIMULATED)) for given in group]
+        found[f"sbc_{count}"] = min(1.0, len(checks) * min(check.p_value for check in checks))
+        found[f"latents_{count}"] = float(np.mean([check.coverage(LEVEL)[0] for check in checks]))
+    return found
+
+
+def covered(fitted: Fitted, test: Dataset) -> dict[str, float]:
+    """Coverage of 90 % predictive intervals of measured test views, from one other view and from all five others."""
+    names = list(test.arrays)
+    pairs = [(given, [name for name in names if name != given[0]]) for given in ([name] for name in names)]
+    return {
+        "predicted_1": coverage(fitted, test, pairs),
+        "predicted_5": coverage(fitted, test, [([n for n in names if n != name], [name]) for name in names]),
+    }
+
+
+def coverage(fitted: Fitted, test: Dataset, questions: Sequence[tuple[Sequence[str], Collection[str]]]) -> float:
+    """The mean, over what is given and what is asked, of the coverage of 90 % intervals."""
+    checks = [check for given, ask in questions for check in predictive(fitted, test, given, list(ask)).values()]
+    return float(np.mean([check.coverage(LEVEL)[0] for check in checks]))
