@@ -40,6 +40,7 @@ def loss_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]], title: str
         style: dict[str, Any] = {"color": COLOURS[number % len(COLOURS)], "lw": width, "alpha": alpha}
         axis.plot([h["epoch"] for h in history], [h["loss"] for h in history], label=label, **style)
     axis.set(xlabel="epoch", ylabel="loss, nats per item", title=title)
+    axis.locator_params(axis="x", integer=True)
     axis.grid(alpha=0.3)
     axis.legend(frameon=False)
     ends = [f"{label} from {h[0]['loss']:.1f} to {h[-1]['loss']:.1f}" for label, h in histories.items() if h]

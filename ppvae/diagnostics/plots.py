@@ -19,12 +19,13 @@ def khat_map(result: KHat, title: str = "") -> Figure:
     The colour changes sides at 0.7; each row's label holds its share of items above.
     """
     order = np.argsort(result.khat.max(0))
-    figure = Figure(figsize=(7.0, 0.9 + 0.32 * len(result.names)), layout="constrained")
+    figure = Figure(figsize=(7.0, max(2.4, 0.9 + 0.32 * len(result.names))), layout="constrained")
     axis = figure.subplots()
     colours: dict[str, Any] = {"cmap": "coolwarm", "norm": BoundaryNorm(LEVELS, 256, extend="both"), "aspect": "auto"}
     shown = axis.imshow(np.clip(result.khat[:, order], -9.0, 9.0), interpolation="nearest", **colours)
     labels = [f"{name}  {share:.0%}" for name, share in result.share.items()]
     axis.set(yticks=range(len(labels)), yticklabels=labels, xlabel="items, by their worst k-hat", title=title)
+    axis.locator_params(axis="x", integer=True)
     figure.colorbar(shown, ax=axis, label="k-hat")
     worst = ", ".join(f"{share:.0%} given {name}" for name, share in result.share.items())
     figure.set_label(f"{title or 'k-hat'} of {result.khat.shape[1]} items; share above {THRESHOLD}: {worst}.")
