@@ -47,5 +47,5 @@ def _distance(real: np.ndarray, made: np.ndarray, end: float | None) -> float:
 
 
 def _until(row: np.ndarray, end: float | None) -> np.ndarray:
-    ends = np.flatnonzero(row == end) if end is not None else []
-    return row[: ends[0]] if len(ends) else row
+    ended = row == end if end is not None else np.zeros(len(row), bool)
+    return row[: ended.argmax()] if ended.any() else row
