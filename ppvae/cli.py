@@ -1,4 +1,4 @@
-"""The command line: ``ppvae demo | list | fit | evaluate | query | generate | parity``."""
+"""The command line: ``ppvae demo | list | fit | evaluate | query | generate | diagnose | report | parity``."""
 
 from __future__ import annotations
 
@@ -34,6 +34,10 @@ Chosen = Annotated[
 ]
 Programs = Annotated[str | None, typer.Option(help="file.py:function that rebuilds a run of your own programs.")]
 Given = Annotated[str | None, typer.Option(help="Modalities to look at, as a,b; all where left out.")]
+Also = Annotated[list[str], typer.Option("--given", help="Look at these modalities together too, as a,b; repeatable.")]
+Every = Annotated[bool, typer.Option("--all", help="All rows, not only those held out of training.")]
+Items = Annotated[int, typer.Option(min=2, help="At most so many rows, and so many simulated items.")]
+Particles = Annotated[int, typer.Option(min=25, help="Importance-weighted draws for k-hat and evidence.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the random draws.")]
 File = Annotated[Path, typer.Option(help="The .npz file to write.")]
 
@@ -150,7 +154,7 @@ def _interruptible(folder: Path) -> Iterator[None]:
 def evaluate(
     run: Run,
     data: RunData = None,
-    every: Annotated[bool, typer.Option("--all", help="All rows, not only those held out of training.")] = False,
+    every: Every = False,
     particles: Annotated[int, typer.Option(min=1, help="Importance-weighted draws per item.")] = 1000,
     given: Given = None,
     backend: Backend = None,
@@ -161,10 +165,7 @@ def evaluate(
     """ELBO and log evidence of the rows that the run held out, in nats per item."""
     from ppvae import figures, sources
 
-    fitted = sources.run(run, programs, backend, device)
-    rows = sources.data_set(data or fitted.notes.get("data_set", "mfeat"))
-    if not every:
-        rows = sources.held_out(run, fitted, rows)
+    fitted, rows, _ = sources.looked_at(run, data, every, programs, backend, device)
     return figures.of_evidence(fitted.log_weights(rows, sources.names(given), particles, seed))
 
 
@@ -207,6 +208,64 @@ def generate(
 
     drawn = sources.run(run, programs, backend, device).generate(items, seed)
     return {"out": sources.write(out, drawn), "items": items, "modalities": list(drawn)}
+
+
+@app.command()
+@answered("diagnosed")
+def diagnose(
+    run: Run,
+    data: RunData = None,
+    every: Every = False,
+    also: Also = [],  # noqa: B006 - typer reads it, nobody writes it
+    items: Items = 300,
+    particles: Particles = 1000,
+    backend: Backend = None,
+    device: Device = None,
+    programs: Programs = None,
+    seed: Seed = 0,
+) -> dict[str, Any]:
+    """Which posteriors and predictions of a run to trust, which not, and why."""
+    from dataclasses import asdict
+
+    from ppvae import sources
+    from ppvae.report.diagnosis import diagnose as look
+    from ppvae.report.measures import Effort
+    from ppvae.report.verdict import verdict
+
+    fitted, rows, seen = sources.looked_at(run, data, every, programs, backend, device)
+    effort = Effort(items=items, particles=particles, seed=seed)
+    found = look(fitted, rows, [sources.names(text) or [] for text in also], effort, seen)
+    said = verdict(found)
+    return {"run": str(run), **asdict(found), "verdict": {"headline": said.headline, **asdict(said)}}
+
+
+@app.command()
+@answered("facts")
+def report(
+    run: Run,
+    out: Annotated[Path, typer.Option(help="The HTML file; its figures go into a folder beside it.")] = Path(
+        "report.html"
+    ),
+    data: RunData = None,
+    every: Every = False,
+    also: Also = [],  # noqa: B006 - typer reads it, nobody writes it
+    items: Items = 300,
+    particles: Particles = 1000,
+    backend: Backend = None,
+    device: Device = None,
+    programs: Programs = None,
+    seed: Seed = 0,
+) -> dict[str, Any]:
+    """Write one page, for everybody, about what of a run can be believed."""
+    from ppvae import sources
+    from ppvae.report.measures import Effort
+    from ppvae.report.page import report as write
+    from ppvae.report.verdict import verdict
+
+    fitted, rows, seen = sources.looked_at(run, data, every, programs, backend, device)
+    effort = Effort(items=items, particles=particles, seed=seed)
+    found = write(fitted, rows, out, [sources.names(text) or [] for text in also], effort, seen)
+    return {"out": str(out), "verdict": verdict(found).headline}
 
 
 @app.command()

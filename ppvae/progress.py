@@ -1,20 +1,22 @@
-"""Progress: a bar with the loss, items a second and the time left; silent where nobody looks at a terminal."""
+"""Progress: bars for training and for anything else that takes time; silent where nobody looks at a terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn, track
 
 from ppvae.settings import Settings
+
+Thing = TypeVar("Thing")
 
 
 @contextmanager
 def progress_bar(settings: Settings, items: int, shown: bool | None) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-    """A function to call with each epoch's entry of the history, while the bar stands on stderr."""
+    """A function to call with each epoch's entry of the history, while a bar with loss and speed stands on stderr."""
     console = Console(stderr=True)
     columns = [
         TextColumn("{task.description}"),
@@ -31,3 +33,10 @@ def progress_bar(settings: Settings, items: int, shown: bool | None) -> Iterator
             bar.update(task, completed=entry["epoch"], loss=f"{entry['loss']:.2f}", speed=speed)
 
         yield show
+
+
+def tracked(things: Sequence[Thing], description: str, shown: bool | None = None) -> Iterable[Thing]:
+    """The things one after the other, while a bar on stderr counts them."""
+    console = Console(stderr=True)
+    hidden = not (console.is_terminal if shown is None else shown)
+    return track(things, description, console=console, disable=hidden)

@@ -119,6 +119,16 @@ def held_out(folder: Path, fitted: Fitted, data: Dataset) -> Dataset:
     return data if test is None else test
 
 
+def looked_at(
+    folder: Path, data: str | None, every: bool, programs: str | None, backend: str | None, device: str | None
+) -> tuple[Fitted, Dataset, bool | None]:
+    """A run, the rows to judge it by, held out or all, and whether training saw them: None of all of other data."""
+    fitted = run(folder, programs, backend, device)
+    rows = data_set(data or fitted.notes.get("data_set", "mfeat"))
+    kept = rows if every else held_out(folder, fitted, rows)
+    return fitted, kept, None if every and data is not None else kept is rows
+
+
 def run(folder: Path, programs: str | None, backend: str | None = None, device: str | None = None) -> Fitted:
     """The fitted pair in a run folder, rebuilt from ``file.py:function`` where it is of a user's own programs."""
     described = loading.read(folder)[1]

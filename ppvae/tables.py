@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
+from rich.markup import escape
 from rich.table import Table
 
 WORST = 5
@@ -49,6 +50,27 @@ def differences(result: Mapping[str, Any]) -> Group:
         table.add_row(name, f"{value:.1e}")
     verdict = "the backends agree" if result["ok"] else "the backends DIFFER"
     return Group(table, "", f"{result['method']} in {result['dtype']}: {verdict}")
+
+
+def diagnosed(result: Mapping[str, Any]) -> Group:
+    """The verdict, then what each posterior and each prediction was measured to be."""
+    said = result["verdict"]
+    latents = Table("latents given", "verdict", "k-hat > 0.7", "evidence", "in 90%", "active", box=None)
+    for each, judged in zip(result["posteriors"], said["posteriors"], strict=True):
+        evidence = {"mean": each["evidence"], "se": each["evidence_error"]}
+        measured = _share(each["khat_share"]), "-" if each["evidence"] is None else _text(evidence)
+        active = f"{each['active']} of {each['latents']}"
+        latents.add_row(escape(each["label"]), judged["level"], *measured, _share(each["sbc_coverage"]), active)
+    asked = Table("prediction", "given", "verdict", "in 50%", "in 90%", "why", box=None)
+    for each, judged in zip(result["predictions"], said["predictions"], strict=True):
+        rates = _share(each["coverage_50"]), _share(each["coverage_90"])
+        names = escape(each["ask"]), escape(each["label"])
+        asked.add_row(*names, judged["level"], *rates, escape("; ".join(judged["reasons"])))
+    return Group(said["headline"], *map(escape, said["remarks"]), "", latents, "", asked)
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0%}"
 
 
 def _text(value: Any) -> str:

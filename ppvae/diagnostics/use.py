@@ -20,6 +20,8 @@ from ppvae.diagnostics.evidence import evidence
 from ppvae.objectives import stages
 from ppvae.posterior import Fitted
 
+IDLE = 0.02  # a modality with a smaller share of the posterior counts as ignored
+
 
 @dataclass(frozen=True, eq=False)
 class Activity:
@@ -95,14 +97,15 @@ class Contribution:
     @property
     def shares(self) -> np.ndarray:
         """The share of each modality in the sum of mean losses, ``(modalities,)``."""
-        means = np.maximum(np.nanmean(self.kl, 1), 0.0)
+        seen = ~np.isnan(self.kl)
+        means = np.maximum(np.where(seen, self.kl, 0.0).sum(1) / np.maximum(seen.sum(1), 1), 0.0)
         return means / max(means.sum(), np.finfo(float).tiny)
 
     @property
     def verdict(self) -> str:
         """The shares, and who is ignored."""
         shares = ", ".join(f"{name} {share:.0%}" for name, share in zip(self.names, self.shares, strict=True))
-        idle = [name for name, share in zip(self.names, self.shares, strict=True) if share < 0.02]
+        idle = [name for name, share in zip(self.names, self.shares, strict=True) if share < IDLE]
         return f"shares in the posterior: {shares}" + (f"; it ignores {', '.join(idle)}" if idle else "")
 
 

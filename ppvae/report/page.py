@@ -1,0 +1,112 @@
+"""Page: the report as one HTML file that fetches nothing and runs no script, and its figures in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from ppvae import __version__
+from ppvae.data.dataset import Dataset
+from ppvae.diagnostics.khat import THRESHOLD
+from ppvae.posterior import Fitted
+from ppvae.progress import tracked
+from ppvae.report import verdict as judging
+from ppvae.report.diagnosis import Diagnosis, Posterior, summary
+from ppvae.report.figures import Picture, drawings, file_name, picture
+from ppvae.report.measures import Effort, Measures, measure
+from ppvae.report.verdict import Verdict, verdict
+
+KINDS = dict(zip(judging.LEVELS, ("trust", "care", "distrust"), strict=True))
+SIGNS = dict(zip(judging.LEVELS, ("✓", "!", "✕"), strict=True))
+HERE = Path(__file__).parent
+
+
+def report(
+    fitted: Fitted,
+    data: Dataset,
+    out: str | Path,
+    also: Sequence[Sequence[str]] = (),
+    effort: Effort | None = None,
+    trained_on: bool | None = None,
+    progress: bool | None = None,
+) -> Diagnosis:
+    """Write a page about what of a fitted pair can be believed; other arguments and errors are those of ``measure``.
+
+    Args:
+        fitted: the pair.
+        data: measured rows, best such that training did not see.
+        out: the HTML file; figures go, as SVG and PNG, into a folder beside it, ``report_figures`` for ``report.html``.
+    """
+    if Path(out).is_dir():
+        raise ValueError(f"cannot write the report to {str(out)!r}, which is a folder: name a file such as report.html")
+    figures(Path(out)).mkdir(parents=True, exist_ok=True)
+    return write(measure(fitted, data, also, effort, trained_on, progress), Path(out), progress)
+
+
+def write(measures: Measures, out: Path, progress: bool | None = None) -> Diagnosis:
+    """Draw the figures of what was measured, and write the page about it."""
+    folder = figures(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    stems = [(each, folder / file_name(number, each.name)) for number, each in enumerate(drawings(measures), 1)]
+    pictures = [picture(*each) for each in tracked(stems, "drawing", progress)]
+    diagnosis = summary(measures)
+    out.write_text(page(diagnosis, verdict(diagnosis), pictures, folder.name), encoding="utf-8")
+    return diagnosis
+
+
+def figures(out: Path) -> Path:
+    """The folder of a page's figures."""
+    return out.with_name(f"{out.stem}_figures")
+
+
+def page(diagnosis: Diagnosis, said: Verdict, pictures: Sequence[Picture], folder: str) -> str:
+    """The page's HTML. Whatever comes from a run is escaped."""
+    rules = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    rules.filters |= {"percent": percent, "evidence": evidence}
+    thresholds = {"threshold": THRESHOLD, "points": judging.POINTS, "significant": judging.SIGNIFICANT}
+    return rules.from_string((HERE / "page.html").read_text(encoding="utf-8")).render(
+        **{**thresholds, "few": judging.FEW, "many": judging.MANY, "kinds": KINDS, "signs": SIGNS},
+        style=Markup((HERE / "style.css").read_text(encoding="utf-8")),
+        diagnosis=diagnosis,
+        verdict=said,
+        facts=facts(diagnosis),
+        asks=list(dict.fromkeys(each.ask for each in diagnosis.predictions)),
+        matrix=matrix(diagnosis, said),
+        posteriors=list(zip(diagnosis.posteriors, said.posteriors, strict=True)),
+        pictures=pictures,
+        folder=folder,
+        version=__version__,
+    )
+
+
+def matrix(diagnosis: Diagnosis, said: Verdict) -> dict[str, dict[str, Any]]:
+    """Judgement and prediction by what was shown and what was asked."""
+    found: dict[str, dict[str, Any]] = {}
+    for judged, each in zip(said.predictions, diagnosis.predictions, strict=True):
+        found.setdefault(each.label, {})[each.ask] = (judged, each)
+    return found
+
+
+def facts(diagnosis: Diagnosis) -> str:
+    """What was trained, and on which rows it was looked at, in two sentences."""
+    on = f" on {diagnosis.data_set}" if diagnosis.data_set else ""
+    seen = {True: ", which training saw", False: " that training never saw", None: ""}[diagnosis.trained_on]
+    epochs = f"{len(diagnosis.history)} epoch{'' if len(diagnosis.history) == 1 else 's'}"
+    return f"Trained{on} for {epochs} with {diagnosis.backend}. Looked at on {diagnosis.items} rows{seen}."
+
+
+def percent(share: float | None) -> str:
+    """A share as per cent."""
+    return "not measured" if share is None else f"{share:.0%}"
+
+
+def evidence(posterior: Posterior) -> str:
+    """The evidence with its standard error, in nats."""
+    if posterior.evidence is None:
+        return "not measured"
+    error = "" if posterior.evidence_error is None else f" ± {posterior.evidence_error:.1f}"
+    return f"{posterior.evidence:.1f}{error}"

@@ -1,0 +1,189 @@
+"""Verdict: which posteriors and predictions to trust, which not, and why, in plain words with the number."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from ppvae.diagnostics.calibration import p_text
+from ppvae.diagnostics.khat import THRESHOLD
+from ppvae.diagnostics.use import IDLE
+from ppvae.report.diagnosis import Diagnosis, Posterior, Prediction
+
+TRUST, CARE, DISTRUST = "trust", "with care", "do not trust"
+LEVELS = (TRUST, CARE, DISTRUST)
+
+SIGNIFICANT = 0.01  # of p-values after Holm (1979): one report in a hundred finds fault where there is none
+BAND = (
+    0.99  # of the binomial band around a promised coverage, with rows for trials: elements of a row may move together
+)
+POINTS = 0.05  # a coverage this near to what was promised misleads nobody, however surely it is off; our choice
+FEW, MANY = 0.1, 0.5  # shares of rows with k-hat above 0.7 that ask for care, and that forbid trust; our choice
+
+Finding = tuple[str, str]  # a level, and the reason for it
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """How far something can be trusted.
+
+    Attributes:
+        given, label: the modalities that are shown, and these in words.
+        ask: the modality that is predicted; None for the posterior itself.
+        level: ``trust``, ``with care`` or ``do not trust``.
+        reasons: why, in plain words, the weightiest first.
+    """
+
+    given: tuple[str, ...]
+    label: str
+    ask: str | None
+    level: str
+    reasons: tuple[str, ...]
+
+    @property
+    def about(self) -> str:
+        """What is judged, in words."""
+        return f"{self.ask or 'latents'} given {self.label}"
+
+    @property
+    def sentence(self) -> str:
+        """The judgement in one sentence."""
+        return f"{self.about}: {self.level}; {'; '.join(self.reasons)}."
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The judgements of a diagnosis.
+
+    Attributes:
+        posteriors, predictions: in the order of the diagnosis.
+        remarks: what else a reader must know, in sentences.
+    """
+
+    posteriors: tuple[Judgement, ...]
+    predictions: tuple[Judgement, ...]
+    remarks: tuple[str, ...]
+
+    @property
+    def headline(self) -> str:
+        """How many of what can be trusted, in two sentences."""
+        return " ".join(
+            [_counted("prediction", self.predictions), _counted("posterior", self.posteriors)]
+            if self.predictions
+            else ["There is nothing to predict from anything else.", _counted("posterior", self.posteriors)]
+        )
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """Everything, the headline first."""
+        return (self.headline, *self.remarks, *(each.sentence for each in (*self.predictions, *self.posteriors)))
+
+
+def verdict(diagnosis: Diagnosis) -> Verdict:
+    """Judge every posterior and every prediction; what was not measured is said, and is no reason to trust."""
+    measured = [each.sbc_p for each in diagnosis.posteriors if each.sbc_p is not None]
+    adjusted = iter(holm(measured))
+    p_values = [None if each.sbc_p is None else next(adjusted) for each in diagnosis.posteriors]
+    posteriors = tuple(
+        _judged(each, None, [_reach(each), _calibrated(each, p)])
+        for each, p in zip(diagnosis.posteriors, p_values, strict=True)
+    )
+    levels = {each.given: each.level for each in posteriors}
+    predictions = tuple(
+        _judged(each, each.ask, [_covered(each), _behind(each, levels)]) for each in diagnosis.predictions
+    )
+    return Verdict(posteriors, predictions, tuple(_remarks(diagnosis)))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values adjusted for their number (Holm 1979, "A simple sequentially rejective multiple test procedure")."""
+    order = np.argsort(p_values)
+    factors = len(p_values) - np.arange(len(p_values))
+    adjusted = np.empty(len(p_values))
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(np.array(p_values)[order] * factors))
+    return adjusted.tolist()
+
+
+def band(items: int, level: float) -> tuple[float, float]:
+    """Between which shares the coverage of so many rows lies in 99 % of all cases if ``level`` is right."""
+    low, high = stats.binom.interval(BAND, items, level)
+    return float(low / items), float(high / items)
+
+
+def _judged(each: Posterior | Prediction, ask: str | None, findings: Sequence[Finding]) -> Judgement:
+    """The worst level decides; reasons are those of every level but trust, or all where all is well."""
+    ordered = sorted(findings, key=lambda finding: -LEVELS.index(finding[0]))
+    level = ordered[0][0]
+    reasons = tuple(why for grade, why in ordered if grade != TRUST or level == TRUST)
+    return Judgement(each.given, each.label, ask, level, reasons)
+
+
+def _reach(posterior: Posterior) -> Finding:
+    share = posterior.khat_share
+    if share is None:
+        return CARE, "k-hat was not measured, as no row shows any of it"
+    why = f"k-hat is above {THRESHOLD} for {share:.0%} of rows"
+    if share <= FEW:
+        return TRUST, why
+    return (CARE if share <= MANY else DISTRUST), f"{why}: there it misses a part of what the model holds possible"
+
+
+def _calibrated(posterior: Posterior, p_value: float | None) -> Finding:
+    worst, coverage = posterior.sbc_worst, posterior.sbc_coverage
+    if p_value is None or coverage is None:
+        return CARE, "calibration was not measured, as no row shows any of it"
+    if p_value >= SIGNIFICANT:
+        return TRUST, f"in simulations truths fall where it says ({p_text(p_value)})"
+    why = f"in simulations {worst}: 90% intervals held {coverage:.0%} of truths ({p_text(p_value)})"
+    return (DISTRUST if coverage < 0.9 - POINTS else CARE), why
+
+
+def _covered(prediction: Prediction) -> Finding:
+    rates = {0.5: prediction.coverage_50, 0.9: prediction.coverage_90}
+    known = {level: rate for level, rate in rates.items() if rate is not None}
+    if not known:
+        return CARE, f"its intervals were not measured, as fewer than two rows have {prediction.ask}"
+    level = max((_interval(*each, prediction.items) for each in known.items()), key=LEVELS.index)
+    held = " and ".join(f"{promised:.0%} intervals held {rate:.0%}" for promised, rate in known.items())
+    fault = {TRUST: "", CARE: ": wider than need be", DISTRUST: ": too narrow"}[level]
+    return level, f"{held} of values{fault}"
+
+
+def _interval(level: float, rate: float, items: int) -> str:
+    low, high = band(items, level)
+    if low <= rate <= high or abs(rate - level) <= POINTS:
+        return TRUST
+    return DISTRUST if rate < level else CARE
+
+
+def _behind(prediction: Prediction, levels: dict[tuple[str, ...], str]) -> Finding:
+    level = levels.get(prediction.given)
+    if level is None:
+        return CARE, "the latents behind it were not measured"
+    words = {TRUST: "can be trusted", CARE: "are to be taken with care", DISTRUST: "are not to be trusted"}
+    return (TRUST if level == TRUST else CARE), f"the latents behind it {words[level]}"
+
+
+def _counted(word: str, judgements: Sequence[Judgement]) -> str:
+    counts = Counter(each.level for each in judgements)
+    trust, care, distrust = (counts[level] for level in LEVELS)
+    plural = "" if len(judgements) == 1 else "s"
+    return f"Of {len(judgements)} {word}{plural}, trust {trust}, take {care} with care and do not trust {distrust}."
+
+
+def _remarks(diagnosis: Diagnosis) -> list[str]:
+    said = []
+    if diagnosis.trained_on:
+        said.append("Training saw these rows, which flatters everything that is measured on them.")
+    if diagnosis.trained_on is None:
+        said.append("Whether training saw these rows is not known; if it did, that flatters what is measured on them.")
+    if diagnosis.missing:
+        said.append(f"The rows do not have {', '.join(diagnosis.missing)}: nothing is known of that.")
+    idle = [name for name, share in diagnosis.shares.items() if share is not None and share < IDLE]
+    if idle:
+        said.append(f"The posterior hardly uses {', '.join(idle)}: without, it would know almost as much.")
+    return said

@@ -1,0 +1,286 @@
+"""Reports: an exact posterior is trusted everywhere, a narrow one nowhere, and the page says why."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, replace
+from functools import cache
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import linear_gaussian as lg
+import numpy as np
+import pytest
+import report_harness as harness
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+from scipy import stats
+
+from ppvae import cli
+from ppvae.report import figures
+from ppvae.report.diagnosis import Diagnosis, Posterior, Prediction, summary
+from ppvae.report.measures import Effort, Measures, label, measure
+from ppvae.report.page import evidence, facts, matrix, percent
+from ppvae.report.verdict import CARE, DISTRUST, POINTS, TRUST, band, holm, verdict
+
+
+@cache
+def measures(widen: float, names: str) -> Measures:
+    """Of the oracle's guide, whose scale is multiplied, on rows that have some of the modalities."""
+    truth = lg.general()
+    rows = lg.dataset(truth, {name: values for name, values in truth.draw(300, seed=0).items() if name in names})
+    effort = Effort(particles=200)
+    return measure(lg.fitted(truth, lg.Exact(truth, widen), "numpyro"), rows, effort=effort, trained_on=False)
+
+
+def diagnosis(**changes: Any) -> Diagnosis:
+    """One posterior and one prediction in which there is nothing to be found fault with, but for the changes."""
+    posterior = Posterior(("a",), "a", 2, 2, 0.0, -1.0, 0.1, 0.5, "z[0] is too narrow", 0.9)
+    prediction = Prediction(("a",), "a", "b", 300, 0.5, 0.9)
+    about = {name: value for name, value in changes.items() if name in Diagnosis.__dataclass_fields__}
+    kept = [
+        replace(each, **{name: value for name, value in changes.items() if name in each.__dataclass_fields__})
+        for each in (posterior, prediction)
+    ]
+    sure = {"trained_on": False, "shares": {"a": 0.5, "b": 0.5}, "missing": (), **about}
+    return Diagnosis("mvae", "d", "pyro", items=300, weighed=64, particles=1000, history=(), **sure, **parted(kept))
+
+
+def parted(kept: list[Any]) -> dict[str, Any]:
+    return {"posteriors": (kept[0],), "predictions": (kept[1],)}
+
+
+def test_an_exact_posterior_is_trusted_everywhere() -> None:
+    found = summary(measures(1.0, "abc"))
+    said = verdict(found)
+    assert {each.level for each in (*said.posteriors, *said.predictions)} == {TRUST}
+    assert [each.label for each in said.posteriors] == [*"abc", "all but a", "all but b", "all but c", "everything"]
+    assert [each.about for each in said.predictions[-3:]] == [f"{name} given all others" for name in "abc"]
+    assert len(said.predictions) == 9
+    assert "Of 9 predictions, trust 9, take 0 with care and do not trust 0." in said.headline
+    assert "in simulations truths fall where it says" in said.posteriors[0].sentence
+
+
+def test_the_numbers_of_an_exact_posterior_are_the_oracles() -> None:
+    found = summary(measures(1.0, "abc"))
+    truth = lg.general()
+    chosen = np.random.default_rng(0).permutation(300)[:64]
+    values = {name: array[chosen] for name, array in truth.draw(300, seed=0).items()}
+    for each in found.posteriors:
+        exact = truth.evidence({name: values[name] for name in each.given})
+        assert each.evidence == pytest.approx(exact.mean(), rel=1e-9)
+        assert each.evidence_error == pytest.approx(stats.sem(exact), rel=1e-6)
+        means, _ = truth.posterior({name: values[name] for name in each.given})
+        assert (each.khat_share, each.active, each.latents) == (0.0, (means.var(0, ddof=1) > 0.01).sum(), 2)
+    assert sum(found.shares.values()) == pytest.approx(1.0)
+    assert (found.items, found.weighed, found.particles, found.missing) == (300, 64, 200, ())
+
+
+def test_a_narrow_posterior_is_trusted_nowhere_and_the_reason_names_it() -> None:
+    found = summary(measures(0.4, "ac"))
+    said = verdict(found)
+    assert [each.level for each in said.posteriors] == [DISTRUST] * 3
+    for each, posterior in zip(said.posteriors, found.posteriors, strict=True):
+        assert re.search(r"k-hat is above 0.7 for \d\d% of rows", each.sentence)
+        assert re.search(r"in simulations z\[[01]\] is too narrow: 90% intervals held \d\d% of truths", each.sentence)
+        assert posterior.sbc_coverage == pytest.approx(2 * stats.norm.cdf(0.4 * stats.norm.ppf(0.95)) - 1, abs=0.08)
+    levels = {each.about: each.level for each in said.predictions}
+    assert levels == {"c given a": CARE, "a given c": DISTRUST}
+    assert "too narrow" in said.predictions[1].reasons[0]
+    assert "the latents behind it are not to be trusted" in said.predictions[0].sentence
+
+
+def test_what_the_rows_lack_is_said() -> None:
+    found = summary(measures(0.4, "ac"))
+    assert found.missing == ("b",)
+    assert "The rows do not have b: nothing is known of that." in verdict(found).remarks
+
+
+def test_a_diagnosis_is_one_line_of_json() -> None:
+    found = summary(measures(0.4, "ac"))
+    text = json.dumps(asdict(found), allow_nan=False)
+    assert "\n" not in text
+    assert json.loads(text)["posteriors"][0]["label"] == "a"
+
+
+@pytest.mark.parametrize(
+    ("changes", "posterior", "prediction", "why"),
+    [
+        ({}, TRUST, TRUST, "50% intervals held 50% and 90% intervals held 90% of values"),
+        ({"khat_share": 0.3}, CARE, CARE, "k-hat is above 0.7 for 30% of rows"),
+        ({"khat_share": 0.6}, DISTRUST, CARE, "k-hat is above 0.7 for 60% of rows"),
+        ({"sbc_p": 0.001, "sbc_coverage": 0.87}, CARE, CARE, "z[0] is too narrow: 90% intervals held 87% of truths"),
+        ({"sbc_p": 0.001, "sbc_coverage": 0.8}, DISTRUST, CARE, "z[0] is too narrow: 90% intervals held 80% of truths"),
+        ({"coverage_90": 0.8}, TRUST, DISTRUST, "90% intervals held 80% of values: too narrow"),
+        ({"coverage_50": 0.7}, TRUST, CARE, "50% intervals held 70% and 90% intervals held 90% of values: wider"),
+        ({"coverage_50": 0.46, "items": 10**6}, TRUST, TRUST, "50% intervals held 46%"),
+        ({"coverage_50": 0.4, "items": 20}, TRUST, TRUST, "50% intervals held 40%"),
+        ({"coverage_50": None, "coverage_90": None}, TRUST, CARE, "not measured, as fewer than two rows have b"),
+        ({"khat_share": None, "sbc_p": None}, CARE, CARE, "k-hat was not measured"),
+    ],
+)
+def test_each_fault_has_its_level_and_its_reason(
+    changes: dict[str, Any], posterior: str, prediction: str, why: str
+) -> None:
+    said = verdict(diagnosis(**changes))
+    assert (said.posteriors[0].level, said.predictions[0].level) == (posterior, prediction)
+    assert why in " ".join(said.sentences)
+
+
+def test_a_prediction_whose_latents_were_not_measured_is_not_trusted() -> None:
+    said = verdict(replace(diagnosis(), posteriors=()))
+    assert said.predictions[0].level == CARE
+    assert "the latents behind it were not measured" in said.predictions[0].sentence
+
+
+def test_remarks_say_what_flatters_and_what_is_not_used() -> None:
+    found = diagnosis(trained_on=True, shares={"a": 0.995, "b": 0.005, "c": None})
+    assert verdict(found).remarks == (
+        "Training saw these rows, which flatters everything that is measured on them.",
+        "The posterior hardly uses b: without, it would know almost as much.",
+    )
+    assert "is not known" in verdict(diagnosis(trained_on=None)).remarks[0]
+    alone = replace(diagnosis(), predictions=())
+    assert verdict(alone).headline.startswith("There is nothing to predict from anything else.")
+
+
+def test_p_values_are_adjusted_as_holm_did() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
+    p = np.random.default_rng(0).random((4000, 13))
+    assert np.mean([min(holm(row)) < 0.05 for row in p]) == pytest.approx(0.05, abs=0.012)
+
+
+def test_the_band_of_a_coverage_is_binomial() -> None:
+    low, high = band(300, 0.9)
+    counts = np.random.default_rng(0).binomial(300, 0.9, 100_000) / 300
+    assert np.mean((counts >= low) & (counts <= high)) == pytest.approx(0.99, abs=0.004)
+    assert high - low < 2 * POINTS
+
+
+def test_subsets_have_short_names() -> None:
+    names = ["a", "b", "c", "d"]
+    given = [["a"], ["a", "b"], ["a", "b", "d"], names]
+    assert [label(each, names) for each in given] == ["a", "a, b", "all but c", "everything"]
+    assert [label(each, ["a", "b"]) for each in (["a"], ["a", "b"])] == ["a", "everything"]
+    assert label(["a"], ["a"]) == "a"
+
+
+def test_numbers_that_are_missing_are_said_so() -> None:
+    missing = Posterior(("a",), "a", 0, 2)
+    assert percent(None) == evidence(missing) == "not measured"
+    assert evidence(replace(missing, evidence=-1.0)) == "-1.0"
+    assert "which training saw" in facts(diagnosis(trained_on=True))
+
+
+def test_further_subsets_are_looked_at_and_unknown_ones_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    place = harness.folder()
+    words = ["diagnose", str(place / "run"), "--data", str(place / "data.npz"), *harness.FEW, "--given"]
+    capsys.readouterr()
+    assert cli.main([*words, "$x_", "--json"]) == 0
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert (out.count("\n"), err) == (1, "")
+    assert len(found["posteriors"]) == 7
+    assert found["trained_on"] is False
+    assert found["verdict"]["headline"].startswith("Of 9 predictions, trust ")
+    assert cli.main([*words, "$x_,nope"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.fullmatch(r"Error: cannot diagnose given 'nope'; the data and the model have .*\n", err)
+
+
+class Page(HTMLParser):
+    """Every element with its attributes, and the text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@cache
+def page() -> Page:
+    return Page(harness.page().read_text(encoding="utf-8"))
+
+
+def test_the_page_says_the_verdict_first_and_fetches_nothing() -> None:
+    text = page().text
+    assert text.index("Of 9 predictions, trust") < text.index("Predictions, and why") < text.index("Latents, and why")
+    assert [tag for tag, _ in page().elements if re.fullmatch("h[1-6]", tag)] == ["h1"] + ["h2"] * 6
+    assert page().all("script") == []
+    addresses = [a for _, each in page().elements for name, a in each.items() if name in ("src", "srcset", "href")]
+    assert len(addresses) > 20
+    assert all(address is not None and address.startswith("data:") for address in addresses)
+    assert "url(" not in text
+    assert page().all("html") == [{"lang": "en"}]
+
+
+def test_names_of_a_run_are_text_and_never_markup() -> None:
+    assert all("onerror" not in each for each in page().all("img"))
+    assert harness.HOSTILE in page().text
+    assert harness.HOSTILE in page().text.partition("Predictions, and why")[0]
+
+
+def test_every_figure_has_words_and_files() -> None:
+    images, folder = page().all("img"), harness.page().with_name("report_figures")
+    assert len(images) == len(page().all("figure")) == len(page().all("figcaption")) == 13
+    assert all(each["alt"] for each in images)
+    for kind in ("svg", "png"):
+        assert len(list(folder.glob(f"*.{kind}"))) == len(images)
+    for file in folder.glob("*.svg"):
+        assert ElementTree.parse(file).getroot().tag.endswith("svg")
+    for file in folder.glob("*.png"):
+        assert imread(file).std() > 0.01
+        assert re.fullmatch(r"\d\d-[A-Za-z0-9-]+", file.stem)
+
+
+def test_tables_have_captions_and_their_headings_a_scope() -> None:
+    assert len(page().all("table")) == len(page().all("caption")) == 3
+    assert {each.get("scope") for each in page().all("th")} == {"col", "row"}
+
+
+def test_a_figure_without_words_is_refused(tmp_path: Path) -> None:
+    def draw() -> Figure:
+        return Figure(figsize=(1, 1))
+
+    with pytest.raises(ValueError, match="the figure 'mute' has no alternative text"):
+        figures.picture(figures.Drawing("latents", "mute", "A caption.", draw), tmp_path / "mute")
+
+
+def test_a_folder_is_no_page(capsys: pytest.CaptureFixture[str]) -> None:
+    place = harness.folder()
+    capsys.readouterr()
+    assert cli.main(["report", str(place / "run"), "--data", str(place / "data.npz"), "--out", str(place)]) == 2
+    assert "which is a folder: name a file such as report.html" in capsys.readouterr().err
+
+
+def test_the_matrix_has_a_cell_for_each_prediction() -> None:
+    found = summary(measures(0.4, "ac"))
+    cells = matrix(found, verdict(found))
+    assert {row: list(columns) for row, columns in cells.items()} == {"a": ["c"], "c": ["a"]}
+    assert cells["c"]["a"][0].level == DISTRUST
+
+
+def test_people_see_a_table_and_the_verdict(capsys: pytest.CaptureFixture[str]) -> None:
+    place = harness.folder()
+    capsys.readouterr()
+    assert cli.main(["diagnose", str(place / "run"), "--data", str(place / "data.npz"), *harness.FEW, "--all"]) == 0
+    out = capsys.readouterr().out
+    assert "Of 9 predictions, trust" in out
+    assert harness.HOSTILE in out
+    assert "all but" in out
