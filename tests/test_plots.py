@@ -196,9 +196,9 @@ def test_histograms_hold_all_replications_and_the_measured_value() -> None:
         assert sum(bar.get_height() for bar in axis.patches) == 50
         assert axis.lines[0].get_xdata()[0] == check.measured[number]
         assert axis.get_xlim()[0] < check.measured[number] < axis.get_xlim()[1]
-    assert figure.axes[1].get_title() == "p = 0.00, in the tail"
+    assert figure.axes[1].get_title() == "p < 0.02, in the tail"
     assert figure.axes[0].get_ylabel() == "replications"
-    assert "sd (p = 0)" in figure.get_label()
+    assert "sd (p < 0.02)" in figure.get_label()
 
 
 def test_a_traversal_is_a_strip_of_images_with_the_latent_s_values() -> None:

@@ -70,11 +70,12 @@ def heat_map(scores: np.ndarray, rows: Sequence[str], columns: Sequence[str], wh
         )
     figure = Figure(figsize=(2.2 + 0.75 * len(columns), 1.1 + 0.4 * len(rows)), layout="constrained")
     axis = figure.subplots()
+    middle = np.mean(cells.limits(scores))
     shown = axis.imshow(scores, cmap=SHADES, aspect="auto")
     for (row, column), score in np.ndenumerate(scores):
         if not np.isnan(score):
-            dark = shown.norm(score) < 0.5
-            axis.text(column, row, f"{score:.2f}", ha="center", va="center", color="white" if dark else "black")
+            colour = "white" if score < middle else "black"
+            axis.text(column, row, f"{score:.2f}", ha="center", va="center", color=colour)
     axis.set_xticks(range(len(columns)), columns, rotation=30, ha="right")
     axis.set_yticks(range(len(rows)), rows)
     axis.set(xlabel="asked", ylabel="given", title=title)

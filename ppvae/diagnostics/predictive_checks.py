@@ -42,6 +42,13 @@ class PredictiveCheck:
         return (self.replicated > self.measured).mean(0) + 0.5 * (self.replicated == self.measured).mean(0)
 
     @property
+    def p_texts(self) -> list[str]:
+        """The p-values in words, to what so many replications can tell."""
+        draws, p = len(self.replicated), self.p_values
+        ends = {0.0: f"p < {1 / draws:.2g}", 1.0: f"p > {1 - 1 / draws:.4g}"}
+        return [ends.get(float(value), f"p = {value:.2g}") for value in p]
+
+    @property
     def extreme(self) -> np.ndarray:
         """Which statistics lie in the tails of their replications, booleans: 5 % for all of them together."""
         return 2 * np.minimum(self.p_values, 1 - self.p_values) * len(self.names) < ALPHA
@@ -49,8 +56,7 @@ class PredictiveCheck:
     @property
     def verdict(self) -> str:
         """What the check found, in one sentence."""
-        p = self.p_values
-        wrong = [f"{self.names[i]} (p = {p[i]:.2g})" for i in np.flatnonzero(self.extreme)]
+        wrong = [f"{self.names[i]} ({self.p_texts[i]})" for i in np.flatnonzero(self.extreme)]
         if not wrong:
             return f"{self.what}: replications look like the data in {', '.join(self.names)}"
         return f"{self.what}: replications miss the data's {', '.join(wrong)}"

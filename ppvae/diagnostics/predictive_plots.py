@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -34,11 +33,9 @@ def predictive_figure(checks: Mapping[str, PredictiveCheck], bins: int = 20) -> 
 def _panel(axis: Axes, name: str, check: PredictiveCheck, number: int, bins: int) -> None:
     """The histogram of one statistic."""
     replicated, measured = check.replicated[:, number], check.measured[number]
-    axis.hist(replicated, bins=np.histogram_bin_edges(replicated, bins), color=BLUE, alpha=0.6)
+    axis.hist(replicated, bins=bins, color=BLUE, alpha=0.6)
     axis.axvline(measured, color=VERMILION, lw=2.0)
-    axis.set_title(
-        f"p = {check.p_values[number]:.2f}" + (", in the tail" if check.extreme[number] else ""), fontsize="medium"
-    )
+    axis.set_title(check.p_texts[number] + (", in the tail" if check.extreme[number] else ""), fontsize="medium")
     axis.set_xlabel(f"{name}: {check.names[number]}")
     axis.locator_params(axis="x", nbins=3)
     axis.locator_params(axis="y", nbins=4, integer=True)

@@ -32,7 +32,7 @@ def traversal_figure(found: Traversal, modality: str, image_shape: Sequence[int]
     shape = cells.image_shape(decoded.shape[2:], image_shape)
     width = 1.0 + 0.75 * steps * shape[1] / shape[0] if shape else 7.0
     figure = Figure(figsize=(max(width, 3.0), 1.4 * rows), layout="constrained")
-    axes = figure.subplots(rows, 1, squeeze=False)[:, 0]
+    axes = list(figure.subplots(rows, 1, squeeze=False)[:, 0])
     if shape is None:
         _curves(figure, axes, found, modality)
     else:
@@ -45,7 +45,7 @@ def traversal_figure(found: Traversal, modality: str, image_shape: Sequence[int]
     return figure
 
 
-def _strips(axes: Sequence[Axes], found: Traversal, modality: str, shape: Sequence[int]) -> None:
+def _strips(axes: list[Axes], found: Traversal, modality: str, shape: Sequence[int]) -> None:
     """Images side by side, with the latent's value below each."""
     decoded = found.decoded[modality]
     places = np.arange(found.values.shape[1]) * (shape[1] + 1) + (shape[1] - 1) / 2
@@ -54,7 +54,7 @@ def _strips(axes: Sequence[Axes], found: Traversal, modality: str, shape: Sequen
         axis.set_xticks(places, [f"{value:.1f}" for value in values])
 
 
-def _curves(figure: Figure, axes: Sequence[Axes], found: Traversal, modality: str) -> None:
+def _curves(figure: Figure, axes: list[Axes], found: Traversal, modality: str) -> None:
     """Curves over elements, coloured by the latent's value; the palest yellows are left out."""
     shades = ListedColormap(mpl.colormaps[SHADES](np.linspace(0.0, 0.85, 256)))
     colours = ScalarMappable(Normalize(*cells.limits(found.values)), shades)
@@ -63,4 +63,4 @@ def _curves(figure: Figure, axes: Sequence[Axes], found: Traversal, modality: st
             axis.plot(event.ravel(), color=colours.to_rgba(value), lw=1.0)
         axis.set(ylabel=modality, ylim=cells.limits(found.decoded[modality]))
     axes[-1].set_xlabel("element")
-    figure.colorbar(colours, ax=list(axes), label="value of the latent")
+    figure.colorbar(colours, ax=axes, label="value of the latent")

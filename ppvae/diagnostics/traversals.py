@@ -134,7 +134,8 @@ def _points(center: Arrays, site: str, chosen: Sequence[int], values: np.ndarray
 def _below(fitted: Fitted, data: Dataset, row: int, site: str) -> set[str]:
     """The sites whose distributions depend on a site, directly or through others, and not the site itself."""
     model = copy.deepcopy(fitted.vae.model).cpu()
-    with engine.environment(Settings(backend="pyro", dtype=fitted.settings.dtype, device="cpu")):
+    settings = Settings.model_validate({"backend": "pyro", "dtype": fitted.settings.dtype, "device": "cpu"})
+    with engine.environment(settings):
         batch = conditions(fitted, data, (), np.array([row]))
         parents: dict[str, list[str]] = get_model_relations(model, (batch,))["sample_sample"]
     found = {site}
