@@ -265,7 +265,7 @@ def report(
     fitted, rows, seen = sources.looked_at(run, data, every, programs, backend, device)
     effort = Effort(items=items, particles=particles, seed=seed)
     found = write(fitted, rows, out, [sources.names(text) or [] for text in also], effort, seen)
-    return {"out": str(out), "verdict": verdict(found).headline}
+    return {"out": str(out), "verdict": " ".join(verdict(found).headline)}
 
 
 @app.command()

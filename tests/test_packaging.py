@@ -16,7 +16,7 @@ import ppvae
 
 ROOT = Path(__file__).resolve().parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-PACKAGED = ("*.py", "*.npz", "*.md", "py.typed")
+PACKAGED = ("*.py", "*.npz", "*.md", "*.html", "*.css", "py.typed")
 PROGRAMS = ("models", "guides")
 
 

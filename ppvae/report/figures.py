@@ -25,7 +25,6 @@ from ppvae.report.measures import Measures, Subset
 INKS = {"light": "#1f2328", "dark": "#e6e8eb"}
 INKED = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
 STYLE: dict[str, Any] = {
-    "text.parse_math": False,  # a modality may be called "$x"
     "svg.fonttype": "path",  # no font has to be there, or to be fetched
     "svg.hashsalt": "ppvae",  # the same run gives the same file
     "axes.facecolor": "none",

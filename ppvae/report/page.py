@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 
 from ppvae import __version__
 from ppvae.data.dataset import Dataset
@@ -66,11 +65,11 @@ def figures(out: Path) -> Path:
 def page(diagnosis: Diagnosis, said: Verdict, pictures: Sequence[Picture], folder: str) -> str:
     """The page's HTML. Whatever comes from a run is escaped."""
     rules = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    rules.filters |= {"percent": percent, "evidence": evidence}
+    rules.filters |= {"percent": percent, "evidence": evidence, "opened": opened}
     thresholds = {"threshold": THRESHOLD, "points": judging.POINTS, "significant": judging.SIGNIFICANT}
     return rules.from_string((HERE / "page.html").read_text(encoding="utf-8")).render(
         **{**thresholds, "few": judging.FEW, "many": judging.MANY, "kinds": KINDS, "signs": SIGNS},
-        style=Markup((HERE / "style.css").read_text(encoding="utf-8")),
+        style=(HERE / "style.css").read_text(encoding="utf-8"),
         diagnosis=diagnosis,
         verdict=said,
         facts=facts(diagnosis),
@@ -110,3 +109,8 @@ def evidence(posterior: Posterior) -> str:
         return "not measured"
     error = "" if posterior.evidence_error is None else f" ± {posterior.evidence_error:.1f}"
     return f"{posterior.evidence:.1f}{error}"
+
+
+def opened(text: str) -> str:
+    """A text with a capital first letter."""
+    return text[:1].upper() + text[1:]

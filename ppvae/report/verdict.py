@@ -50,6 +50,11 @@ class Judgement:
         return f"{self.ask or 'latents'} given {self.label}"
 
     @property
+    def rank(self) -> int:
+        """0 for what can be trusted, 2 for what cannot."""
+        return LEVELS.index(self.level)
+
+    @property
     def sentence(self) -> str:
         """The judgement in one sentence."""
         return f"{self.about}: {self.level}; {'; '.join(self.reasons)}."
@@ -69,18 +74,15 @@ class Verdict:
     remarks: tuple[str, ...]
 
     @property
-    def headline(self) -> str:
-        """How many of what can be trusted, in two sentences."""
-        return " ".join(
-            [_counted("prediction", self.predictions), _counted("posterior", self.posteriors)]
-            if self.predictions
-            else ["There is nothing to predict from anything else.", _counted("posterior", self.posteriors)]
-        )
+    def headline(self) -> tuple[str, ...]:
+        """How many predictions and how many posteriors can be trusted, a sentence each."""
+        first = _counted("prediction", self.predictions) if self.predictions else "There is nothing to predict."
+        return first, _counted("posterior", self.posteriors)
 
     @property
     def sentences(self) -> tuple[str, ...]:
         """Everything, the headline first."""
-        return (self.headline, *self.remarks, *(each.sentence for each in (*self.predictions, *self.posteriors)))
+        return (*self.headline, *self.remarks, *(each.sentence for each in (*self.predictions, *self.posteriors)))
 
 
 def verdict(diagnosis: Diagnosis) -> Verdict:
@@ -115,11 +117,9 @@ def band(items: int, level: float) -> tuple[float, float]:
 
 
 def _judged(each: Posterior | Prediction, ask: str | None, findings: Sequence[Finding]) -> Judgement:
-    """The worst level decides; reasons are those of every level but trust, or all where all is well."""
+    """The worst level decides, and its reason stands first."""
     ordered = sorted(findings, key=lambda finding: -LEVELS.index(finding[0]))
-    level = ordered[0][0]
-    reasons = tuple(why for grade, why in ordered if grade != TRUST or level == TRUST)
-    return Judgement(each.given, each.label, ask, level, reasons)
+    return Judgement(each.given, each.label, ask, ordered[0][0], tuple(why for _, why in ordered))
 
 
 def _reach(posterior: Posterior) -> Finding:
@@ -149,7 +149,7 @@ def _covered(prediction: Prediction) -> Finding:
         return CARE, f"its intervals were not measured, as fewer than two rows have {prediction.ask}"
     level = max((_interval(*each, prediction.items) for each in known.items()), key=LEVELS.index)
     held = " and ".join(f"{promised:.0%} intervals held {rate:.0%}" for promised, rate in known.items())
-    fault = {TRUST: "", CARE: ": wider than need be", DISTRUST: ": too narrow"}[level]
+    fault = {TRUST: ", as they should", CARE: ": wider than need be", DISTRUST: ": too narrow"}[level]
     return level, f"{held} of values{fault}"
 
 
@@ -170,9 +170,13 @@ def _behind(prediction: Prediction, levels: dict[tuple[str, ...], str]) -> Findi
 
 def _counted(word: str, judgements: Sequence[Judgement]) -> str:
     counts = Counter(each.level for each in judgements)
-    trust, care, distrust = (counts[level] for level in LEVELS)
+    words = {CARE: "take {} with care", DISTRUST: "do not trust {}"}
+    said = [
+        f"trust {counts[TRUST] or 'none'}",
+        *(words[level].format(counts[level]) for level in words if counts[level]),
+    ]
     plural = "" if len(judgements) == 1 else "s"
-    return f"Of {len(judgements)} {word}{plural}, trust {trust}, take {care} with care and do not trust {distrust}."
+    return f"Of {len(judgements)} {word}{plural}, {', '.join(said[:-1])}{' and ' if said[1:] else ''}{said[-1]}."
 
 
 def _remarks(diagnosis: Diagnosis) -> list[str]:
