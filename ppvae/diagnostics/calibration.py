@@ -275,9 +275,10 @@ def predictive(
         if name not in held:
             raise ValueError(f"the data has no modality {name!r} to check; it has {', '.join(held)}")
     question = Question(questions.ranks, draws, tuple(held))
-    groups = {tuple(given): chosen} if given is not None else {tuple(n for n in held if n != c): [c] for c in chosen}
+    others = lambda name: [other for other in held if other != name]  # noqa: E731
+    asked = [(given, chosen)] if given is not None else [(others(name), [name]) for name in chosen]
     found = {}
-    for shown, names in groups.items():
+    for shown, names in asked:
         counts = questions.ask(fitted, question, data, shown, seed)
         what = questions.label(shown)
         found |= {name: _transformed(data, name, counts, draws, f"{name} given {what}", seed) for name in names}
