@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from pyro.infer.inspect import get_model_relations
 from scipy import stats
 
 from ppvae.answers import Question
@@ -18,6 +17,7 @@ from ppvae.chunks import answer
 from ppvae.data.dataset import Dataset
 from ppvae.diagnostics import questions
 from ppvae.diagnostics.calibration import conditions
+from ppvae.diagnostics.graph import below
 from ppvae.diagnostics.groups import simulate
 from ppvae.diagnostics.use import activity
 from ppvae.metrics.noiseless import means
@@ -137,11 +137,7 @@ def _below(fitted: Fitted, data: Dataset, row: int, site: str) -> set[str]:
     settings = Settings.model_validate({"backend": "pyro", "dtype": fitted.settings.dtype, "device": "cpu"})
     with engine.environment(settings):
         batch = conditions(fitted, data, (), np.array([row]))
-        parents: dict[str, list[str]] = get_model_relations(model, (batch,))["sample_sample"]
-    found = {site}
-    for name, above in parents.items():
-        found |= {name} if found & set(above) else set()
-    return found - {site}
+        return below(model, batch, site)
 
 
 def _decode(fitted: Fitted, data: Dataset, row: int, points: Arrays, draws: int, seed: int) -> Arrays:
