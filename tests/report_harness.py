@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -24,7 +26,8 @@ FEW = ["--items", "20", "--particles", "25"]
 @cache
 def folder() -> Path:
     """A folder with data, and a ``run`` on them."""
-    place = Path(tempfile.mkdtemp(prefix="ppvae-report-"))
+    place = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, place)
     rng = np.random.default_rng(0)
     z = rng.normal(size=(80, 1))
     np.savez(place / DATA, **{name: z + rng.normal(size=(80, 3)) for name in ("a", "__b__", LONG)})

@@ -45,7 +45,7 @@ def diagnosis(**changes: Any) -> Diagnosis:
         for each in (posterior, prediction)
     ]
     shares = {"a": 0.5, "b": 0.5}
-    return Diagnosis("mvae", "d", "pyro", False, 300, 64, 1000, (changed[0],), (changed[1],), shares, (), ())
+    return Diagnosis("mvae", "d", "pyro", False, 300, 300, 64, 1000, (changed[0],), (changed[1],), shares, (), ())
 
 
 def test_an_exact_posterior_is_trusted_everywhere() -> None:
@@ -56,7 +56,7 @@ def test_an_exact_posterior_is_trusted_everywhere() -> None:
     assert [each.about for each in said.predictions[-3:]] == [f"{name} given all others" for name in "abc"]
     assert len(said.predictions) == 9
     assert said.headline == ("Of 9 predictions, trust 9.", "Of 7 posteriors, trust 7.")
-    assert "in simulations truths fall where it says" in said.posteriors[0].sentence
+    assert "in 300 simulations truths fall where it says" in said.posteriors[0].sentence
 
 
 def test_the_numbers_of_an_exact_posterior_are_the_oracles() -> None:
@@ -80,7 +80,9 @@ def test_a_narrow_posterior_is_trusted_nowhere_and_the_reason_names_it() -> None
     assert [each.level for each in said.posteriors] == [DISTRUST] * 3
     for each, posterior in zip(said.posteriors, found.posteriors, strict=True):
         assert re.search(r"k-hat is above 0.7 for \d\d% of rows", each.sentence)
-        assert re.search(r"in simulations z\[[01]\] is too narrow: 90% intervals held \d\d% of truths", each.sentence)
+        assert re.search(
+            r"in 300 simulations z\[[01]\] is too narrow: 90% intervals held \d\d% of truths", each.sentence
+        )
         assert posterior.sbc_coverage == pytest.approx(2 * stats.norm.cdf(0.4 * stats.norm.ppf(0.95)) - 1, abs=0.08)
     levels = {each.about: each.level for each in said.predictions}
     assert levels == {"c given a": CARE, "a given c": DISTRUST}
@@ -113,7 +115,12 @@ def test_a_diagnosis_is_one_line_of_json() -> None:
         ({"coverage_90": 0.8}, TRUST, DISTRUST, "90% intervals held 80% of values: too narrow"),
         ({"coverage_50": 0.7}, TRUST, CARE, "50% intervals held 70% and 90% intervals held 90% of values: wider"),
         ({"coverage_50": 0.46, "items": 10**6}, TRUST, TRUST, "50% intervals held 46%"),
-        ({"coverage_50": 0.4, "items": 20}, TRUST, TRUST, "50% intervals held 40%"),
+        (
+            {"coverage_50": 0.4, "items": 20},
+            TRUST,
+            CARE,
+            "90% intervals held 90% of values in 20 rows, which are too few",
+        ),
         ({"coverage_50": None, "coverage_90": None}, TRUST, CARE, "not measured, as fewer than two rows have b"),
         ({"khat_share": None, "sbc_p": None}, CARE, CARE, "k-hat was not measured"),
     ],
@@ -124,6 +131,12 @@ def test_each_fault_has_its_level_and_its_reason(
     said = verdict(diagnosis(**changes))
     assert (said.posteriors[0].level, said.predictions[0].level) == (posterior, prediction)
     assert why in " ".join(said.sentences)
+
+
+def test_few_simulations_tell_nothing() -> None:
+    said = verdict(replace(diagnosis(), simulated=100)).posteriors[0]
+    assert said.level == CARE
+    assert "in 100 simulations truths fall where it says (p = 0.5), which are too few to tell" in said.sentence
 
 
 def test_a_prediction_whose_latents_were_not_measured_is_not_trusted() -> None:

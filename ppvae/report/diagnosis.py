@@ -74,7 +74,8 @@ class Diagnosis:
         data_set: on what; None where the run does not say.
         backend: that trained it, and that was asked.
         trained_on: did training see the rows? None where nobody knows.
-        items, weighed, particles: rows, those of them that were weighed, and weights of each.
+        items, simulated: how many rows, and how many simulated items.
+        weighed, particles: how many of the rows have importance weights, and how many each.
         posteriors: by subset.
         predictions: by subset and modality.
         shares: of each modality in what the posterior knows; None where no row has it.
@@ -87,6 +88,7 @@ class Diagnosis:
     backend: str
     trained_on: bool | None
     items: int
+    simulated: int
     weighed: int
     particles: int
     posteriors: tuple[Posterior, ...]
@@ -119,6 +121,7 @@ def summary(measures: Measures) -> Diagnosis:
         backend=fitted.settings.backend,
         trained_on=measures.trained_on,
         items=measures.items,
+        simulated=effort.items,
         weighed=min(effort.weighed, measures.items),
         particles=effort.particles,
         posteriors=tuple(_posterior(subset) for subset in measures.subsets),

@@ -105,17 +105,17 @@ def drawings(measures: Measures) -> list[Drawing]:
 
 
 def picture(drawing: Drawing, stem: Path) -> Picture:
-    """Draw a figure for the page, and write it as ``stem.svg`` and ``stem.png``, dark on white.
+    """Draw a figure for the page, and write it as ``stem.svg``, without paper, and ``stem.png``, on white.
 
     Raises:
         ValueError: the figure does not say in words what it shows.
     """
     with mpl.rc_context({**STYLE, **dict.fromkeys(INKED, INKS["dark"])}):
-        dark = _svg(drawing.draw(), "none")
+        dark = _svg(drawing.draw())
     with mpl.rc_context({**STYLE, **dict.fromkeys(INKED, INKS["light"])}):
         figure = drawing.draw()
-        light = _svg(figure, "none")
-        stem.with_suffix(".svg").write_bytes(_svg(figure, "white"))
+        light = _svg(figure)
+        stem.with_suffix(".svg").write_bytes(light)
         figure.savefig(stem.with_suffix(".png"), dpi=DPI, facecolor="white")
     alt = str(figure.get_label())
     if not alt.strip():
@@ -129,9 +129,9 @@ def file_name(number: int, name: str) -> str:
     return f"{number:02d}-{re.sub('[^A-Za-z0-9]+', '-', name).strip('-')[:60]}"
 
 
-def _svg(figure: Figure, paper: str) -> bytes:
+def _svg(figure: Figure) -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", facecolor=paper, metadata={"Date": None})
+    figure.savefig(buffer, format="svg", facecolor="none", metadata={"Date": None})
     return buffer.getvalue()
 
 

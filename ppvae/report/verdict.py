@@ -22,6 +22,7 @@ BAND = (
     0.99  # of the binomial band around a promised coverage, with rows for trials: elements of a row may move together
 )
 POINTS = 0.05  # a coverage this near to what was promised misleads nobody, however surely it is off; our choice
+WIDE = 0.1  # half the band at 50 %, beyond which rows are too few to tell anything: fewer than about 170; our choice
 FEW, MANY = 0.1, 0.5  # shares of rows with k-hat above 0.7 that ask for care, and that forbid trust; our choice
 
 Finding = tuple[str, str]  # a level, and the reason for it
@@ -91,7 +92,7 @@ def verdict(diagnosis: Diagnosis) -> Verdict:
     adjusted = iter(holm(measured))
     p_values = [None if each.sbc_p is None else next(adjusted) for each in diagnosis.posteriors]
     posteriors = tuple(
-        _judged(each, None, [_reach(each), _calibrated(each, p)])
+        _judged(each, None, [_reach(each), _calibrated(each, p, diagnosis.simulated)])
         for each, p in zip(diagnosis.posteriors, p_values, strict=True)
     )
     levels = {each.given: each.level for each in posteriors}
@@ -132,13 +133,13 @@ def _reach(posterior: Posterior) -> Finding:
     return (CARE if share <= MANY else DISTRUST), f"{why}: there it misses a part of what the model holds possible"
 
 
-def _calibrated(posterior: Posterior, p_value: float | None) -> Finding:
+def _calibrated(posterior: Posterior, p_value: float | None, items: int) -> Finding:
     worst, coverage = posterior.sbc_worst, posterior.sbc_coverage
     if p_value is None or coverage is None:
         return CARE, "calibration was not measured, as no row shows any of it"
     if p_value >= SIGNIFICANT:
-        return TRUST, f"in simulations truths fall where it says ({p_text(p_value)})"
-    why = f"in simulations {worst}: 90% intervals held {coverage:.0%} of truths ({p_text(p_value)})"
+        return _enough(items), f"in {items} simulations truths fall where it says ({p_text(p_value)}){_doubt(items)}"
+    why = f"in {items} simulations {worst}: 90% intervals held {coverage:.0%} of truths ({p_text(p_value)})"
     return (DISTRUST if coverage < 0.9 - POINTS else CARE), why
 
 
@@ -149,8 +150,9 @@ def _covered(prediction: Prediction) -> Finding:
         return CARE, f"its intervals were not measured, as fewer than two rows have {prediction.ask}"
     level = max((_interval(*each, prediction.items) for each in known.items()), key=LEVELS.index)
     held = " and ".join(f"{promised:.0%} intervals held {rate:.0%}" for promised, rate in known.items())
-    fault = {TRUST: ", as they should", CARE: ": wider than need be", DISTRUST: ": too narrow"}[level]
-    return level, f"{held} of values{fault}"
+    if level == TRUST:
+        return _enough(prediction.items), f"{held} of values in {prediction.items} rows{_doubt(prediction.items)}"
+    return level, f"{held} of values: {'too narrow' if level == DISTRUST else 'wider than need be'}"
 
 
 def _interval(level: float, rate: float, items: int) -> str:
@@ -158,6 +160,15 @@ def _interval(level: float, rate: float, items: int) -> str:
     if low <= rate <= high or abs(rate - level) <= POINTS:
         return TRUST
     return DISTRUST if rate < level else CARE
+
+
+def _enough(items: int) -> str:
+    low, high = band(items, 0.5)
+    return TRUST if high - low <= 2 * WIDE else CARE
+
+
+def _doubt(items: int) -> str:
+    return "" if _enough(items) == TRUST else ", which are too few to tell"
 
 
 def _behind(prediction: Prediction, levels: dict[tuple[str, ...], str]) -> Finding:
