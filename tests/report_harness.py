@@ -50,6 +50,7 @@ def hostile() -> str:
     }
     amounts: dict[str, Any] = {
         "items": 300,
+        "simulated": 300,
         "weighed": 64,
         "particles": 1000,
         "shares": {HOSTILE: 0.001},
