@@ -88,6 +88,7 @@ def test_a_narrow_posterior_is_trusted_nowhere_and_the_reason_names_it() -> None
     assert levels == {"c given a": CARE, "a given c": DISTRUST}
     assert "too narrow" in said.predictions[1].reasons[0]
     assert said.headline[0] == "Of 2 predictions, trust none, take 1 with care and do not trust 1."
+    assert said.headline[1] == "Of 3 posteriors, trust none."
     assert "the latents behind it are not to be trusted" in said.predictions[0].sentence
 
 

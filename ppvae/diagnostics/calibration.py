@@ -277,7 +277,7 @@ def predictive(
     question = Question(questions.ranks, draws, tuple(held))
     others = lambda name: [other for other in held if other != name]  # noqa: E731
     asked = [(given, chosen)] if given is not None else [(others(name), [name]) for name in chosen]
-    found = {}
+    found: dict[str, Uniform] = {}
     for shown, names in asked:
         counts = questions.ask(fitted, question, data, shown, seed)
         what = questions.label(shown)

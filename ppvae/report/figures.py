@@ -110,9 +110,9 @@ def picture(drawing: Drawing, stem: Path) -> Picture:
     Raises:
         ValueError: the figure does not say in words what it shows.
     """
-    with mpl.rc_context({**STYLE, **dict.fromkeys(INKED, INKS["dark"])}):
+    with mpl.rc_context(_style("dark")):
         dark = _svg(drawing.draw())
-    with mpl.rc_context({**STYLE, **dict.fromkeys(INKED, INKS["light"])}):
+    with mpl.rc_context(_style("light")):
         figure = drawing.draw()
         light = _svg(figure)
         stem.with_suffix(".svg").write_bytes(light)
@@ -129,6 +129,11 @@ def file_name(number: int, name: str) -> str:
     return f"{number:02d}-{re.sub('[^A-Za-z0-9]+', '-', name).strip('-')[:60]}"
 
 
+def _style(paper: str) -> dict[Any, Any]:
+    """How to draw on this paper; matplotlib types every key by its name."""
+    return {**STYLE, **dict.fromkeys(INKED, INKS[paper])}
+
+
 def _svg(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", facecolor="none", metadata={"Date": None})
@@ -142,8 +147,10 @@ def _address(svg: bytes) -> str:
 def _khat(subsets: Sequence[Subset]) -> KHat:
     """All subsets as one."""
     parts = [subset.khat for subset in subsets]
-    rows = [np.concatenate([getattr(part, name) for part in parts]) for name in ("khat", "log_evidence", "elbo")]
-    return KHat(tuple((subset.label,) for subset in subsets), *rows, parts[0].draws)
+    khat, log_evidence, elbo = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("khat", "log_evidence", "elbo")
+    )
+    return KHat(tuple((subset.label,) for subset in subsets), khat, log_evidence, elbo, parts[0].draws)
 
 
 def _checks(subsets: Sequence[Subset]) -> dict[str, dict[str, Uniform]]:

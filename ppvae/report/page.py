@@ -73,7 +73,7 @@ def page(diagnosis: Diagnosis, said: Verdict, pictures: Sequence[Picture], folde
         diagnosis=diagnosis,
         verdict=said,
         facts=facts(diagnosis),
-        asks=list(dict.fromkeys(each.ask for each in diagnosis.predictions)),
+        asks=[name for name in diagnosis.shares if any(each.ask == name for each in diagnosis.predictions)],
         matrix=matrix(diagnosis, said),
         posteriors=list(zip(diagnosis.posteriors, said.posteriors, strict=True)),
         pictures=pictures,

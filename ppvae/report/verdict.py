@@ -180,14 +180,12 @@ def _behind(prediction: Prediction, levels: dict[tuple[str, ...], str]) -> Findi
 
 
 def _counted(word: str, judgements: Sequence[Judgement]) -> str:
-    counts = Counter(each.level for each in judgements)
+    counts, total = Counter(each.level for each in judgements), len(judgements)
     words = {CARE: "take {} with care", DISTRUST: "do not trust {}"}
-    said = [
-        f"trust {counts[TRUST] or 'none'}",
-        *(words[level].format(counts[level]) for level in words if counts[level]),
-    ]
-    plural = "" if len(judgements) == 1 else "s"
-    return f"Of {len(judgements)} {word}{plural}, {', '.join(said[:-1])}{' and ' if said[1:] else ''}{said[-1]}."
+    rest = [words[level].format(counts[level]) for level in words if counts[level] > 0 and counts[DISTRUST] < total]
+    said = [f"trust {counts[TRUST] or 'none'}", *rest]
+    plural = "" if total == 1 else "s"
+    return f"Of {total} {word}{plural}, {', '.join(said[:-1])}{' and ' if rest else ''}{said[-1]}."
 
 
 def _remarks(diagnosis: Diagnosis) -> list[str]:
