@@ -19,7 +19,7 @@ def blocks(file: str, language: str) -> list[str]:
     return [re.sub(rf"^{indent}", "", body, flags=re.M) for indent, body in found]
 
 
-@pytest.mark.parametrize(("file", "count"), [("README.md", 3), ("CONTRIBUTING.md", 1)])
+@pytest.mark.parametrize(("file", "count"), [("README.md", 4), ("CONTRIBUTING.md", 1)])
 def test_python_blocks_run_in_order(file, count, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     found = blocks(file, "python")

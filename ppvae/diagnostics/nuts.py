@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,15 @@ from ppvae.posterior import Fitted
 
 PROPOSED = 256  # draws from the guide that chains are whitened by
 CONVERGED = 1.01  # the largest R-hat (Vehtari et al. 2021, "Rank-normalization, folding, and localization")
+
+
+class Phase(NamedTuple):
+    """How many transitions adapt the kernel, how many are skipped, how many are kept; and options of NumPyro's HMC."""
+
+    adapting: int
+    skipped: int
+    draws: int
+    options: dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,14 +78,15 @@ def nuts(fitted: Fitted, data: Dataset, given: Sequence[str] | None = None, *, s
 
 
 def sample(
-    target: Target, data: Item, key: jax.Array, *, chains: int = 4, draws: int = 450, warmup: int = 200, depth: int = 4
+    target: Target, data: Item, key: jax.Array, *, chains: int = 4, draws: int = 450, warmup: int = 150, depth: int = 4
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """NumPyro's NUTS (Hoffman & Gelman 2014, "The No-U-Turn Sampler") on the vectors of every item.
 
     All chains of all items are one compiled program: each transition takes as long as the largest tree among them, so
     ``depth`` bounds the trees at ``2^depth − 1`` leapfrog steps. Chains start at draws from the guide, in units of its
-    standard deviations; step sizes and dense mass matrices adapt to each chain during ``warmup``. An item's chains
-    depend on the item and the key alone.
+    standard deviations. The first two thirds of ``warmup`` adapt each chain's step size and dense mass matrix; the
+    second half of these, all chains of the item together, gives the covariance by which the item's vectors are
+    whitened; the last third adapts the step sizes to that. An item's chains depend on the item and the key alone.
 
     Returns:
         Vectors ``(items, chains, draws, size)``, and of each transition whether it diverged and its leapfrog steps,
@@ -90,20 +100,49 @@ def _chains(
     target: Target, chains: int, draws: int, warmup: int, depth: int, key: jax.Array, weights: Any, item: Item
 ) -> tuple[jax.Array, ...]:
     """Vectors ``(chains, draws, size)``, divergences and leapfrog steps ``(chains, draws)`` of one item."""
-    first, second = jax.random.split(jax.random.fold_in(key, item.key))
-    proposal = target.propose(first, max(chains, PROPOSED), weights, item)
-    loc, scale = proposal.mean(0), jnp.maximum(proposal.std(0), 1e-6)
+    keys = jax.random.split(jax.random.fold_in(key, item.key), 3)
+    proposal = target.propose(keys[0], max(chains, PROPOSED), weights, item)
+    loc, root = proposal.mean(0), jnp.diag(jnp.maximum(proposal.std(0), 1e-6))
+    explored, last = warmup // 3, warmup - 2 * (warmup // 3)
+    log_density = lambda vector: target.log_density(vector, weights, item)  # noqa: E731
+    exploring = Phase(2 * explored, explored, explored, {"dense_mass": True, "max_tree_depth": depth})
+    vectors, _, _ = _walk(log_density, exploring, loc, root, proposal[:chains], keys[1])
+    loc, root = _moments(vectors.reshape(-1, vectors.shape[-1]), root)
+    drawing = Phase(last, last, draws, {"adapt_mass_matrix": False, "max_tree_depth": depth})
+    return _walk(log_density, drawing, loc, root, vectors[:, -1], keys[2])
+
+
+def _walk(
+    log_density: Callable[[jax.Array], jax.Array],
+    phase: Phase,
+    loc: jax.Array,
+    root: jax.Array,
+    starts: jax.Array,
+    key: jax.Array,
+) -> tuple[jax.Array, ...]:
+    """Chains in the coordinates ``u`` of ``loc + root u``; ``root`` is a lower triangle."""
 
     def chain(key: jax.Array, start: jax.Array) -> Any:
-        init, step = hmc(lambda u: -target.log_density(loc + scale * u, weights, item), algo="NUTS")
-        state = init(start, warmup, dense_mass=True, max_tree_depth=depth, rng_key=key)
-        state = jax.lax.fori_loop(0, warmup, lambda i, state: step(state), state)
+        init, step = hmc(lambda u: -log_density(loc + root @ u), algo="NUTS")
+        state = init(start, phase.adapting, rng_key=key, **phase.options)
+        state = jax.lax.fori_loop(0, phase.skipped, lambda i, state: step(state), state)
 
         def collect(state: Any, _: Any) -> Any:
             state = step(state)
-            return state, (state.z, state.diverging, state.num_steps)
+            return state, (loc + root @ state.z, state.diverging, state.num_steps)
 
-        return jax.lax.scan(collect, state, length=draws)[1]
+        return jax.lax.scan(collect, state, length=phase.draws)[1]
 
-    vectors, diverging, steps = jax.vmap(chain)(jax.random.split(second, chains), (proposal[:chains] - loc) / scale)
-    return loc + scale * vectors, diverging, steps
+    whitened = jax.scipy.linalg.solve_triangular(root, (starts - loc).T, lower=True).T
+    return jax.vmap(chain)(jax.random.split(key, len(starts)), whitened)
+
+
+def _moments(vectors: jax.Array, root: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Mean and Cholesky factor of the covariance of vectors ``(n, size)``, shrunk a little as Stan does.
+
+    Five draws' weight goes to a thousandth of the covariance whose factor is ``root`` (Stan reference manual, "HMC
+    algorithm parameters").
+    """
+    n = len(vectors)
+    covariance = jnp.cov(vectors.T).reshape(root.shape)
+    return vectors.mean(0), jnp.linalg.cholesky((n * covariance + 5e-3 * root @ root.T) / (n + 5))

@@ -25,6 +25,7 @@ from ppvae.posterior import Fitted
 MORE = 10  # times as many particles
 ROUNDS, FREEDOM = 4, 5.0  # of resampling, and the degrees of freedom of its proposals
 STEPS, PARTICLES, RATE = 300, 16, 0.05  # of the optimisation
+LONG = 1000  # draws of each chain
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,7 +199,7 @@ def _optimised(target: Target, draws: int, key: jax.Array, weights: Any, item: I
 
 def chains(target: Target, data: Item, draws: int, key: jax.Array) -> Attempt:
     """NUTS: what its chains draw, thinned evenly or repeated to the number wanted."""
-    vectors, _, _ = sample(target, data, key)
+    vectors, _, _ = sample(target, data, key, draws=LONG)
     rhat = arviz.rhat(np.moveaxis(vectors, 0, 2))
     merged = vectors.reshape(len(vectors), -1, vectors.shape[-1])
     every = np.linspace(0, merged.shape[1] - 1, draws).round().astype(int)
