@@ -31,12 +31,12 @@ def image_rows(rows: Mapping[str, np.ndarray], title: str = "") -> Figure:
 def loss_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]], title: str = "") -> Figure:
     """Training loss in nats per item against the epoch: one line for each ``label -> history``.
 
-    The first line is drawn wide and pale, so that a second one on top of it does not hide it.
+    The first of several is drawn wide and pale, so that a second one on top of it does not hide it.
     """
     figure = Figure(figsize=(6.0, 3.4), layout="constrained")
     axis = figure.subplots()
     for number, (label, history) in enumerate(histories.items()):
-        width, alpha = (5.0, 0.35) if number == 0 else (1.2, 1.0)
+        width, alpha = (5.0, 0.35) if number == 0 and len(histories) > 1 else (1.2, 1.0)
         style: dict[str, Any] = {"color": COLOURS[number % len(COLOURS)], "lw": width, "alpha": alpha}
         axis.plot([h["epoch"] for h in history], [h["loss"] for h in history], label=label, **style)
     axis.set(xlabel="epoch", ylabel="loss, nats per item", title=title)

@@ -62,7 +62,7 @@ def test_an_exact_posterior_is_trusted_everywhere() -> None:
 def test_the_numbers_of_an_exact_posterior_are_the_oracles() -> None:
     found = summary(measures(1.0, "abc"))
     truth = lg.general()
-    chosen = np.random.default_rng(0).permutation(300)[:64]
+    chosen = np.random.default_rng(0).permutation(300)[:48]
     values = {name: array[chosen] for name, array in truth.draw(300, seed=0).items()}
     for each in found.posteriors:
         exact = truth.evidence({name: values[name] for name in each.given})
@@ -71,7 +71,7 @@ def test_the_numbers_of_an_exact_posterior_are_the_oracles() -> None:
         means, _ = truth.posterior({name: values[name] for name in each.given})
         assert (each.khat_share, each.active, each.latents) == (0.0, (means.var(0, ddof=1) > 0.01).sum(), 2)
     assert sum(found.shares.values()) == pytest.approx(1.0)
-    assert (found.items, found.weighed, found.particles, found.missing) == (300, 64, 200, ())
+    assert (found.items, found.weighed, found.particles, found.missing) == (300, 48, 200, ())
 
 
 def test_a_narrow_posterior_is_trusted_nowhere_and_the_reason_names_it() -> None:

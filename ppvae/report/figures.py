@@ -86,7 +86,7 @@ COVERED = (
     "How often intervals held the measured value, given {}. Marks belong on the dotted line of their colour; one below "
     "it is a promise that was not kept. Bars are two standard errors."
 )
-LOSS = "Training loss by epoch. A line that still falls at its end says that more epochs would have helped."
+LOSS = "Training loss by epoch. A line that still falls at its end says that more epochs may help."
 
 
 def drawings(measures: Measures) -> list[Drawing]:

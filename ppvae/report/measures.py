@@ -31,7 +31,7 @@ class Effort:
     """
 
     items: int = 300
-    weighed: int = 64
+    weighed: int = 48
     particles: int = 1000
     draws: int = 49
     seed: int = 0

@@ -65,7 +65,7 @@ def figures(out: Path) -> Path:
 def page(diagnosis: Diagnosis, said: Verdict, pictures: Sequence[Picture], folder: str) -> str:
     """The page's HTML. Whatever comes from a run is escaped."""
     rules = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    rules.filters |= {"percent": percent, "evidence": evidence, "opened": opened}
+    rules.filters |= {"percent": percent, "evidence": evidence, "points": points, "opened": opened}
     thresholds = {"threshold": THRESHOLD, "points": judging.POINTS, "significant": judging.SIGNIFICANT}
     return rules.from_string((HERE / "page.html").read_text(encoding="utf-8")).render(
         **{**thresholds, "few": judging.FEW, "many": judging.MANY, "kinds": KINDS, "signs": SIGNS},
@@ -101,6 +101,11 @@ def facts(diagnosis: Diagnosis) -> str:
 def percent(share: float | None) -> str:
     """A share as per cent."""
     return "not measured" if share is None else f"{share:.0%}"
+
+
+def points(difference: float) -> str:
+    """A difference of two shares."""
+    return f"{100 * difference:.0f} points"
 
 
 def evidence(posterior: Posterior) -> str:
