@@ -62,7 +62,8 @@ def write(results: Path, methods: Sequence[str], page: Path = PAGE) -> None:
 
     from ppvae import zoo_page
 
-    text = table(current(results / FILE, Setting()), methods)
+    rows = current(results / FILE, Setting())
+    text = f"Seeds: {', '.join(sorted({row['seed'] for row in rows}))}.\n\n{table(rows, methods)}"
     page.write_text(zoo_page.replaced(page.read_text(encoding="utf-8"), "calibration", text), encoding="utf-8")
 
 

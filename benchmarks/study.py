@@ -26,7 +26,7 @@ JOINT = (
 PRIVATE = ("dmvae", "mmvae_plus", "cmvae")
 METHODS = (*JOINT, *PRIVATE)
 SEEDS, MISSING = (0, 1, 2, 3), (0.0, 0.5)
-TASKS = 12  # of one process
+TASKS = 4  # of one process
 
 # One thread and a hash seed for each process: two processes share the cores, and what one has compiled the other, and
 # the next run, find in the cache.
@@ -89,8 +89,8 @@ def work(todo: Sequence[Task], results: Path, setting: Any, workers: int, say: C
 def finished(todo: Sequence[Task], setting: Any, workers: int) -> Iterator[tuple[Task, Future[dict[str, Any]]]]:
     """Tasks as they end.
 
-    Processes grow with what they compile, so each block of tasks has new ones: Python 3.11's own way to renew them,
-    ``max_tasks_per_child``, can wait for ever.
+    What a process compiles stays mapped, and a system allows a process only so many mappings, so each block of tasks
+    has new ones: Python 3.11's own way to renew them, ``max_tasks_per_child``, can wait for ever.
     """
     spawn = multiprocessing.get_context("spawn")
     for start in range(0, len(todo), TASKS * workers):
