@@ -102,7 +102,7 @@ def one_of(*values: Any) -> st.SearchStrategy[Any]:
 @contextmanager
 def double() -> Iterator[None]:
     """Float64 on both sides; XLA, which compiles much and runs little here, is told not to optimise."""
-    before, optimised_less = torch.get_default_dtype(), jax.config.jax_disable_most_optimizations
+    before, optimised_less = torch.get_default_dtype(), jax.config.values["jax_disable_most_optimizations"]
     torch.set_default_dtype(torch.float64)
     jax.config.update("jax_disable_most_optimizations", True)
     try:
