@@ -36,7 +36,6 @@ def test_there_are_five_lessons() -> None:
     assert sum(path.stat().st_size for path in PATHS) < 1.5e6
 
 
-@pytest.mark.slow
 @EACH
 def test_a_notebook_runs(path: Path, tmp_path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
