@@ -18,9 +18,7 @@ TRUST, CARE, DISTRUST = "trust", "with care", "do not trust"
 LEVELS = (TRUST, CARE, DISTRUST)
 
 SIGNIFICANT = 0.01  # of p-values after Holm (1979): one report in a hundred finds fault where there is none
-BAND = (
-    0.99  # of the binomial band around a promised coverage, with rows for trials: elements of a row may move together
-)
+BAND = 0.99  # of the binomial band around a promised coverage; trials are rows, whose elements may move together
 POINTS = 0.05  # a coverage this near to what was promised misleads nobody, however surely it is off; our choice
 WIDE = 0.1  # half the band at 50 %, beyond which rows are too few to tell anything: fewer than about 170; our choice
 FEW, MANY = 0.1, 0.5  # shares of rows with k-hat above 0.7 that ask for care, and that forbid trust; our choice
