@@ -11,8 +11,9 @@ from study_jobs import Setting
 
 import ppvae
 from ppvae import Dataset
-from ppvae.diagnostics.calibration import predictive, sbc, simulate
+from ppvae.diagnostics.calibration import predictive, sbc
 from ppvae.diagnostics.khat import khat
+from ppvae.diagnostics.simulation import simulate
 from ppvae.posterior import Fitted
 
 ITEMS, DRAWS, SIMULATED, LEVEL = 50, 1000, 500, 0.9

@@ -14,7 +14,7 @@ from scipy import stats
 from ppvae import VAE, Dataset, Modality
 from ppvae.backends.plan import Snapshot
 from ppvae.diagnostics import calibration, calibration_plots, uniformity
-from ppvae.diagnostics.calibration import Simulation
+from ppvae.diagnostics.simulation import Simulation, simulate
 from ppvae.guides.product import Product
 from ppvae.models.joint import Joint
 from ppvae.posterior import Fitted
@@ -42,7 +42,7 @@ def pair(backend: str, widen: float = 1.0, shift: float = 0.0) -> Fitted:
 @cache
 def simulated(repetitions: int, widen: float = 1.0, shift: float = 0.0) -> Simulation:
     fitted = pair("numpyro", widen, shift)
-    return calibration.simulate(fitted, data(), items=repetitions * ITEMS, draws=DRAWS, seed=1)
+    return simulate(fitted, data(), items=repetitions * ITEMS, draws=DRAWS, seed=1)
 
 
 def rejections(check: calibration.Uniform, repetitions: int) -> float:
@@ -89,7 +89,7 @@ def test_both_backends_come_to_the_same_verdicts_for_every_subset() -> None:
     found = calibration.calibration(pair("pyro"), data(), [["a"], ["b", "c"]], items=200, draws=39)
     assert list(found) == [("a",), ("b", "c")]
     assert all(check.verdict.count("no sign") == 3 for check in found.values())
-    narrow = calibration.simulate(pair("pyro", widen=0.6), data(), items=300, draws=39)
+    narrow = simulate(pair("pyro", widen=0.6), data(), items=300, draws=39)
     assert calibration.sbc(narrow).p_value < 1e-3
     assert calibration.tarp(narrow).p_value < 1e-3
 
@@ -110,7 +110,7 @@ def test_simulated_items_are_draws_of_the_model_with_the_log_joint_of_their_late
 def test_simulated_items_are_the_same_whatever_is_given_and_have_the_holes_of_the_data() -> None:
     values = lg.with_holes(truth().draw(6, seed=3), seed=1)
     holed = lg.dataset(truth(), values)
-    whole, part = (calibration.simulate(pair("pyro"), holed, given, items=12, draws=30) for given in (None, ["a"]))
+    whole, part = (simulate(pair("pyro"), holed, given, items=12, draws=30) for given in (None, ["a"]))
     for name in truth().names:
         np.testing.assert_array_equal(whole.measured[name], part.measured[name])
     seen = {n: np.where(np.isnan(np.tile(values[n], (2, 1))), np.nan, whole.measured[n]) for n in values}
@@ -126,7 +126,7 @@ def test_a_guide_that_ignores_the_data_is_seen_by_the_log_joint_alone() -> None:
         for network in blind.encoders.networks.values():
             network[-1].weight.zero_()
             network[-1].bias.copy_(torch.tensor([0.0, 0.0, 9.0, 9.0]))
-    found = calibration.simulate(lg.fitted(truth_, blind, "pyro"), lg.dataset(truth_, truth_.draw(2, 0)), items=300)
+    found = simulate(lg.fitted(truth_, blind, "pyro"), lg.dataset(truth_, truth_.draw(2, 0)), items=300)
     check = calibration.sbc(found)
     assert check.names == ("z[0]", "z[1]", "log joint")
     assert (check.p_values[:2] > 0.01).all()
@@ -135,7 +135,7 @@ def test_a_guide_that_ignores_the_data_is_seen_by_the_log_joint_alone() -> None:
 
 def test_more_draws_than_are_held_at_once_are_refused() -> None:
     with pytest.raises(ValueError, match="from 1 to 1000"):
-        calibration.simulate(pair("pyro"), data(), draws=1001)
+        simulate(pair("pyro"), data(), draws=1001)
 
 
 @both
@@ -196,7 +196,7 @@ def test_asking_for_what_the_data_lack_is_refused() -> None:
     with pytest.raises(ValueError, match="no modality 'b'"):
         calibration.predictive(pair("pyro"), part, ask=["b"])
     with pytest.raises(ValueError, match="unknown modality 'd'"):
-        calibration.simulate(pair("pyro"), data(), ["d"])
+        simulate(pair("pyro"), data(), ["d"])
 
 
 @pytest.mark.parametrize("items", [40, 500])

@@ -180,3 +180,25 @@ def test_a_file_that_is_missing_damaged_or_pickled_is_refused(tmp_path) -> None:
     for name in ("damaged", "pickled"):
         with pytest.raises(ValueError, match="cannot read"):
             read_npz(tmp_path / f"{name}.npz")
+
+
+def test_holes_are_nan_and_an_item_is_present_where_any_of_it_was_measured() -> None:
+    data = Dataset({"x": np.array([[1.0, NAN], [NAN, NAN]]), "n": np.array([3, 4])}, {"n": np.array([True, False])})
+    np.testing.assert_array_equal(data.holed("x"), [[1.0, NAN], [NAN, NAN]])
+    np.testing.assert_array_equal(data.holed("n"), [[3.0], [NAN]])
+    assert data.present("x").tolist() == data.present("n").tolist() == [True, False]
+    assert data.present("y").tolist() == [False, False]
+
+
+def test_only_some_modalities_are_kept_with_their_masks_and_labels(rng: np.random.Generator) -> None:
+    arrays = {name: rng.normal(size=(4, 2)) for name in ("a", "b", "c")}
+    data = Dataset(arrays, {"b": np.array([True, True, False, True])}, {"kind": np.arange(4)})
+    part = data.only(["c", "b"])
+    assert list(part.arrays) == [m.name for m in part.modalities] == ["b", "c"]
+    assert np.array_equal(part.observed["b"], data.observed["b"])
+    assert np.array_equal(part.labels["kind"], data.labels["kind"])
+    assert part.modalities == data.modalities[1:]
+    with pytest.raises(ValueError, match="the data have no modality 'd'; they have a, b, c"):
+        data.only(["a", "d"])
+    with pytest.raises(ValueError, match="at least one modality"):
+        data.only([])

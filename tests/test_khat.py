@@ -13,7 +13,6 @@ from ppvae import Dataset
 from ppvae.diagnostics import rescue as rescuing
 from ppvae.diagnostics.khat import THRESHOLD, KHat, khat
 from ppvae.diagnostics.plots import khat_map
-from ppvae.diagnostics.target import Item
 from ppvae.posterior import Fitted
 
 ITEMS, TIGHT, TIGHTER = 20, 0.4, 0.3
@@ -136,11 +135,11 @@ def test_methods_are_tried_in_order_on_what_has_not_passed(monkeypatch: pytest.M
     seen: list[tuple[str, int]] = []
 
     def attempt(name: str, fit: int) -> Callable[..., rescuing.Attempt]:
-        def method(target: object, items: Item, draws: int, key: object) -> rescuing.Attempt:
-            count = len(items.key)
+        def method(fitted: object, items: Dataset, given: object, draws: int, seed: int) -> rescuing.Attempt:
+            count = len(items)
             seen.append((name, count))
             khat = np.where(np.arange(count) < fit, 0.5, 0.9)
-            return rescuing.Attempt(np.zeros((count, draws, 2)), khat, khat < THRESHOLD)
+            return rescuing.Attempt(np.zeros((draws, count, 2)), khat, khat < THRESHOLD)
 
         return method
 

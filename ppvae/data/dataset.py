@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ppvae.batch import Batch, fill
+from ppvae.batch import Batch, fill, over
 from ppvae.modality import Modality, guess
 
 
@@ -58,6 +58,31 @@ class Dataset:
         """The given rows, in that order; modalities keep their centers and spreads."""
         pick = lambda arrays: {name: array[rows] for name, array in (arrays or {}).items()}  # noqa: E731
         return Dataset(pick(self.arrays), pick(self.observed), pick(self.labels), self.modalities)
+
+    def only(self, names: Iterable[str]) -> Dataset:
+        """The same items with only the named modalities, in the order of the data.
+
+        Raises:
+            ValueError: one is not in the data, or none is named.
+        """
+        kept = set(names)
+        if unknown := sorted(kept - set(self.arrays)):
+            raise ValueError(f"the data have no modality {unknown[0]!r}; they have {', '.join(self.arrays)}")
+        pick = lambda arrays: {name: array for name, array in (arrays or {}).items() if name in kept}  # noqa: E731
+        modalities = [m for m in self.modalities or () if m.name in kept]
+        return Dataset(pick(self.arrays), pick(self.observed), self.labels, modalities)
+
+    def present(self, name: str) -> np.ndarray:
+        """Booleans ``(items,)``: was anything of this modality measured?"""
+        if name not in self.arrays:
+            return np.zeros(len(self), bool)
+        mask = (self.observed or {}).get(name)
+        return np.ones(len(self), bool) if mask is None else np.any(mask.reshape(len(mask), -1), axis=1)
+
+    def holed(self, name: str) -> np.ndarray:
+        """The values of a modality, ``(items, *shape)``, with NaN in its holes."""
+        array, mask = self.arrays[name], (self.observed or {}).get(name)
+        return array if mask is None else np.where(over(mask, array), array, np.nan)
 
     def split(self, fraction: float = 0.75, seed: int = 0) -> tuple[Dataset, Dataset]:
         """Two disjoint sets of shuffled rows, ``fraction`` of the items in the first.

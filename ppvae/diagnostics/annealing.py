@@ -24,9 +24,9 @@ from ppvae.batch import Batch
 from ppvae.chunks import answer
 from ppvae.data.dataset import Dataset
 from ppvae.diagnostics import questions
-from ppvae.diagnostics.calibration import conditions
 from ppvae.diagnostics.evidence import Evidence, log_mean
 from ppvae.diagnostics.flat import Flat, flat
+from ppvae.diagnostics.simulation import conditions
 from ppvae.posterior import Fitted
 
 ACCEPTED = 0.65  # the acceptance that step sizes aim at (Neal 2011)

@@ -10,10 +10,9 @@ import numpy as np
 from scipy import stats
 
 from ppvae.answers import Question
-from ppvae.batch import Batch, over
-from ppvae.chunks import answer
 from ppvae.data.dataset import Dataset
 from ppvae.diagnostics import questions, uniformity
+from ppvae.diagnostics.simulation import Simulation, simulate
 from ppvae.posterior import Fitted
 
 ALPHA = 0.05
@@ -112,69 +111,6 @@ class Symmetric:
         worst = int(self.p_values.argmin())
         side = "low" if self.values[:, worst].mean() > 0.5 else "high"
         return f"{self.what}: the mean of {self.names[worst]} lies too {side} ({p_text(self.p_value)})"
-
-
-@dataclass(frozen=True, eq=False)
-class Simulation:
-    """New items of a model and what the guide makes of them.
-
-    Attributes:
-        given: the modalities that the guide was shown; None for all.
-        truth: latents by name, ``(items, ...)``.
-        draws: the guide's draws of them given what was shown, ``(draws, items, ...)``.
-        log_joint: log p(x_shown, z) at the truth, ``(items,)``, and at the draws, ``(draws, items)``.
-        measured: the new items' measurements by modality, ``(items, *shape)``.
-    """
-
-    given: tuple[str, ...] | None
-    truth: Mapping[str, np.ndarray]
-    draws: Mapping[str, np.ndarray]
-    log_joint: tuple[np.ndarray, np.ndarray]
-    measured: Mapping[str, np.ndarray]
-
-    @property
-    def flat(self) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
-        """The names of all single latents, their truth ``(items, n)`` and their draws ``(draws, items, n)``."""
-        items = len(self.log_joint[0])
-        names = tuple(n for site, value in self.truth.items() for n in _names(site, value.shape[1:]))
-        truth = np.concatenate([value.reshape(items, -1) for value in self.truth.values()], 1)
-        draws = [value.reshape(len(value), items, -1) for value in self.draws.values()]
-        return names, truth, np.concatenate(draws, 2)
-
-
-def simulate(
-    fitted: Fitted,
-    data: Dataset,
-    given: Sequence[str] | None = None,
-    items: int = 500,
-    draws: int = 99,
-    seed: int = 0,
-) -> Simulation:
-    """New items of the model, and draws from the guide given them; nothing is fitted again.
-
-    An item has the holes of a row of the data, and what the model takes as given from there; rows are taken in turn.
-    Items are the same whatever is given. Latents that all items share are the guide's.
-    """
-    rows = np.arange(items) % len(data)
-    batch = conditions(fitted, data, given, rows)
-    names = tuple(questions.explained(fitted))
-    question = Question(questions.simulated, questions.checked_draws(draws), names)
-    found = answer(fitted.vae.pair, fitted.settings, question, batch, np.arange(items, dtype=np.uint32), seed)
-    sites = [name.removeprefix("true ") for name in found if name.startswith("true ") and name != "true log_joint"]
-    return Simulation(
-        None if given is None else tuple(given),
-        {name: found[f"true {name}"][0] for name in sites},
-        {name: found[name] for name in sites},
-        (found["true log_joint"][0], found["log_joint"]),
-        {name: found[f"new {name}"][0] for name in names},
-    )
-
-
-def conditions(fitted: Fitted, data: Dataset, given: Sequence[str] | None, rows: np.ndarray) -> Batch:
-    """What new items take from rows of the data: conditions and holes."""
-    arrays = {name: data.arrays[name][rows] for name in fitted.vae.model.conditions if name in data.arrays}
-    holes = {name: mask[rows] for name, mask in (data.observed or {}).items()}
-    return Batch(arrays, {**holes, **questions.shown_masks(fitted, given, len(rows))}, size=len(rows))
 
 
 def sbc(simulation: Simulation, seed: int = 0) -> Uniform:
@@ -289,17 +225,11 @@ def _transformed(
     data: Dataset, name: str, counts: Mapping[str, np.ndarray], draws: int, what: str, seed: int
 ) -> Uniform:
     values = _positions(counts[f"below {name}"].sum(0), counts[f"equal {name}"].sum(0), draws, seed)
-    mask = (data.observed or {}).get(name)
-    values = values if mask is None else np.where(over(mask, values), values, np.nan)
-    return Uniform(what, tuple(_names(name, values.shape[1:])), values.reshape(len(values), -1))
+    values = np.where(np.isnan(data.holed(name)), np.nan, values)
+    return Uniform(what, questions.elements(name, values.shape[1:]), values.reshape(len(values), -1))
 
 
 def _positions(below: np.ndarray, equal: np.ndarray, draws: int, seed: int) -> np.ndarray:
     """A truth's place among draws, uniform on (0, 1) where it is one of them: random between its neighbours."""
     random = np.random.default_rng(seed).random(below.shape)
     return (below + random * (equal + 1)) / (draws + 1)
-
-
-def _names(site: str, shape: Sequence[int]) -> list[str]:
-    """``z[0]``, ``z[1]``, ... for the elements of a site."""
-    return [f"{site}[{','.join(map(str, index))}]" for index in np.ndindex(*shape)]

@@ -9,7 +9,6 @@ import numpy as np
 
 from ppvae.data.dataset import Dataset
 from ppvae.diagnostics import questions
-from ppvae.diagnostics.groups import holed
 from ppvae.diagnostics.khat import alone_and_all
 from ppvae.metrics.noiseless import predicted
 from ppvae.metrics.reconstructing import r2
@@ -76,4 +75,4 @@ def crossing(
     always = [name for name in fitted.vae.model.conditions if name in data.arrays]
     drawn = predicted(fitted, shown(data, [[*subset, *always] for subset in subsets]), names, draws, seed)
     means = {name: drawn[name].mean(0).reshape(len(subsets), *data.arrays[name].shape) for name in names}
-    return Crossing(subsets, {name: holed(data, name) for name in names}, means)
+    return Crossing(subsets, {name: data.holed(name) for name in names}, means)

@@ -79,7 +79,7 @@ def conditional(
     given = [name for name in questions.known(fitted, given) if name not in ask]
     both = evidence(fitted, data, [*questions.known(fitted, ask), *given], particles, seed)
     rest = evidence(fitted, data, given, particles, _other(seed))
-    seen = np.any([questions.measured_rows(data, name) for name in ask], 0)
+    seen = np.any([data.present(name) for name in ask], 0)
     return _combined(f"log p({', '.join(ask)} | {questions.label(given)})", [both], [rest], seen)
 
 
@@ -89,7 +89,7 @@ def pointwise_information(
     """``log p(x_a, x_b) − log p(x_a) − log p(x_b)`` of each item that has both: their mutual information, pointwise."""
     both = evidence(fitted, data, [one, other], particles, seed)
     alone = [evidence(fitted, data, [name], particles, _other(seed, n)) for n, name in enumerate((one, other))]
-    seen = questions.measured_rows(data, one) & questions.measured_rows(data, other)
+    seen = data.present(one) & data.present(other)
     return _combined(f"pointwise information of {one} and {other}", [both], alone, seen)
 
 
@@ -106,7 +106,7 @@ def leave_one_modality_out(
     found = questions.ask(fitted, Question(questions.terms, draws), data, None, seed)
     likes = {n.removeprefix("log_like "): v.astype(np.float64) for n, v in found.items() if n.startswith("log_like ")}
     joint = sum(likes.values()) + found["log_prior"] - found["log_guide"]
-    return {name: _left_out(name, joint, likes[name], questions.measured_rows(data, name)) for name in chosen}
+    return {name: _left_out(name, joint, likes[name], data.present(name)) for name in chosen}
 
 
 def _left_out(name: str, joint: np.ndarray, like: np.ndarray, seen: np.ndarray) -> Evidence:

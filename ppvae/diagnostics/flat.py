@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro
 from jax.flatten_util import ravel_pytree
 from numpyro.distributions import biject_to
 
+from ppvae.answers import Question
 from ppvae.batch import Batch
-from ppvae.diagnostics.questions import shown, total
-from ppvae.traces import Sites, density, is_enumerated, is_local, latents, random_sites
+from ppvae.data.dataset import Dataset
+from ppvae.diagnostics.questions import AT, ask, shown
+from ppvae.posterior import Fitted
+from ppvae.ppl import items
+from ppvae.traces import is_enumerated, is_local, joint, latents, random_sites
 
 FIXED = 0  # the seed under which nothing that matters is drawn
 
@@ -23,11 +28,13 @@ FIXED = 0  # the seed under which nothing that matters is drawn
 class Flat:
     """One item's densities over an unconstrained vector ``(size,)``, Jacobian included, in nats.
 
+    Discrete latents that their program enumerates are summed out.
+
     Attributes:
         model, guide: the pair.
         batch: the item, with masks of what is shown of it.
         shared: values of the latents that all items share.
-        transforms: how each local latent's part becomes its value.
+        transforms: how each continuous local latent's part becomes its value.
         unravel: a vector to its parts.
     """
 
@@ -39,26 +46,22 @@ class Flat:
     unravel: Callable[[Any], dict[str, Any]]
 
     def joint(self, vector: Any) -> Any:
-        """``log p(x_S, z)``."""
-        values, jacobian = self.values(vector)
-        with numpyro.handlers.seed(rng_seed=FIXED):
-            sites = random_sites(self.model, shown(self.batch), {**self.shared, **values})
-        local = [density(site) for site in sites.values() if is_local(site) and site["is_observed"]]
-        return sum(local)[0] + jacobian
+        """``log p(x_S, z)``, a scalar."""
+        return self._density(self.model, vector)
 
     def proposal(self, vector: Any) -> Any:
-        """``log q(z | x_S)``."""
-        values, jacobian = self.values(vector)
-        with numpyro.handlers.seed(rng_seed=FIXED):
-            sites = random_sites(self.guide, shown(self.batch), {**self.shared, **values})
-        return total(sites, self.transforms)[0] + jacobian
+        """``log q(z | x_S)``, a scalar."""
+        return self._density(self.guide, vector)
 
     def prior(self, vector: Any) -> Any:
-        """``log p(z)``."""
+        """``log p(z)``, a scalar."""
+        return self._density(self.model, vector, self.transforms)
+
+    def _density(self, program: Any, vector: Any, names: Iterable[str] | None = None) -> Any:
         values, jacobian = self.values(vector)
-        with numpyro.handlers.seed(rng_seed=FIXED):
-            sites = random_sites(self.model, shown(self.batch), {**self.shared, **values})
-        return total(sites, self.transforms)[0] + jacobian
+        with numpyro.handlers.seed(rng_seed=FIXED), items().enumerating():
+            sites = random_sites(program, shown(self.batch), {**self.shared, **values})
+        return sum(value.sum() for value in joint(sites, {}, names).values()) + jacobian
 
     def propose(self, key: Any) -> Any:
         """A draw from q(z | x_S), as a vector."""
@@ -81,9 +84,13 @@ class Flat:
         jacobian = [t.log_abs_det_jacobian(parts[name], found[name]).sum() for name, t in self.transforms.items()]
         return found, sum(jacobian)
 
+    def draws(self, key: Any, count: int) -> Any:
+        """Draws from the guide, ``(count, size)``."""
+        return jax.vmap(self.propose)(jax.random.split(key, count))
+
     def spread(self, key: Any, draws: int = 64) -> tuple[Any, Any]:
         """Mean and standard deviation of the guide's draws, ``(size,)``."""
-        drawn = jax.vmap(self.propose)(jax.random.split(key, draws))
+        drawn = self.draws(key, draws)
         return drawn.mean(0), jnp.maximum(drawn.std(0), 1e-6)
 
 
@@ -91,18 +98,26 @@ def flat(model: Any, guide: Any, batch: Batch) -> Flat:
     """The view of one item, within a question on NumPyro.
 
     Raises:
-        ValueError: a latent is discrete; a path of densities and its gradients ask for continuous ones.
+        ValueError: a latent is discrete and not enumerated, or the item has no continuous latent of its own.
     """
     sites = random_sites(guide, shown(batch))
-    local = {name: site for name, site in sites.items() if is_local(site)}
-    for name, site in local.items():
-        if is_enumerated(site) or site["fn"].support.is_discrete:
-            raise ValueError(f"the latent {name!r} is discrete; annealing and refitting take continuous latents only")
-    shared = {name: site["value"] for name, site in sites.items() if name not in local}
-    transforms = {name: biject_to(site["fn"].support) for name, site in local.items()}
-    _, unravel = ravel_pytree({name: transforms[name].inv(site["value"]) for name, site in _sorted(local)})
+    own = {name: site for name, site in sites.items() if is_local(site) and not is_enumerated(site)}
+    for name, site in own.items():
+        if site["fn"].support.is_discrete:
+            raise ValueError(f"the latent {name!r} is discrete: mark it infer={{'enumerate': 'parallel'}}")
+    if not own:
+        raise ValueError("no item has a continuous latent of its own")
+    shared = {name: site["value"] for name, site in sites.items() if not is_local(site)}
+    transforms = {name: biject_to(site["fn"].support) for name, site in sorted(own.items())}
+    _, unravel = ravel_pytree({name: transform.inv(own[name]["value"]) for name, transform in transforms.items()})
     return Flat(model, guide, batch, shared, transforms, unravel)
 
 
-def _sorted(sites: Sites) -> list[tuple[str, Any]]:
-    return sorted(sites.items())
+def located(fitted: Fitted, data: Dataset, given: Sequence[str] | None, vectors: np.ndarray) -> dict[str, np.ndarray]:
+    """The latents of each item at its vectors ``(items, n, size)``: name to ``(n, items, *event)``."""
+    return ask(fitted.to("numpyro"), Question(_located), data, given, at={"vectors": vectors})
+
+
+def _located(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
+    values, _ = jax.vmap(flat(model, guide, batch).values)(batch.arrays[AT + "vectors"][0])
+    return values

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ppvae.answers import Question
-from ppvae.batch import Batch, over
+from ppvae.batch import Batch
 from ppvae.chunks import answer
 from ppvae.data.dataset import Dataset
 from ppvae.diagnostics import arviz
@@ -33,10 +33,10 @@ def groups(fitted: Any, data: Dataset, given: Sequence[str] | None, draws: int, 
         "posterior_predictive": _drawn(fitted.query(data, given, None, draws, seed), "feature"),
         "prior": _drawn({name: values for name, values in prior.items() if name not in known}, "latent"),
         "prior_predictive": _drawn({name: values for name, values in prior.items() if name in known}, "feature"),
-        "log_likelihood": _drawn({name: _where_measured(data, name, v) for name, v in likelihood.items()}),
+        "log_likelihood": _drawn({name: np.where(data.present(name), v, np.nan) for name, v in likelihood.items()}),
         "sample_stats": _statistics(fitted.log_weights(data, given, draws, seed)),
         "observed_data": {
-            name: (_dims(name, ("item",), data.arrays[name], "feature"), holed(data, name)) for name in names
+            name: (_dims(name, ("item",), data.arrays[name], "feature"), data.holed(name)) for name in names
         },
         "constant_data": {name: (("item",), label) for name, label in (data.labels or {}).items()},
     }
@@ -91,15 +91,3 @@ def _dims(name: str, lead: tuple[str, ...], array: np.ndarray, kind: str) -> tup
     axes = array.ndim - len(lead)
     label = kind if (name, kind) == ("z", "latent") else f"{name}_{kind}"
     return (*lead, *([label] if axes == 1 else [f"{label}_{i}" for i in range(axes)]))
-
-
-def holed(data: Dataset, name: str) -> np.ndarray:
-    """The values with NaN in their holes."""
-    array, mask = data.arrays[name], (data.observed or {}).get(name)
-    return array if mask is None else np.where(over(mask, array), array, np.nan)
-
-
-def _where_measured(data: Dataset, name: str, log_likelihood: np.ndarray) -> np.ndarray:
-    """NaN for the items of which nothing was measured."""
-    mask = (data.observed or {}).get(name)
-    return log_likelihood if mask is None else np.where(mask.reshape(len(mask), -1).any(1), log_likelihood, np.nan)

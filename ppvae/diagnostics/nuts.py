@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
 from numpyro.infer.hmc import hmc
 
+from ppvae.answers import Question
+from ppvae.batch import Batch
 from ppvae.data.dataset import Dataset
-from ppvae.diagnostics import arviz
-from ppvae.diagnostics.target import Item, Target
+from ppvae.diagnostics import arviz, questions
+from ppvae.diagnostics.flat import flat, located
 from ppvae.posterior import Fitted
 
 PROPOSED = 256  # draws from the guide that chains are whitened by
@@ -59,57 +62,84 @@ class Chains:
         return float(np.mean(np.concatenate([rhat.ravel() for rhat in self.rhat.values()]) < CONVERGED))
 
 
-def nuts(fitted: Fitted, data: Dataset, given: Sequence[str] | None = None, *, seed: int = 0, **options: int) -> Chains:
-    """Sample p(z | x_given) of every item, whichever backend trained the pair; options are those of :func:`sample`.
+def nuts(
+    fitted: Fitted,
+    data: Dataset,
+    given: Sequence[str] | None = None,
+    *,
+    chains: int = 4,
+    draws: int = 450,
+    warmup: int = 150,
+    depth: int = 4,
+    seed: int = 0,
+) -> Chains:
+    """Sample p(z | x_given) of every item with NumPyro's NUTS, whichever backend trained the pair.
+
+    Hoffman & Gelman 2014, "The No-U-Turn Sampler", on each item's continuous latents as an unconstrained vector;
+    discrete ones are summed out, and what all items share is held at a draw from the guide. All chains of all items are
+    one compiled program: each transition takes as long as the largest tree among them, which ``depth`` bounds at
+    ``2^depth − 1`` leapfrog steps. An item's chains depend on the item and the seed alone.
+
+    Args:
+        fitted: the pair.
+        data: the items.
+        given: the modalities that count; all by default.
+        chains: of each item; they start at draws from the guide, in units of its standard deviations.
+        draws: of each chain.
+        warmup: transitions before these. The first two thirds adapt each chain's step size and dense mass matrix; the
+            second half of these, all chains of the item together, gives the covariance by which the item's vectors are
+            whitened; the last third adapts the step sizes to that.
+        depth: of the trees, at most.
+        seed: of the chains.
 
     Raises:
         ValueError: a latent is discrete and not enumerated.
     """
-    target = Target(fitted, data, given)
-    vectors, diverging, steps = sample(target, target.data, jax.random.key(seed), **options)
-    values = target.values(np.moveaxis(vectors, 0, 2))
+    found = walks(fitted, data, given, chains, draws, warmup, depth, seed)
+    values = located(fitted, data, given, np.concatenate(found["vectors"], 1))
+    values = {name: value.reshape(chains, draws, *value.shape[1:]) for name, value in values.items()}
     return Chains(
         values,
         {name: arviz.rhat(value) for name, value in values.items()},
         {name: arviz.ess(value) for name, value in values.items()},
-        diverging.sum((1, 2)),
-        steps.mean((1, 2)),
+        found["diverging"].sum((0, 2)),
+        found["steps"].mean((0, 2)),
     )
 
 
-def sample(
-    target: Target, data: Item, key: jax.Array, *, chains: int = 4, draws: int = 450, warmup: int = 150, depth: int = 4
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """NumPyro's NUTS (Hoffman & Gelman 2014, "The No-U-Turn Sampler") on the vectors of every item.
-
-    All chains of all items are one compiled program: each transition takes as long as the largest tree among them, so
-    ``depth`` bounds the trees at ``2^depth − 1`` leapfrog steps. Chains start at draws from the guide, in units of its
-    standard deviations. The first two thirds of ``warmup`` adapt each chain's step size and dense mass matrix; the
-    second half of these, all chains of the item together, gives the covariance by which the item's vectors are
-    whitened; the last third adapts the step sizes to that. An item's chains depend on the item and the key alone.
-
-    Returns:
-        Vectors ``(items, chains, draws, size)``, and of each transition whether it diverged and its leapfrog steps,
-        ``(items, chains, draws)``.
-    """
-    one = partial(_chains, target, chains, draws, warmup, depth, key)
-    return target.each(one, 1, data)
+def walks(
+    fitted: Fitted,
+    data: Dataset,
+    given: Sequence[str] | None,
+    chains: int = 4,
+    draws: int = 450,
+    warmup: int = 150,
+    depth: int = 4,
+    seed: int = 0,
+) -> dict[str, np.ndarray]:
+    """What :func:`nuts` draws: ``vectors (chains, items, draws, size)``; without size ``diverging`` and ``steps``."""
+    question = Question(_sampler(draws, warmup, depth), chains)
+    return questions.ask(fitted.to("numpyro"), question, questions.narrowed(fitted, data, given), given, seed)
 
 
-def _chains(
-    target: Target, chains: int, draws: int, warmup: int, depth: int, key: jax.Array, weights: Any, item: Item
-) -> tuple[jax.Array, ...]:
-    """Vectors ``(chains, draws, size)``, divergences and leapfrog steps ``(chains, draws)`` of one item."""
-    keys = jax.random.split(jax.random.fold_in(key, item.key), 3)
-    proposal = target.propose(keys[0], max(chains, PROPOSED), weights, item)
-    loc, root = proposal.mean(0), jnp.diag(jnp.maximum(proposal.std(0), 1e-6))
+@cache
+def _sampler(draws: int, warmup: int, depth: int) -> Callable[..., dict[str, Any]]:
+    """The question of an item's chains."""
     explored, last = warmup // 3, warmup - 2 * (warmup // 3)
-    log_density = lambda vector: target.log_density(vector, weights, item)  # noqa: E731
     exploring = Phase(2 * explored, explored, explored, {"dense_mass": True, "max_tree_depth": depth})
-    vectors, _, _ = _walk(log_density, exploring, loc, root, proposal[:chains], keys[1])
-    loc, root = _moments(vectors.reshape(-1, vectors.shape[-1]), root)
     drawing = Phase(last, last, draws, {"adapt_mass_matrix": False, "max_tree_depth": depth})
-    return _walk(log_density, drawing, loc, root, vectors[:, -1], keys[2])
+
+    def sampled(model: Any, guide: Any, batch: Batch, chains: int) -> dict[str, Any]:
+        item = flat(model, guide, batch)
+        keys = jax.random.split(numpyro.prng_key(), 3)
+        starts = item.draws(keys[0], max(chains, PROPOSED))
+        loc, root = starts.mean(0), jnp.diag(jnp.maximum(starts.std(0), 1e-6))
+        vectors, _, _ = _walk(item.joint, exploring, loc, root, starts[:chains], keys[1])
+        loc, root = _moments(vectors.reshape(-1, vectors.shape[-1]), root)
+        found = _walk(item.joint, drawing, loc, root, vectors[:, -1], keys[2])
+        return {n: array[:, None] for n, array in zip(("vectors", "diverging", "steps"), found, strict=True)}
+
+    return sampled
 
 
 def _walk(

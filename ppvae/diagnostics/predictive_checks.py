@@ -11,7 +11,6 @@ from ppvae.chunks import NUMBERS
 from ppvae.data.dataset import Dataset
 from ppvae.diagnostics import questions
 from ppvae.diagnostics.calibration import ALPHA
-from ppvae.diagnostics.groups import holed
 from ppvae.modality import COUNTS, Modality
 from ppvae.posterior import Fitted
 
@@ -92,7 +91,7 @@ def predictive_check(
     Raises:
         ValueError: a modality is unknown, not in the data or not explained, or a statistic is no finite number.
     """
-    allowed = [n for n in questions.explained(fitted, data) if questions.measured_rows(data, n).any()]
+    allowed = [n for n in questions.explained(fitted, data) if data.present(n).any()]
     kinds = {m.name: m for m in fitted.modalities}
     chosen = {name: defaults(kinds[name]) for name in allowed} if statistics is None else statistics
     for name in chosen:
@@ -100,7 +99,7 @@ def predictive_check(
             raise ValueError(
                 f"there is no modality {name!r} to check; the data and the model have {', '.join(allowed)}"
             )
-    values = {name: _values(data, name, holed(data, name), functions) for name, functions in chosen.items()}
+    values = {name: _values(data, name, data.holed(name), functions) for name, functions in chosen.items()}
     replicated = _replicated(fitted, data, given, chosen, draws, seed)
     return {
         name: PredictiveCheck(
@@ -132,7 +131,7 @@ def _replicated(
 
 def _values(data: Dataset, name: str, values: np.ndarray, functions: Mapping[str, Statistic]) -> np.ndarray:
     """Each statistic of a modality's values ``(items, *shape)``, without what was not measured: ``(statistics,)``."""
-    seen = np.where(np.isnan(holed(data, name)), np.nan, values)[questions.measured_rows(data, name)]
+    seen = np.where(np.isnan(data.holed(name)), np.nan, values)[data.present(name)]
     found = np.array([float(function(seen)) for function in functions.values()])
     if not np.isfinite(found).all():
         wrong = list(functions)[int(np.flatnonzero(~np.isfinite(found))[0])]

@@ -6,7 +6,7 @@ have one shape, so that a backend compiles a question once.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,13 +22,23 @@ from ppvae.traces import Sites, density, is_local, latents, random_sites
 from ppvae.traces import log_weights as weights
 
 GIVEN = "given "  # before a modality's name: the mask of the items that show it
+AT = "at "  # before a name: an array that stands beside the data
 
 
 def ask(
-    fitted: Fitted, question: Question, data: Dataset, given: Collection[str] | None = None, seed: int = 0
+    fitted: Fitted,
+    question: Question,
+    data: Dataset,
+    given: Collection[str] | None = None,
+    seed: int = 0,
+    at: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, np.ndarray]:
-    """The question's answer for every item, which shows what it has of ``given`` (None for all it has)."""
+    """The question's answer for every item, which shows what it has of ``given`` (None for all it has).
+
+    Arrays ``at``, ``(items, ...)``, stand beside the data.
+    """
     arrays = {name: data.arrays[name] for name in held(fitted, data)}
+    arrays |= {AT + name: array for name, array in (at or {}).items()}
     masks = {**(data.observed or {}), **shown_masks(fitted, given, len(data))}
     return answer(fitted.vae.pair, fitted.settings, question, Batch(arrays, masks), data.keys, seed)
 
@@ -45,6 +55,12 @@ def held(fitted: Fitted, data: Dataset) -> list[str]:
     for modality in found:
         check_fits(modality, data.arrays[modality.name])
     return [m.name for m in found]
+
+
+def narrowed(fitted: Fitted, data: Dataset, given: Collection[str] | None) -> Dataset:
+    """The data with nothing but what is given and what the model takes as given: decoders of the rest do not run."""
+    names = {*known(fitted, names_of(fitted) if given is None else given), *fitted.vae.model.conditions}
+    return data.only(names & data.arrays.keys()) if given else data
 
 
 def explained(fitted: Fitted, data: Dataset | None = None) -> list[str]:
@@ -78,17 +94,14 @@ def shown_masks(fitted: Fitted, given: Collection[str] | None, count: int) -> di
     return {GIVEN + name: np.full(count, name in kept) for name in names_of(fitted)}
 
 
-def measured_rows(data: Dataset, name: str) -> np.ndarray:
-    """Booleans ``(items,)``: has the item anything of this modality?"""
-    if name not in data.arrays:
-        return np.zeros(len(data), bool)
-    mask = (data.observed or {}).get(name)
-    return np.ones(len(data), bool) if mask is None else np.any(mask.reshape(len(mask), -1), axis=1)
-
-
 def label(given: Sequence[str] | None) -> str:
     """A subset in words."""
     return "everything" if given is None else ", ".join(given) or "nothing"
+
+
+def elements(site: str, shape: Sequence[int]) -> tuple[str, ...]:
+    """Names of the elements of a site's value: ``z[0]``, ``z[1]``, ..., or its own if it is a single number."""
+    return tuple(f"{site}[{','.join(map(str, index))}]" for index in np.ndindex(*shape)) if shape else (site,)
 
 
 def checked_draws(draws: int) -> int:
@@ -103,9 +116,14 @@ def checked_draws(draws: int) -> int:
 
 
 def shown(batch: Batch) -> Batch:
-    """What the batch's masks show of it."""
-    masks = batch.observed or {}
-    return batch.without({name: ~ops.as_tensor(masks[GIVEN + name]) for name in batch.arrays})
+    """What the batch's masks show of its modalities."""
+    masks, inner = batch.observed or {}, measurements(batch)
+    return inner.without({name: ~ops.as_tensor(masks[GIVEN + name]) for name in inner.arrays})
+
+
+def measurements(batch: Batch) -> Batch:
+    """The batch without the arrays that stand beside the data."""
+    return batch.given([name for name in batch.arrays if not name.startswith(AT)])
 
 
 def log_weights(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
@@ -192,11 +210,10 @@ def divergences(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, A
 
 def densities(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
     """``log q(z | x_S)`` at latents that stand beside the data as ``at NAME``, ``(items, draws, ...)``."""
-    inner = batch.given([name for name in batch.arrays if not name.startswith("at ")])
     with pyro.plate("draws", draws, dim=-2):
-        kinds = {name: site["value"].dtype for name, site in random_sites(guide, shown(inner)).items()}
-        fixed = {n: ops.as_tensor(batch.arrays[f"at {n}"][0], dtype=k)[:, None] for n, k in kinds.items()}
-        return {"log_guide": total(random_sites(guide, shown(inner), fixed), kinds)}
+        kinds = {name: site["value"].dtype for name, site in random_sites(guide, shown(batch)).items()}
+        fixed = {n: ops.as_tensor(batch.arrays[AT + n][0], dtype=k)[:, None] for n, k in kinds.items()}
+        return {"log_guide": total(random_sites(guide, shown(batch), fixed), kinds)}
 
 
 def total(sites: Sites, names: Iterable[str]) -> Any:

@@ -11,6 +11,7 @@ from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 
 from ppvae.data.dataset import Dataset
+from ppvae.diagnostics import questions
 from ppvae.diagnostics.nuts import Chains
 from ppvae.posterior import Fitted
 
@@ -66,11 +67,7 @@ def compare(
 def _columns(draws: Mapping[str, np.ndarray]) -> tuple[list[str], np.ndarray]:
     """Names of all latents, and their draws ``(draws, items, latents)``."""
     flat = {name: values.reshape(*values.shape[:2], -1).astype(np.float64) for name, values in draws.items()}
-    names = [
-        name if draws[name].ndim == 2 else f"{name}[{','.join(map(str, place))}]"
-        for name in draws
-        for place in np.ndindex(draws[name].shape[2:])
-    ]
+    names = [element for name in draws for element in questions.elements(name, draws[name].shape[2:])]
     return names, np.concatenate(list(flat.values()), -1)
 
 

@@ -6,20 +6,24 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
 import numpyro.distributions as nd
 import optax
 from jax.scipy.special import logsumexp
 
+from ppvae.answers import Question
+from ppvae.batch import Batch
 from ppvae.data.dataset import Dataset
-from ppvae.diagnostics import arviz
+from ppvae.diagnostics import arviz, questions
+from ppvae.diagnostics.flat import Flat, flat, located
 from ppvae.diagnostics.khat import THRESHOLD
-from ppvae.diagnostics.nuts import CONVERGED, PROPOSED, sample
-from ppvae.diagnostics.target import Item, Target
+from ppvae.diagnostics.nuts import CONVERGED, walks
+from ppvae.diagnostics.questions import AT
 from ppvae.posterior import Fitted
 
 MORE = 10  # times as many particles
@@ -50,9 +54,8 @@ class Rescue:
         return dict(Counter(self.how.tolist()))
 
 
-@dataclass(frozen=True, eq=False)
-class Attempt:
-    """What one method makes of some items: vectors ``(items, draws, size)``, and of each item k-hat and verdict."""
+class Attempt(NamedTuple):
+    """What one method makes of some items: vectors ``(draws, items, size)``, and of each item k-hat and verdict."""
 
     vectors: np.ndarray
     khat: np.ndarray
@@ -78,31 +81,35 @@ def rescue(
       importance-weighted bound (Burda et al. 2016).
     * ``nuts``: long chains.
 
+    k-hat judges the tail of the weights that were drawn: it is blind to a mode that no particle has reached. Where
+    posteriors may have several, compare with :func:`ppvae.diagnostics.nuts.nuts`, which may miss one too.
+
     Args:
         fitted: the pair, trained on either backend; the methods run in JAX.
         data: the items.
         given: the names in S, all by default.
         methods: which of these to try; all by default.
-        draws: particles of each method, and equally weighted draws to return.
+        draws: particles of each method, and equally weighted draws to return, 1,000 at most.
         seed: of all draws; an item's rescue depends on the item and the seed alone.
 
     Raises:
         ValueError: no method has a name that was given, or a latent is discrete and not enumerated.
     """
-    chosen = _chosen(methods)
-    target = Target(fitted, data, given)
-    vectors = np.zeros((len(data), draws, target.size))
+    chosen, count = _chosen(methods), questions.checked_draws(draws)
+    fitted, data = fitted.to("numpyro"), questions.narrowed(fitted, data, given)
     how, passes, khat = np.full(len(data), chosen[0], "U12"), np.zeros(len(data), bool), np.full(len(data), np.inf)
+    vectors: Any = None
     for name in chosen:
         rows = np.flatnonzero(~passes)
         if not len(rows):
             break
-        attempt = METHODS[name](target, target.take(rows), draws, jax.random.key(seed))
+        attempt = METHODS[name](fitted, data.take(rows), given, count, seed)
+        vectors = np.empty((count, len(data), attempt.vectors.shape[-1])) if vectors is None else vectors
         better = attempt.passes | (attempt.khat < khat[rows]) | (name == chosen[0])
         rows, kept = rows[better], np.flatnonzero(better)
-        vectors[rows], khat[rows], passes[rows] = attempt.vectors[kept], attempt.khat[kept], attempt.passes[kept]
+        vectors[:, rows], khat[rows], passes[rows] = attempt.vectors[:, kept], attempt.khat[kept], attempt.passes[kept]
         how[rows] = name
-    return Rescue(how, passes, khat, target.values(np.moveaxis(vectors, 1, 0)))
+    return Rescue(how, passes, khat, located(fitted, data, given, np.moveaxis(vectors, 0, 1)))
 
 
 def _chosen(methods: Sequence[str] | None) -> list[str]:
@@ -112,47 +119,51 @@ def _chosen(methods: Sequence[str] | None) -> list[str]:
     return [name for name in METHODS if methods is None or name in methods or name == "guide"]
 
 
-def guide(target: Target, data: Item, draws: int, key: jax.Array, times: int = 1) -> Attempt:
+def guide(fitted: Fitted, data: Dataset, given: Sequence[str] | None, draws: int, seed: int, times: int = 1) -> Attempt:
     """Importance resampling of the guide's own particles."""
-    return _resampled(*_particles(target, data, draws * times, key), draws, data)
+    return _resampled(questions.ask(fitted, Question(_particles, draws * times), data, given, seed), draws, data)
 
 
-def _particles(target: Target, data: Item, draws: int, key: jax.Array) -> tuple[np.ndarray, np.ndarray]:
-    """Draws from the guide ``(items, draws, size)`` and their log weights ``(items, draws)``."""
-
-    def one(weights: Any, item: Item) -> tuple[jax.Array, jax.Array]:
-        vectors = target.propose(jax.random.fold_in(key, item.key), draws, weights, item)
-        ratio = lambda vector: target.log_density(vector, weights, item) - target.log_guide(vector, weights, item)  # noqa: E731
-        return vectors, jax.vmap(ratio)(vectors)
-
-    return target.each(one, draws, data)
+def _particles(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
+    """The question of an item's draws from the guide, with their log weights."""
+    item = flat(model, guide, batch)
+    return _weighed(item, item.draws(numpyro.prng_key(), draws), item.proposal)
 
 
-def _resampled(vectors: np.ndarray, log_weights: np.ndarray, draws: int, data: Item) -> Attempt:
+def _weighed(item: Flat, vectors: jax.Array, proposal: Callable[[jax.Array], jax.Array]) -> dict[str, Any]:
+    """Vectors ``(draws, 1, size)`` of an item and their log weights ``(draws, 1)`` under a proposal's log density."""
+    log_weights = jax.vmap(lambda vector: item.joint(vector) - proposal(vector))(vectors)
+    return {"vectors": vectors[:, None], "log_weights": log_weights[:, None]}
+
+
+def _resampled(found: dict[str, np.ndarray], draws: int, data: Dataset) -> Attempt:
     """Draws by the smoothed weights; where these are not numbers, the particles as they come."""
-    smooth, khat = arviz.psis(log_weights.T)
-    picked = np.empty((len(vectors), draws, vectors.shape[-1]))
-    for i, (row, each, key) in enumerate(zip(vectors, smooth.T, np.asarray(data.key), strict=True)):
-        weights = np.exp(each) if np.isfinite(each).any() else np.ones(len(row))
-        picked[i] = np.random.default_rng(key).choice(row, draws, p=weights / weights.sum())
-    return Attempt(picked, khat, khat <= THRESHOLD)
+    smooth, khat = arviz.psis(found["log_weights"])
+    picked = []
+    for each, key in zip(smooth.T, data.keys, strict=True):
+        weights = np.exp(each) if np.isfinite(each).any() else np.ones(len(each))
+        picked.append(np.random.default_rng(key).choice(len(each), draws, p=weights / weights.sum()))
+    return Attempt(np.take_along_axis(found["vectors"], np.stack(picked, 1)[..., None], 0), khat, khat <= THRESHOLD)
 
 
-def resampling(target: Target, data: Item, draws: int, key: jax.Array) -> Attempt:
+def resampling(fitted: Fitted, data: Dataset, given: Sequence[str] | None, draws: int, seed: int) -> Attempt:
     """Adaptive importance sampling: each round's proposal has the weighted moments of the round before."""
-
-    def one(weights: Any, item: Item, loc: jax.Array, root: jax.Array, number: jax.Array) -> Any:
-        proposal = nd.MultivariateStudentT(FREEDOM, loc, root)
-        vectors = proposal.sample(jax.random.fold_in(jax.random.fold_in(key, item.key), number), (draws,))
-        density = jax.vmap(target.log_density, (0, None, None))(vectors, weights, item)
-        return vectors, density - proposal.log_prob(vectors)
-
-    vectors, log_weights = _particles(target, data, draws, key)
+    found = questions.ask(fitted, Question(_particles, draws), data, given, seed)
     for number in range(1, ROUNDS + 1):
-        moments = [_moments(row, each) for row, each in zip(vectors, arviz.psis(log_weights.T)[0].T, strict=True)]
-        loc, root = (np.stack(part).astype(vectors.dtype) for part in zip(*moments, strict=True))
-        vectors, log_weights = target.each(one, draws, data, loc, root, np.full(len(loc), number))
-    return _resampled(vectors, log_weights, draws, data)
+        smooth, _ = arviz.psis(found["log_weights"])
+        moments = [_moments(*each) for each in zip(np.moveaxis(found["vectors"], 1, 0), smooth.T, strict=True)]
+        loc, root = (np.stack(part) for part in zip(*moments, strict=True))
+        at = {"loc": loc, "root": root, "round": np.full(len(loc), number)}
+        found = questions.ask(fitted, Question(_adapted, draws), data, given, seed, at)
+    return _resampled(found, draws, data)
+
+
+def _adapted(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
+    """The question of an item's draws from a heavy-tailed proposal that stands beside the data."""
+    loc, root, number = (batch.arrays[AT + name][0] for name in ("loc", "root", "round"))
+    proposal = nd.MultivariateStudentT(FREEDOM, loc, root)
+    key = jax.random.fold_in(numpyro.prng_key(), number.astype(jnp.uint32))
+    return _weighed(flat(model, guide, batch), proposal.sample(key, (draws,)), proposal.log_prob)
 
 
 def _moments(vectors: np.ndarray, log_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -168,45 +179,45 @@ def _moments(vectors: np.ndarray, log_weights: np.ndarray) -> tuple[np.ndarray, 
     return loc, np.linalg.cholesky(covariance + 1e-6 * np.diag(np.diag(spread)))
 
 
-def optimisation(target: Target, data: Item, draws: int, key: jax.Array) -> Attempt:
+def optimisation(fitted: Fitted, data: Dataset, given: Sequence[str] | None, draws: int, seed: int) -> Attempt:
     """A diagonal Gaussian for each item, optimised for it alone."""
-    vectors, log_weights = target.each(partial(_optimised, target, draws, key), draws, data)
-    return _resampled(vectors, log_weights, draws, data)
+    return _resampled(questions.ask(fitted, Question(_optimised, draws), data, given, seed), draws, data)
 
 
-def _optimised(target: Target, draws: int, key: jax.Array, weights: Any, item: Item) -> tuple[jax.Array, jax.Array]:
-    """Particles of the item's own Gaussian ``(draws, size)`` and their log weights."""
-    first, second, third = jax.random.split(jax.random.fold_in(key, item.key), 3)
-    proposed = target.propose(first, PROPOSED, weights, item)
-    center, unit = proposed.mean(0), jnp.maximum(proposed.std(0), 1e-6)
+def _optimised(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
+    """The question of an item's draws from its own Gaussian."""
+    item = flat(model, guide, batch)
+    first, second, third = jax.random.split(numpyro.prng_key(), 3)
+    center, unit = item.spread(first)
 
-    def particles(gaussian: tuple[jax.Array, jax.Array], key: jax.Array, count: int) -> Any:
-        own = nd.Normal(center + unit * gaussian[0], unit * jnp.exp(gaussian[1])).to_event(1)
-        vectors = own.sample(key, (count,))
-        return vectors, jax.vmap(target.log_density, (0, None, None))(vectors, weights, item) - own.log_prob(vectors)
+    def own(gaussian: tuple[jax.Array, jax.Array]) -> Any:
+        return nd.Normal(center + unit * gaussian[0], unit * jnp.exp(gaussian[1])).to_event(1)
+
+    def loss(gaussian: tuple[jax.Array, jax.Array], key: jax.Array) -> jax.Array:
+        vectors = own(gaussian).sample(key, (PARTICLES,))
+        return -logsumexp(_weighed(item, vectors, own(gaussian).log_prob)["log_weights"])
 
     def step(state: Any, key: jax.Array) -> Any:
         gaussian, moments = state
-        gradient = jax.grad(lambda g: -logsumexp(particles(g, key, PARTICLES)[1]))(gaussian)
-        updates, moments = adam.update(gradient, moments)
+        updates, moments = adam.update(jax.grad(loss)(gaussian, key), moments)
         return (optax.apply_updates(gaussian, updates), moments), None
 
     adam = optax.adam(optax.cosine_decay_schedule(RATE, STEPS))
     start = jnp.zeros_like(center), jnp.zeros_like(center)
     (gaussian, _), _ = jax.lax.scan(step, (start, adam.init(start)), jax.random.split(second, STEPS))
-    return particles(gaussian, third, draws)
+    return _weighed(item, own(gaussian).sample(third, (draws,)), own(gaussian).log_prob)
 
 
-def chains(target: Target, data: Item, draws: int, key: jax.Array) -> Attempt:
+def chains(fitted: Fitted, data: Dataset, given: Sequence[str] | None, draws: int, seed: int) -> Attempt:
     """NUTS: what its chains draw, thinned evenly or repeated to the number wanted."""
-    vectors, _, _ = sample(target, data, key, draws=LONG)
-    rhat = arviz.rhat(np.moveaxis(vectors, 0, 2))
-    merged = vectors.reshape(len(vectors), -1, vectors.shape[-1])
+    vectors = walks(fitted, data, given, draws=LONG, seed=seed)["vectors"]
+    rhat = arviz.rhat(np.moveaxis(vectors, 1, 2))
+    merged = np.concatenate(vectors, 1)
     every = np.linspace(0, merged.shape[1] - 1, draws).round().astype(int)
-    return Attempt(merged[:, every], np.full(len(merged), np.nan), rhat.max(-1) < CONVERGED)
+    return Attempt(np.moveaxis(merged[:, every], 1, 0), np.full(len(merged), np.nan), rhat.max(-1) < CONVERGED)
 
 
-METHODS: dict[str, Callable[[Target, Item, int, jax.Array], Attempt]] = {
+METHODS: dict[str, Callable[..., Attempt]] = {
     "guide": guide,
     "particles": partial(guide, times=MORE),
     "resampling": resampling,

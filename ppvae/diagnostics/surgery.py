@@ -13,8 +13,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from ppvae.answers import Question
-from ppvae.batch import Batch
-from ppvae.chunks import DRAWS, answer
+from ppvae.chunks import DRAWS
 from ppvae.data.dataset import Dataset
 from ppvae.diagnostics import questions
 from ppvae.posterior import Fitted
@@ -71,10 +70,7 @@ def _mixture(
     fitted: Fitted, data: Dataset, given: Sequence[str] | None, points: dict[str, np.ndarray], seed: int
 ) -> np.ndarray:
     """``log q(z)`` of the aggregate posterior at points ``(points, ...)``: ``(points,)``."""
-    count, items = len(next(iter(points.values()))), len(data)
-    arrays = {name: data.arrays[name] for name in questions.held(fitted, data)}
-    arrays |= {f"at {name}": np.broadcast_to(z, (items, *z.shape)) for name, z in points.items()}
-    masks = {**(data.observed or {}), **questions.shown_masks(fitted, given, items)}
-    question = Question(questions.densities, count)
-    density = answer(fitted.vae.pair, fitted.settings, question, Batch(arrays, masks), data.keys, seed)["log_guide"]
-    return logsumexp(density.astype(np.float64), axis=1) - np.log(items)
+    question = Question(questions.densities, len(next(iter(points.values()))))
+    at = {name: np.broadcast_to(z, (len(data), *z.shape)) for name, z in points.items()}
+    density = questions.ask(fitted, question, data, given, seed, at)["log_guide"]
+    return logsumexp(density.astype(np.float64), axis=1) - np.log(len(data))

@@ -16,9 +16,9 @@ from ppvae.batch import Batch
 from ppvae.chunks import answer
 from ppvae.data.dataset import Dataset
 from ppvae.diagnostics import questions
-from ppvae.diagnostics.calibration import conditions
 from ppvae.diagnostics.graph import below
 from ppvae.diagnostics.groups import simulate
+from ppvae.diagnostics.simulation import conditions
 from ppvae.diagnostics.use import activity
 from ppvae.metrics.noiseless import means
 from ppvae.posterior import Fitted
@@ -26,7 +26,6 @@ from ppvae.ppl import ops, pyro
 from ppvae.settings import Settings
 from ppvae.traces import is_local, random_sites
 
-AT = "at "  # before a latent's name: its value, beside the data
 ANCHORS = 1000  # draws behind an anchor, and behind the prior's moments
 SPAN = (-2.5, -1.5, -0.5, 0.5, 1.5, 2.5)
 
@@ -83,13 +82,14 @@ def traversal(
     continuous = [name for name, drawn in prior.items() if drawn.dtype.kind == "f"]
     if site not in continuous:
         raise ValueError(f"items have no continuous latent {site!r}; traverse one of {', '.join(continuous)}")
-    chosen = _most_active(fitted, data, site, dimensions, seed) if isinstance(dimensions, int) else list(dimensions)
+    elements = questions.elements(site, prior[site].shape[2:])
+    chosen = _most_active(fitted, data, elements, dimensions, seed) if isinstance(dimensions, int) else dimensions
     values = _grid(prior[site], chosen, span)
     anchors = prior if anchor is None else fitted.encode(data.take([row]), draws=ANCHORS, seed=seed)
     moved = _below(fitted, data, row, site)
     points = {n: v for n, v in _points(_center(anchors), site, chosen, values).items() if n not in moved}
     decoded = _decode(fitted, data, row, points, draws, seed)
-    names = tuple(_name(site, np.unravel_index(number, prior[site].shape[2:])) for number in chosen)
+    names = tuple(elements[number] for number in chosen)
     return Traversal(names, values, {n: v.reshape(*values.shape, *v.shape[1:]) for n, v in decoded.items()})
 
 
@@ -101,15 +101,11 @@ def _prior(fitted: Fitted, data: Dataset, row: int, seed: int) -> Arrays:
     return {name: values for name, values in drawn.items() if name not in questions.names_of(fitted)}
 
 
-def _most_active(fitted: Fitted, data: Dataset, site: str, count: int, seed: int) -> list[int]:
-    """The numbers of a site whose posterior means vary most over items, the first the most."""
+def _most_active(fitted: Fitted, data: Dataset, elements: Sequence[str], count: int, seed: int) -> list[int]:
+    """Which elements' posterior means vary most over items, the first the most."""
     found = activity(fitted, data, seed=seed)
-    own = [v for name, v in zip(found.names, found.variance, strict=True) if name.startswith(f"{site}[")]
+    own = [v for name, v in zip(found.names, found.variance, strict=True) if name in elements]
     return np.argsort(-np.array(own))[:count].tolist()
-
-
-def _name(site: str, index: Sequence[Any]) -> str:
-    return f"{site}[{','.join(map(str, index))}]"
 
 
 def _grid(prior: np.ndarray, chosen: Sequence[int], span: Sequence[float]) -> np.ndarray:
@@ -144,7 +140,7 @@ def _decode(fitted: Fitted, data: Dataset, row: int, points: Arrays, draws: int,
     """The mean of each modality at each point, ``(points, *shape)``; one key for all, so that draws do not differ."""
     names, count = tuple(questions.explained(fitted)), len(next(iter(points.values())))
     batch = conditions(fitted, data, (), np.full(count, row))
-    batch = replace(batch, arrays={**batch.arrays, **{f"{AT}{name}": value for name, value in points.items()}})
+    batch = replace(batch, arrays={**batch.arrays, **{questions.AT + name: value for name, value in points.items()}})
     question = Question(_decoded, questions.checked_draws(draws), names)
     found = answer(fitted.vae.pair, fitted.settings, question, batch, np.zeros(count, np.uint32), seed)
     return {name: found[name][0] for name in names}
@@ -152,11 +148,11 @@ def _decode(fitted: Fitted, data: Dataset, row: int, points: Arrays, draws: int,
 
 def _decoded(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
     """The mean over draws of ``E[x_ask | latents]``, where latents beside the data, ``at NAME``, are given."""
-    inner = replace(batch.given([name for name in batch.arrays if not name.startswith(AT)]), ask=ask)
+    inner = replace(questions.measurements(batch), ask=ask)
     with pyro.plate("draws", draws, dim=-2):
         drawn = random_sites(guide, inner)
         shared = {name: site["value"] for name, site in drawn.items() if not is_local(site)}
-        beside = {name: batch.arrays[f"{AT}{name}"] for name in drawn if f"{AT}{name}" in batch.arrays}
+        beside = {name: batch.arrays[questions.AT + name] for name in drawn if questions.AT + name in batch.arrays}
         fixed = {name: ops.as_tensor(value, dtype=drawn[name]["value"].dtype) for name, value in beside.items()}
         sites = random_sites(model, inner, {**shared, **fixed})
     return {name: values.mean(0)[None] for name, values in means(sites, ask).items()}

@@ -72,7 +72,7 @@ def activity(
     shift = (mean - start.mean((0, 1))) ** 2 / start.var((0, 1), ddof=1)
     kl = 0.5 * (ratio + shift - 1 - np.log(np.maximum(ratio, np.finfo(float).tiny))).mean(0)
     variance = np.maximum(mean.var(0, ddof=1) - (spread / draws).mean(0), 0.0)
-    names = [f"{s}[{','.join(map(str, i))}]" for s in sites for i in np.ndindex(*found[s].shape[2:])]
+    names = [name for site in sites for name in questions.elements(site, found[site].shape[2:])]
     return Activity(None if given is None else tuple(given), tuple(names), variance, kl)
 
 
@@ -116,7 +116,7 @@ def contribution(fitted: Fitted, data: Dataset, draws: int = 100, seed: int = 0)
     for name in names:
         others = [other for other in names if other != name]
         kl = questions.ask(fitted, Question(questions.divergences, draws), data, others, seed)["divergences"]
-        found.append(np.where(questions.measured_rows(data, name), kl.mean(0, dtype=np.float64), np.nan))
+        found.append(np.where(data.present(name), kl.mean(0, dtype=np.float64), np.nan))
     return Contribution(tuple(names), np.array(found))
 
 
@@ -243,5 +243,5 @@ def shapley_evidence(fitted: Fitted, data: Dataset, target: str, particles: int 
         return both - evidence(fitted, data, shown, particles, seed).values
 
     found = shapley(value, others)
-    seen = questions.measured_rows(data, target)
+    seen = data.present(target)
     return Shapley(target, tuple(others), np.array([np.where(seen, found[name], np.nan) for name in others]))

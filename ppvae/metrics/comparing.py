@@ -34,6 +34,5 @@ def compared(compare: Compare, data: Dataset, there: np.ndarray, made: Mapping[s
 
 
 def _measured(data: Dataset, name: str, there: np.ndarray) -> np.ndarray:
-    array = data.arrays[name].astype(np.float64)
-    mask = over((data.observed or {}).get(name, there), array) & over(there, array)
-    return np.where(mask, array, np.nan)
+    values = data.holed(name).astype(np.float64)
+    return np.where(over(there, values), values, np.nan)

@@ -31,6 +31,4 @@ def shown(data: Dataset, subsets: Sequence[Collection[str]]) -> Dataset:
 
 def anything(data: Dataset) -> np.ndarray:
     """Which items have something measured, booleans ``(items,)``."""
-    observed = data.observed or {}
-    each = [observed.get(name, np.ones(len(data), bool)).reshape(len(data), -1).any(1) for name in data.arrays]
-    return np.any(each, axis=0)
+    return np.any([data.present(name) for name in data.arrays], axis=0)

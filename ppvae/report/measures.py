@@ -10,8 +10,9 @@ import numpy as np
 
 from ppvae.data.dataset import Dataset
 from ppvae.diagnostics import questions
-from ppvae.diagnostics.calibration import Uniform, predictive, sbc, simulate
+from ppvae.diagnostics.calibration import Uniform, predictive, sbc
 from ppvae.diagnostics.khat import KHat, khat
+from ppvae.diagnostics.simulation import simulate
 from ppvae.diagnostics.use import Activity, Contribution, activity, contribution
 from ppvae.posterior import Fitted
 from ppvae.progress import tracked
@@ -132,7 +133,7 @@ def _subset(fitted: Fitted, rows: Dataset, given: tuple[str, ...], effort: Effor
     return Subset(
         given,
         label(given, names),
-        np.any([questions.measured_rows(first, name) for name in given], axis=0),
+        np.any([first.present(name) for name in given], axis=0),
         khat(fitted, first, [given], effort.particles, seed),
         sbc(simulate(fitted, rows, given, effort.items, seed=seed), seed),
         activity(fitted, first, given, seed=seed),

@@ -1,0 +1,78 @@
+"""Simulation: new items of a fitted model, and what its guide makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ppvae.answers import Question
+from ppvae.batch import Batch
+from ppvae.chunks import answer
+from ppvae.data.dataset import Dataset
+from ppvae.diagnostics import questions
+from ppvae.posterior import Fitted
+
+
+@dataclass(frozen=True, eq=False)
+class Simulation:
+    """New items of a model and what the guide makes of them.
+
+    Attributes:
+        given: the modalities that the guide was shown; None for all.
+        truth: latents by name, ``(items, ...)``.
+        draws: the guide's draws of them given what was shown, ``(draws, items, ...)``.
+        log_joint: log p(x_shown, z) at the truth, ``(items,)``, and at the draws, ``(draws, items)``.
+        measured: the new items' measurements by modality, ``(items, *shape)``.
+    """
+
+    given: tuple[str, ...] | None
+    truth: Mapping[str, np.ndarray]
+    draws: Mapping[str, np.ndarray]
+    log_joint: tuple[np.ndarray, np.ndarray]
+    measured: Mapping[str, np.ndarray]
+
+    @property
+    def flat(self) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
+        """The names of all single latents, their truth ``(items, n)`` and their draws ``(draws, items, n)``."""
+        items = len(self.log_joint[0])
+        names = tuple(n for site, value in self.truth.items() for n in questions.elements(site, value.shape[1:]))
+        truth = np.concatenate([value.reshape(items, -1) for value in self.truth.values()], 1)
+        draws = [value.reshape(len(value), items, -1) for value in self.draws.values()]
+        return names, truth, np.concatenate(draws, 2)
+
+
+def simulate(
+    fitted: Fitted,
+    data: Dataset,
+    given: Sequence[str] | None = None,
+    items: int = 500,
+    draws: int = 99,
+    seed: int = 0,
+) -> Simulation:
+    """New items of the model, and draws from the guide given them; nothing is fitted again.
+
+    An item has the holes of a row of the data, and what the model takes as given from there; rows are taken in turn.
+    Items are the same whatever is given. Latents that all items share are the guide's.
+    """
+    rows = np.arange(items) % len(data)
+    batch = conditions(fitted, data, given, rows)
+    names = tuple(questions.explained(fitted))
+    question = Question(questions.simulated, questions.checked_draws(draws), names)
+    found = answer(fitted.vae.pair, fitted.settings, question, batch, np.arange(items, dtype=np.uint32), seed)
+    sites = [name.removeprefix("true ") for name in found if name.startswith("true ") and name != "true log_joint"]
+    return Simulation(
+        None if given is None else tuple(given),
+        {name: found[f"true {name}"][0] for name in sites},
+        {name: found[name] for name in sites},
+        (found["true log_joint"][0], found["log_joint"]),
+        {name: found[f"new {name}"][0] for name in names},
+    )
+
+
+def conditions(fitted: Fitted, data: Dataset, given: Sequence[str] | None, rows: np.ndarray) -> Batch:
+    """What new items take from rows of the data: conditions and holes."""
+    arrays = {name: data.arrays[name][rows] for name in fitted.vae.model.conditions if name in data.arrays}
+    holes = {name: mask[rows] for name, mask in (data.observed or {}).items()}
+    return Batch(arrays, {**holes, **questions.shown_masks(fitted, given, len(rows))}, size=len(rows))

@@ -1,0 +1,58 @@
+"""Densities over an item's unconstrained vector: the oracle's, and those of latents that are summed out or bounded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import linear_gaussian as lg
+import mixed
+import numpy as np
+import pytest
+from scipy import stats
+from scipy.special import logsumexp
+
+from ppvae.answers import Question
+from ppvae.batch import Batch
+from ppvae.diagnostics import questions
+from ppvae.diagnostics.flat import flat, located
+
+
+def densities(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
+    """The question of an item's three log densities at the vectors beside it."""
+    item = flat(model, guide, batch)
+    functions = {"joint": item.joint, "proposal": item.proposal, "prior": item.prior}
+    vectors = batch.arrays[questions.AT + "vectors"][0]
+    return {name: jax.vmap(function)(vectors)[:, None] for name, function in functions.items()}
+
+
+@pytest.mark.parametrize("given", [["a"], ["a", "b", "c"]])
+def test_densities_are_the_oracles(given: list[str]) -> None:
+    truth = lg.general()
+    values = truth.draw(8, seed=2)
+    fitted = lg.fitted(truth, lg.Exact(truth), "numpyro")
+    z = np.random.default_rng(0).normal(size=(8, 3, truth.latent))
+    found = questions.ask(fitted, Question(densities), lg.dataset(truth, values), given, at={"vectors": z})
+    known = {name: values[name] for name in given}
+    mean, cov = truth.posterior(known)
+    expected = np.array([stats.multivariate_normal.logpdf(*row) for row in zip(z, mean, cov, strict=True)]).T
+    np.testing.assert_allclose(found["proposal"], expected, rtol=1e-9)
+    np.testing.assert_allclose(found["joint"], expected + truth.evidence(known), rtol=1e-9)
+    np.testing.assert_allclose(found["prior"], stats.norm.logpdf(z).sum(-1).T, rtol=1e-9)
+
+
+def test_discrete_latents_are_summed_out_and_positive_ones_unconstrained() -> None:
+    fitted, data = mixed.case(mixed.Marked())
+    points = np.linspace(-1, 2, 7)
+    vectors = np.broadcast_to(points[:, None], (2, 7, 1))
+    found = questions.ask(fitted.to("numpyro"), Question(densities), data, at={"vectors": vectors})
+    z, c, x = np.exp(points)[:, None, None], np.arange(2), np.array([0.5, 3.0])[:, None]
+    latent = stats.lognorm.logpdf(z, 1.0, scale=np.exp(c)) + np.log(z)
+    joint = logsumexp(np.log([0.3, 0.7]) + latent + stats.norm.logpdf(x, z + c, 0.5), axis=-1)
+    np.testing.assert_allclose(found["joint"], joint, rtol=1e-9)
+    prior = logsumexp(np.log([0.3, 0.7]) + latent, axis=-1)
+    np.testing.assert_allclose(found["prior"], np.broadcast_to(prior, (7, 2)), rtol=1e-9)
+    proposal = logsumexp(np.log(0.5) + latent, axis=-1)
+    np.testing.assert_allclose(found["proposal"], np.broadcast_to(proposal, (7, 2)), rtol=1e-9)
+    values = located(fitted, data, None, vectors)
+    np.testing.assert_allclose(values["z"], np.broadcast_to(np.exp(points)[:, None], (7, 2)), rtol=1e-12)
