@@ -200,7 +200,7 @@ def diagnose(
     effort = Effort(items=items, particles=particles, seed=seed)
     found = look(fitted, rows, [sources.names(text) or [] for text in also], effort, seen)
     said = verdict(found)
-    return {"run": str(run), **asdict(found), "verdict": {"headline": said.headline, **asdict(said)}}
+    return {"run": str(run), **asdict(found), "verdict": {"headline": said.headline, "why": said.why, **asdict(said)}}
 
 
 @app.command()

@@ -66,7 +66,7 @@ def diagnosed(result: Mapping[str, Any]) -> Group:
         rates = _share(each["coverage_50"]), _share(each["coverage_90"])
         names = escape(each["ask"]), escape(each["label"])
         asked.add_row(*names, judged["level"], *rates, escape("; ".join(judged["reasons"])))
-    return Group(*said["headline"], *map(escape, said["remarks"]), "", latents, "", asked)
+    return Group(*said["headline"], *said["why"], *map(escape, said["remarks"]), "", latents, "", asked)
 
 
 def _share(value: float | None) -> str:

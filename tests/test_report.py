@@ -56,6 +56,7 @@ def test_an_exact_posterior_is_trusted_everywhere() -> None:
     assert [each.about for each in said.predictions[-3:]] == [f"{name} given all others" for name in "abc"]
     assert len(said.predictions) == 9
     assert said.headline == ("Of 9 predictions, trust 9.", "Of 7 posteriors, trust 7.")
+    assert said.why == ()
     assert "in 300 simulations truths fall where it says" in said.posteriors[0].sentence
 
 
@@ -89,6 +90,12 @@ def test_a_narrow_posterior_is_trusted_nowhere_and_the_reason_names_it() -> None
     assert "too narrow" in said.predictions[1].reasons[0]
     assert said.headline[0] == "Of 2 predictions, trust none, take 1 with care and do not trust 1."
     assert said.headline[1] == "Of 3 posteriors, trust none."
+    assert said.why == (
+        "What is wrong with predictions: the latents behind are not to be trusted (2 of 2); "
+        "intervals are too narrow (1 of 2).",
+        "What is wrong with posteriors: k-hat is above 0.7 for more than 10% of rows (3 of 3); "
+        "in simulations truths do not fall where it says (3 of 3).",
+    )
     assert "the latents behind it are not to be trusted" in said.predictions[0].sentence
 
 

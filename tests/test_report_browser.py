@@ -70,6 +70,7 @@ class Look:
         self.page.on("request", lambda request: self.asked.append(request.url))
         self.page.goto(path.as_uri())
         self.page.wait_for_load_state("load")
+        self.page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
 
 
 @pytest.fixture(params=SCREENS, ids=[f"{width}-{scheme}" for width, scheme in SCREENS])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -23,7 +24,18 @@ POINTS = 0.05  # a coverage this near to what was promised misleads nobody, howe
 WIDE = 0.1  # half the band at 50 %, beyond which rows are too few to tell anything: fewer than about 170; our choice
 FEW, MANY = 0.1, 0.5  # shares of rows with k-hat above 0.7 that ask for care, and that forbid trust; our choice
 
-Finding = tuple[str, str]  # a level, and the reason for it
+# Faults as they are counted.
+UNSEEN, SCARCE = "something was not measured", "rows are too few to tell"
+UNCALIBRATED = "in simulations truths do not fall where it says"
+REACH = f"k-hat is above {THRESHOLD} for more than {FEW:.0%} of rows"
+
+
+class Finding(NamedTuple):
+    """A level, the reason for it, and where that is a fault its name in a count of faults."""
+
+    level: str
+    reason: str
+    fault: str = ""
 
 
 @dataclass(frozen=True)
@@ -35,6 +47,7 @@ class Judgement:
         ask: the modality that is predicted; None for the posterior itself.
         level: ``trust``, ``with care`` or ``do not trust``.
         reasons: why, in plain words, the weightiest first.
+        faults: names of what is wrong.
     """
 
     given: tuple[str, ...]
@@ -42,6 +55,7 @@ class Judgement:
     ask: str | None
     level: str
     reasons: tuple[str, ...]
+    faults: tuple[str, ...] = ()
 
     @property
     def about(self) -> str:
@@ -79,9 +93,20 @@ class Verdict:
         return first, _counted("posterior", self.posteriors)
 
     @property
+    def why(self) -> tuple[str, ...]:
+        """What is wrong with predictions and with posteriors, and with how many: a sentence each, or none."""
+        groups = (_faults("prediction", self.predictions), _faults("posterior", self.posteriors))
+        return tuple(sentence for sentence in groups if sentence)
+
+    @property
     def sentences(self) -> tuple[str, ...]:
         """Everything, the headline first."""
-        return (*self.headline, *self.remarks, *(each.sentence for each in (*self.predictions, *self.posteriors)))
+        return (
+            *self.headline,
+            *self.why,
+            *self.remarks,
+            *(each.sentence for each in (*self.predictions, *self.posteriors)),
+        )
 
 
 def verdict(diagnosis: Diagnosis) -> Verdict:
@@ -117,40 +142,43 @@ def band(items: int, level: float) -> tuple[float, float]:
 
 def _judged(each: Posterior | Prediction, ask: str | None, findings: Sequence[Finding]) -> Judgement:
     """The worst level decides, and its reason stands first."""
-    ordered = sorted(findings, key=lambda finding: -LEVELS.index(finding[0]))
-    return Judgement(each.given, each.label, ask, ordered[0][0], tuple(why for _, why in ordered))
+    ordered = sorted(findings, key=lambda finding: -LEVELS.index(finding.level))
+    reasons, faults = zip(*[(finding.reason, finding.fault) for finding in ordered], strict=True)
+    return Judgement(each.given, each.label, ask, ordered[0].level, reasons, tuple(filter(None, faults)))
 
 
 def _reach(posterior: Posterior) -> Finding:
     share = posterior.khat_share
     if share is None:
-        return CARE, "k-hat was not measured, as no row shows any of it"
+        return Finding(CARE, "k-hat was not measured, as no row shows any of it", UNSEEN)
     why = f"k-hat is above {THRESHOLD} for {share:.0%} of rows"
     if share <= FEW:
-        return TRUST, why
-    return (CARE if share <= MANY else DISTRUST), f"{why}: there it misses a part of what the model holds possible"
+        return Finding(TRUST, why)
+    level = CARE if share <= MANY else DISTRUST
+    return Finding(level, f"{why}: there it misses a part of what the model holds possible", REACH)
 
 
 def _calibrated(posterior: Posterior, p_value: float | None, items: int) -> Finding:
     worst, coverage = posterior.sbc_worst, posterior.sbc_coverage
     if p_value is None or coverage is None:
-        return CARE, "calibration was not measured, as no row shows any of it"
+        return Finding(CARE, "calibration was not measured, as no row shows any of it", UNSEEN)
     if p_value >= SIGNIFICANT:
-        return _enough(items), f"in {items} simulations truths fall where it says ({p_text(p_value)}){_doubt(items)}"
+        return _enough(items, f"in {items} simulations truths fall where it says ({p_text(p_value)})")
     why = f"in {items} simulations {worst}: 90% intervals held {coverage:.0%} of truths ({p_text(p_value)})"
-    return (DISTRUST if coverage < 0.9 - POINTS else CARE), why
+    return Finding(DISTRUST if coverage < 0.9 - POINTS else CARE, why, UNCALIBRATED)
 
 
 def _covered(prediction: Prediction) -> Finding:
     rates = {0.5: prediction.coverage_50, 0.9: prediction.coverage_90}
     known = {level: rate for level, rate in rates.items() if rate is not None}
     if not known:
-        return CARE, f"its intervals were not measured, as fewer than two rows have {prediction.ask}"
+        return Finding(CARE, f"its intervals were not measured, as fewer than two rows have {prediction.ask}", UNSEEN)
     level = max((_interval(*each, prediction.items) for each in known.items()), key=LEVELS.index)
     held = " and ".join(f"{promised:.0%} intervals held {rate:.0%}" for promised, rate in known.items())
     if level == TRUST:
-        return _enough(prediction.items), f"{held} of values in {prediction.items} rows{_doubt(prediction.items)}"
-    return level, f"{held} of values: {'too narrow' if level == DISTRUST else 'wider than need be'}"
+        return _enough(prediction.items, f"{held} of values in {prediction.items} rows")
+    how = "too narrow" if level == DISTRUST else "wider than need be"
+    return Finding(level, f"{held} of values: {how}", f"intervals are {how}")
 
 
 def _interval(level: float, rate: float, items: int) -> str:
@@ -160,21 +188,19 @@ def _interval(level: float, rate: float, items: int) -> str:
     return DISTRUST if rate < level else CARE
 
 
-def _enough(items: int) -> str:
+def _enough(items: int, why: str) -> Finding:
+    """Nothing was found, in enough items to say so or in too few."""
     low, high = band(items, 0.5)
-    return TRUST if high - low <= 2 * WIDE else CARE
-
-
-def _doubt(items: int) -> str:
-    return "" if _enough(items) == TRUST else ", which are too few to tell"
+    return Finding(TRUST, why) if high - low <= 2 * WIDE else Finding(CARE, f"{why}, which are too few to tell", SCARCE)
 
 
 def _behind(prediction: Prediction, levels: dict[tuple[str, ...], str]) -> Finding:
     level = levels.get(prediction.given)
     if level is None:
-        return CARE, "the latents behind it were not measured"
+        return Finding(CARE, "the latents behind it were not measured", UNSEEN)
     words = {TRUST: "can be trusted", CARE: "are to be taken with care", DISTRUST: "are not to be trusted"}
-    return (TRUST if level == TRUST else CARE), f"the latents behind it {words[level]}"
+    why = f"the latents behind it {words[level]}"
+    return Finding(TRUST, why) if level == TRUST else Finding(CARE, why, f"the latents behind {words[level]}")
 
 
 def _counted(word: str, judgements: Sequence[Judgement]) -> str:
@@ -184,6 +210,13 @@ def _counted(word: str, judgements: Sequence[Judgement]) -> str:
     said = [f"trust {counts[TRUST] or 'none'}", *rest]
     plural = "" if total == 1 else "s"
     return f"Of {total} {word}{plural}, {', '.join(said[:-1])}{' and ' if rest else ''}{said[-1]}."
+
+
+def _faults(word: str, judgements: Sequence[Judgement]) -> str:
+    """How many of the judgements have each fault, the most frequent first."""
+    counts = Counter(fault for each in judgements for fault in each.faults).most_common()
+    said = "; ".join(f"{fault} ({count} of {len(judgements)})" for fault, count in counts)
+    return said and f"What is wrong with {word}s: {said}."
 
 
 def _remarks(diagnosis: Diagnosis) -> list[str]:
