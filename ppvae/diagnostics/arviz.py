@@ -28,8 +28,10 @@ def inference_data(groups: Groups, coords: Mapping[str, Any] | None = None) -> A
         coords: dimension to labels; other dimensions count from 0.
     """
     found = {group: _dataset(arrays, coords or {}) for group, arrays in groups.items() if arrays}
-    groups_of: Any = az.InferenceData
-    return xr.DataTree.from_dict(found) if TREES else groups_of(**found)
+    if TREES:
+        return xr.DataTree.from_dict(found)
+    from_groups: Any = az.InferenceData
+    return from_groups(**found)
 
 
 def _dataset(arrays: Mapping[str, tuple[tuple[str, ...], Any]], coords: Mapping[str, Any]) -> xr.Dataset:
