@@ -21,7 +21,7 @@ help:
 	@echo "make lint       formatting, lint rules and types;  format  repairs the first two"
 	@echo "make bench      side-by-side timings of the two backends"
 	@echo "make study      compare the methods on the embedded data: about an hour; fills docs/methods.md"
-	@echo "make calibration  how far their posteriors can be believed: about two hours; fills docs/calibration.md"
+	@echo "make calibration  how far their posteriors can be believed: about an hour; fills docs/calibration.md"
 	@echo "make clean      remove what was built;  distclean  also removes .venv"
 
 install: .venv/.installed
