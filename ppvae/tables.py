@@ -59,7 +59,7 @@ def diagnosed(result: Mapping[str, Any]) -> Group:
     for each, judged in zip(result["posteriors"], said["posteriors"], strict=True):
         evidence = {"mean": each["evidence"], "se": each["evidence_error"]}
         measured = _share(each["khat_share"]), "-" if each["evidence"] is None else _text(evidence)
-        active = f"{each['active']} of {each['latents']}"
+        active = "-" if each["active"] is None else f"{each['active']} of {each['latents']}"
         latents.add_row(escape(each["label"]), judged["level"], *measured, _share(each["sbc_coverage"]), active)
     asked = Table("prediction", "given", "verdict", "in 50%", "in 90%", "why", box=None)
     for each, judged in zip(result["predictions"], said["predictions"], strict=True):

@@ -39,7 +39,7 @@ def folder() -> Path:
 
 def hostile() -> str:
     """A page in which everything that comes from a run is markup."""
-    posterior = Posterior((HOSTILE,), HOSTILE, 1, 2, 0.9, -1.0, 0.1, 1e-6, f"{HOSTILE} is too narrow", 0.5)
+    posterior = Posterior((HOSTILE,), HOSTILE, 1, 2, 0.9, -1.0, 0.1, 1e-6, f"{HOSTILE} is too narrow", 0.5, 48)
     prediction = Prediction((HOSTILE,), HOSTILE, HOSTILE, 300, 0.2, 0.5)
     about: dict[str, Any] = {
         "method": HOSTILE,

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import arviz as az
 import linear_gaussian as lg
+import mixed
 import numpy as np
+import pairs
 import pytest
 from arviz.stats.stats_utils import ELPDData
 from hypothesis import given, settings
@@ -14,10 +18,11 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.special import logsumexp
 
-from ppvae import Dataset
+import ppvae
+from ppvae import Dataset, Modality, Program, dist, pyro
 from ppvae.answers import Question
 from ppvae.backends import numpyro as engine
-from ppvae.diagnostics import annealing, evidence, gaps, questions, surgery
+from ppvae.diagnostics import annealing, evidence, gaps, questions, surgery, use
 from ppvae.posterior import Fitted
 
 WIDEN, SHIFT = 1.3, 0.2
@@ -296,3 +301,71 @@ def test_no_other_weights_stack_better(elpd: list[float], weight: float) -> None
         return np.log(weights @ np.exp(pairs)).mean()
 
     assert score(found) >= score(np.array([weight, 1 - weight])) - 1e-4
+
+
+def conditioned() -> tuple[Fitted, Dataset]:
+    """A pair that takes c as given."""
+    parts = [Modality("a", (2,)), Modality("c", (1,))]
+    vae = ppvae.method("cvae", parts, latent=1, hidden=(4,))
+    rows = np.random.default_rng(0).normal(size=(4, 3))
+    return pairs.fitted(pairs.untrained(vae), parts, "pyro"), Dataset(
+        {"a": rows[:, :2], "c": rows[:, 2:]}, modalities=parts
+    )
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda fitted, data: evidence.conditional(fitted, data, ["c"], ["a"]),
+        lambda fitted, data: evidence.pointwise_information(fitted, data, "a", "c"),
+        lambda fitted, data: evidence.leave_one_modality_out(fitted, data, ["c"]),
+        lambda fitted, data: use.shapley_evidence(fitted, data, "c"),
+    ],
+)
+def test_what_the_model_takes_as_given_has_no_evidence(ask: Callable[..., object]) -> None:
+    with pytest.raises(ValueError, match="the model takes 'c' as given and does not explain it; ask for a"):
+        ask(*conditioned())
+
+
+class Logarithmic(Program):
+    """z ~ LogNormal(0.7, 1.1), whatever was measured."""
+
+    def forward(self, batch: Any) -> Any:
+        with batch.plate():
+            return pyro.sample("z", dist.LogNormal(0.7, 1.1))
+
+
+@both
+def test_the_prior_s_hole_sums_out_what_the_model_enumerates(backend: str) -> None:
+    fitted, _ = mixed.case(Logarithmic())
+    rows = Dataset({"x": np.random.default_rng(0).normal(size=(1000, 1))}, modalities=fitted.modalities)
+    found = surgery.surgery(fitted.to(backend), rows)
+    z = np.random.default_rng(1).normal(0.7, 1.1, 200_000)
+    prior = logsumexp([np.log(0.3) + stats.norm.logpdf(z), np.log(0.7) + stats.norm.logpdf(z, 1.0)], axis=0)
+    expected = (stats.norm.logpdf(z, 0.7, 1.1) - prior).mean()
+    assert found.hole.mean() == pytest.approx(expected, abs=4 * found.hole.std() / np.sqrt(1000))
+    assert np.abs(found.information).max() < 1e-5
+
+
+def factors() -> tuple[Fitted, Dataset]:
+    """A model with loadings that all items share."""
+    parts = [Modality("a", (3,)), Modality("b", (2,))]
+    vae = ppvae.method("mofa", parts, latent=2)
+    vae.pair.double()
+    rows = np.random.default_rng(0).normal(size=(6, 5))
+    return pairs.fitted(vae, parts, "numpyro"), Dataset({"a": rows[:, :3], "b": rows[:, 3:]}, modalities=parts)
+
+
+def test_surgery_and_both_bounds_take_a_model_with_latents_that_all_items_share() -> None:
+    fitted, rows = factors()
+    assert np.isfinite(surgery.surgery(fitted, rows).kl).all()
+    bounds = annealing.bdmc(fitted, rows, items=200, chains=16, schedule=annealing.Schedule(2, 2))
+    errors = (bounds.upper - bounds.lower).std() / np.sqrt(200)
+    assert bounds.gap > -3 * errors
+
+
+def test_new_items_lack_what_the_data_lack() -> None:
+    part = complete().only(["a", "b"])
+    bounds = annealing.bdmc(exact("numpyro"), part, items=8, chains=4, schedule=annealing.Schedule(2, 2))
+    expected = truth().evidence({name: bounds.measured[name] for name in ("a", "b")})
+    np.testing.assert_allclose(bounds.lower, expected, rtol=1e-6)

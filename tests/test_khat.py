@@ -11,6 +11,7 @@ import pytest
 
 from ppvae import Dataset
 from ppvae.diagnostics import rescue as rescuing
+from ppvae.diagnostics.inquiry import Inquiry
 from ppvae.diagnostics.khat import THRESHOLD, KHat, khat
 from ppvae.diagnostics.plots import khat_map
 from ppvae.posterior import Fitted
@@ -95,6 +96,35 @@ def test_the_map_has_a_row_for_each_subset_with_its_share() -> None:
     figure.canvas.draw()
 
 
+def test_an_item_that_has_nothing_of_a_subset_has_no_k_hat_there() -> None:
+    truth, values, _ = case()
+    holed = {**values, "a": np.where(np.arange(ITEMS)[:, None] < 5, np.nan, values["a"])}
+    result = khat(fitted("numpyro", TIGHT), lg.dataset(truth, holed), [("a",), ("a", "b")], draws=100)
+    assert np.isnan(result.khat).tolist() == [[True] * 5 + [False] * (ITEMS - 5), [False] * ITEMS]
+    assert result.share["a"] == (result.khat[0, 5:] > THRESHOLD).mean()
+    drawn = np.ma.filled(khat_map(result).axes[0].images[0].get_array(), np.nan)
+    assert np.isnan(drawn).sum(1).tolist() == [5, 0]
+
+
+@pytest.mark.parametrize("ask", [khat, rescuing.rescue])
+def test_what_the_data_do_not_have_cannot_be_given(ask: Callable[..., object]) -> None:
+    _, _, data = case()
+    given = ["a", "c"] if ask is rescuing.rescue else [("a", "c")]
+    with pytest.raises(ValueError, match="the data have no modality 'c' to be given; they have a, b"):
+        ask(fitted("numpyro"), data.only(["a", "b"]), given)
+
+
+def test_a_rescue_depends_on_the_item_alone_even_where_it_shows_nothing() -> None:
+    truth, values, _ = case()
+    holed = {**values, "a": np.where(np.arange(ITEMS)[:, None] < 5, np.nan, values["a"])}
+    data = lg.dataset(truth, holed)
+    options = {"given": ["a"], "methods": ["guide"], "draws": 50}
+    whole = rescuing.rescue(fitted("pyro", TIGHTER), data, **options).draws["z"]
+    part = rescuing.rescue(fitted("pyro", TIGHTER), data.take([2, 0, 7]), **options).draws["z"]
+    np.testing.assert_allclose(part, whole[:, [2, 0, 7]], rtol=1e-9)
+    assert np.abs(whole[:, 0] - whole[:, 2]).min() > 0
+
+
 @cache
 def rescued(method: str) -> rescuing.Rescue:
     """What the guide, whose tail index is 0.91, and one more method make of the items."""
@@ -135,8 +165,8 @@ def test_methods_are_tried_in_order_on_what_has_not_passed(monkeypatch: pytest.M
     seen: list[tuple[str, int]] = []
 
     def attempt(name: str, fit: int) -> Callable[..., rescuing.Attempt]:
-        def method(fitted: object, items: Dataset, given: object, draws: int, seed: int) -> rescuing.Attempt:
-            count = len(items)
+        def method(about: Inquiry, draws: int) -> rescuing.Attempt:
+            count = len(about)
             seen.append((name, count))
             khat = np.where(np.arange(count) < fit, 0.5, 0.9)
             return rescuing.Attempt(np.zeros((draws, count, 2)), khat, khat < THRESHOLD)

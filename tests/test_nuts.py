@@ -128,3 +128,9 @@ def test_chains_given_a_subset_are_of_its_posterior() -> None:
     sd = np.sqrt(np.diagonal(cov, axis1=1, axis2=2))
     assert np.abs((z.mean(0) - mean) / sd).max() < 0.2
     assert np.abs(z.std(0) / sd - 1).max() < 0.15
+
+
+def test_chains_are_refused_without_a_transition_for_each_phase() -> None:
+    _, _, data = case()
+    with pytest.raises(ValueError, match="warmup is 2; each of its three phases"):
+        nuts(fitted("pyro"), data, warmup=2)

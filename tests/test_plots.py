@@ -39,8 +39,8 @@ CHECKS = {
     "fou": Uniform("fou given pix", ("fou[0]",), RNG.random((200, 1)) ** 3),
 }
 STATISTICS = {
-    "pix": PredictiveCheck("pix given fou", ("mean", "sd"), np.array([0.5, 9.0]), RNG.random((50, 2))),
-    "fou": PredictiveCheck("fou given pix", ("mean",), np.array([0.2]), RNG.random((50, 1))),
+    "pix": PredictiveCheck("pix given fou", ("mean", "sd"), np.array([0.5, 9.0]), RNG.random((250, 2))),
+    "fou": PredictiveCheck("fou given pix", ("mean",), np.array([0.2]), RNG.random((250, 1))),
 }
 WALK = Traversal(
     ("z[1]", "z[0]"),
@@ -193,12 +193,12 @@ def test_histograms_hold_all_replications_and_the_measured_value() -> None:
     for axis, (name, number) in zip(figure.axes, panels, strict=False):
         check = STATISTICS[name]
         assert axis.get_xlabel() == f"{name}: {check.names[number]}"
-        assert sum(bar.get_height() for bar in axis.patches) == 50
+        assert sum(bar.get_height() for bar in axis.patches) == 250
         assert axis.lines[0].get_xdata()[0] == check.measured[number]
         assert axis.get_xlim()[0] < check.measured[number] < axis.get_xlim()[1]
-    assert figure.axes[1].get_title() == "p < 0.02, in the tail"
+    assert figure.axes[1].get_title() == "p < 0.004, in the tail"
     assert figure.axes[0].get_ylabel() == "replications"
-    assert "sd (p < 0.02)" in figure.get_label()
+    assert "sd (p < 0.004)" in figure.get_label()
 
 
 def test_a_traversal_is_a_strip_of_images_with_the_latent_s_values() -> None:

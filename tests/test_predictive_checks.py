@@ -110,15 +110,26 @@ def test_p_values_from_other_modalities_are_uniform_and_from_all_they_are_conser
 
 
 def test_data_that_the_model_did_not_make_are_found_out_and_its_own_are_not() -> None:
-    right = predictive_check(counting(), counted(), draws=100)
+    right = predictive_check(counting(), counted())
     assert list(right) == ["n", "b", "k"]
     assert not any(check.extreme.any() for check in right.values())
     assert "replications look like the data in mean, sd, min, max, share of zeros" in right["n"].verdict
-    wrong = predictive_check(counting(), counted(rate=0.5), draws=100)["n"]
+    wrong = predictive_check(counting(), counted(rate=0.5))["n"]
+    assert len(wrong.replicated) == 200
     assert wrong.p_values[0] == 1.0
     assert wrong.p_values[4] == 0.0
-    assert "n given everything: replications miss the data's mean (p > 0.99)" in wrong.verdict
-    assert "share of zeros (p < 0.01)" in wrong.verdict
+    assert "n given everything: replications miss the data's mean (p > 0.995)" in wrong.verdict
+    assert "share of zeros (p < 0.005)" in wrong.verdict
+
+
+def test_a_statistic_is_called_extreme_no_more_often_than_promised() -> None:
+    rng = np.random.default_rng(3)
+    names = ("a", "b", "c", "d")
+    for draws, least in ((50, 0.0), (160, 0.02), (400, 0.02)):
+        checks = [PredictiveCheck("", names, rng.normal(size=4), rng.normal(size=(draws, 4))) for _ in range(1500)]
+        assert least <= np.mean([check.extreme.any() for check in checks]) <= 0.065
+    few = PredictiveCheck("x given y", names, np.full(4, 9.0), rng.normal(size=(50, 4)))
+    assert few.verdict == "x given y: 50 replications are too few to tell; draw 160 or more"
 
 
 def test_statistics_suit_the_kind_of_modality() -> None:

@@ -20,11 +20,12 @@ from matplotlib.image import imread
 from scipy import stats
 
 from ppvae import cli
+from ppvae.diagnostics.calibration import Uniform
 from ppvae.report import figures
-from ppvae.report.diagnosis import Diagnosis, Posterior, Prediction, summary
+from ppvae.report.diagnosis import POINTS, Diagnosis, Posterior, Prediction, summary, worst
 from ppvae.report.measures import Effort, Measures, label, measure
 from ppvae.report.page import evidence, facts, matrix, percent
-from ppvae.report.verdict import CARE, DISTRUST, POINTS, TRUST, band, holm, verdict
+from ppvae.report.verdict import CARE, DISTRUST, TRUST, band, holm, verdict
 
 
 @cache
@@ -38,7 +39,7 @@ def measures(widen: float, names: str) -> Measures:
 
 def diagnosis(**changes: Any) -> Diagnosis:
     """One posterior and one prediction in which there is nothing to be found fault with, but for the changes."""
-    posterior = Posterior(("a",), "a", 2, 2, 0.0, -1.0, 0.1, 0.5, "z[0] is too narrow", 0.9)
+    posterior = Posterior(("a",), "a", 2, 2, 0.0, -1.0, 0.1, 0.5, "z[0] is too narrow", 0.9, 48)
     prediction = Prediction(("a",), "a", "b", 300, 0.5, 0.9)
     changed = [
         replace(each, **{name: value for name, value in changes.items() if name in each.__dataclass_fields__})
@@ -139,6 +140,62 @@ def test_each_fault_has_its_level_and_its_reason(
     said = verdict(diagnosis(**changes))
     assert (said.posteriors[0].level, said.predictions[0].level) == (posterior, prediction)
     assert why in " ".join(said.sentences)
+
+
+def test_a_harmless_latent_does_not_hide_a_joint_density_that_misleads() -> None:
+    grid = (np.arange(300) + 0.5) / 300
+    wide, low = 0.5 + 0.35 * np.sin(np.pi * (grid - 0.5)), grid**3
+    check = Uniform("latents", ("z[0]", "z[1]", "log joint"), np.stack([wide, grid, low], 1))
+    assert check.p_values[0] < 1e-4 < 0.9 < check.p_values[1]
+    assert worst(check).names == ("log joint",)
+    narrow = np.where(grid < 0.5, grid**3, 1 - (1 - grid) ** 3)
+    check = Uniform("latents", ("z[0]", "log joint"), np.stack([narrow, low], 1))
+    assert worst(check).names == ("z[0]",)
+
+
+def test_few_weighed_rows_are_no_reason_to_trust() -> None:
+    said = verdict(diagnosis(weighed=12)).posteriors[0]
+    assert said.level == CARE
+    assert "k-hat is above 0.7 for 0% of rows, which are too few to tell" in said.sentence
+
+
+def test_a_fault_counts_once_for_each_judgement() -> None:
+    found = diagnosis(khat_share=None, sbc_p=None)
+    assert verdict(found).why == (
+        "What is wrong with predictions: the latents behind are to be taken with care (1 of 1).",
+        "What is wrong with posteriors: something was not measured (1 of 1).",
+    )
+
+
+def test_rows_are_weighed_that_have_something_of_what_is_shown() -> None:
+    truth = lg.general()
+    values = truth.draw(300, seed=0)
+    rare = np.zeros(300, bool)
+    rare[np.random.default_rng(0).permutation(300)[200:240]] = True  # none of the first that are looked at
+    values["b"] = np.where(rare[:, None], values["b"], np.nan)
+    rows = lg.dataset(truth, values)
+    found = summary(measure(lg.fitted(truth, lg.Exact(truth), "numpyro"), rows, effort=Effort(particles=50)))
+    assert {each.label: each.weighed for each in found.posteriors} == {
+        **dict.fromkeys(("a", "c", "all but a", "all but b", "all but c", "everything"), 48),
+        "b": 40,
+    }
+    assert found.posteriors[1].evidence == pytest.approx(truth.evidence({"b": values["b"][rare]}).mean(), rel=1e-9)
+    assert all(share is not None for share in found.shares.values())
+
+
+def test_exact_predictions_are_all_trusted_but_in_one_report_of_a_hundred() -> None:
+    rng, faults = np.random.default_rng(0), 0
+    for _ in range(300):
+        values = rng.random((36, 300))
+        found = replace(
+            diagnosis(),
+            predictions=tuple(
+                Prediction(("a",), "a", "b", 300, *((np.abs(row - 0.5) <= level / 2).mean() for level in (0.5, 0.9)))
+                for row in values
+            ),
+        )
+        faults += any(each.level != TRUST for each in verdict(found).predictions)
+    assert faults <= 9
 
 
 def test_few_simulations_tell_nothing() -> None:

@@ -59,6 +59,21 @@ def test_a_latent_of_which_the_shown_modality_says_nothing_is_idle(backend: str)
 
 
 @both
+def test_the_cost_of_a_latent_is_its_divergence_from_the_model_s_prior(backend: str) -> None:
+    wide = lg.fitted(truth(), lg.Exact(truth(), 2.0, 1.0), backend)
+    found = use.activity(wide, data(), ["b"], draws=1000)
+    mean, cov = truth().posterior({"b": data().arrays["b"]})
+    variance = 4 * np.diagonal(cov, axis1=1, axis2=2)
+    expected = 0.5 * (variance + (mean + 1) ** 2 - 1 - np.log(variance)).mean(0)
+    np.testing.assert_allclose(found.kl, expected, rtol=0.05, atol=0.02)
+
+
+def test_activity_is_not_measured_over_a_single_item() -> None:
+    with pytest.raises(ValueError, match="measured over items, of which there is one"):
+        use.activity(exact("pyro"), data().take([0]))
+
+
+@both
 def test_the_kl_of_each_latent_is_that_of_the_posterior_to_the_prior(backend: str) -> None:
     found = use.activity(exact(backend), data(), draws=400)
     mean, cov = truth().posterior(data().arrays)

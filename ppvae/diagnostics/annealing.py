@@ -10,7 +10,7 @@ a model's own simulated items offer, it gives an upper bound: bidirectional Mont
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -66,7 +66,8 @@ class Sandwich:
 
     Attributes:
         lower, upper: ``(items,)``: each holds in expectation.
-        errors: Monte Carlo standard errors of the two, ``(2, items)``.
+        errors: Monte Carlo standard errors of the two, ``(2, items)``. That of the upper bound leaves out that an
+            item's chains start at the one exact draw that there is, which few temperatures do not make them forget.
         accepted: the share of accepted transitions, ``(items,)``.
         measured: the simulated items, by modality.
     """
@@ -145,6 +146,7 @@ def _both_ways(schedule: Schedule) -> Callable[..., dict[str, Any]]:
     def sandwiched(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
         truth, new = questions.new_item(model, guide, batch, ask)
         item = flat(model, guide, new)
+        item = replace(item, shared={name: truth[name] for name in item.shared})
         starts, tuning = _prepared(item, schedule, draws)
         exact = jax.tree.map(lambda x: jnp.broadcast_to(x, (draws, *x.shape)), _at(item.vector(truth), item, schedule))
         chains = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), starts, exact)

@@ -77,7 +77,7 @@ def conditional(
     Items that have nothing of ``ask`` are NaN.
     """
     given = [name for name in questions.known(fitted, given) if name not in ask]
-    both = evidence(fitted, data, [*questions.known(fitted, ask), *given], particles, seed)
+    both = evidence(fitted, data, [*questions.asked(fitted, ask), *given], particles, seed)
     rest = evidence(fitted, data, given, particles, _other(seed))
     seen = np.any([data.present(name) for name in ask], 0)
     return _combined(f"log p({', '.join(ask)} | {questions.label(given)})", [both], [rest], seen)
@@ -87,7 +87,7 @@ def pointwise_information(
     fitted: Fitted, data: Dataset, one: str, other: str, particles: int = 1000, seed: int = 0
 ) -> Evidence:
     """``log p(x_a, x_b) − log p(x_a) − log p(x_b)`` of each item that has both: their mutual information, pointwise."""
-    both = evidence(fitted, data, [one, other], particles, seed)
+    both = evidence(fitted, data, questions.asked(fitted, [one, other]), particles, seed)
     alone = [evidence(fitted, data, [name], particles, _other(seed, n)) for n, name in enumerate((one, other))]
     seen = data.present(one) & data.present(other)
     return _combined(f"pointwise information of {one} and {other}", [both], alone, seen)
@@ -102,10 +102,10 @@ def leave_one_modality_out(
     observations: draws of q(z | X) weigh ``p(x_∖m, z) / q(z | X)``, so that the guide need not be exact. k-hat is that
     of these weights; where it is above 0.7 use :func:`conditional`, which draws anew. Items without m are NaN.
     """
-    chosen = questions.explained(fitted, data) if ask is None else questions.known(fitted, ask)
+    chosen = questions.explained(fitted, data) if ask is None else questions.asked(fitted, ask)
     found = questions.ask(fitted, Question(questions.terms, draws), data, None, seed)
     likes = {n.removeprefix("log_like "): v.astype(np.float64) for n, v in found.items() if n.startswith("log_like ")}
-    joint = sum(likes.values()) + found["log_prior"] - found["log_guide"]
+    joint = found["log_joint"].astype(np.float64) - found["log_guide"]
     return {name: _left_out(name, joint, likes[name], data.present(name)) for name in chosen}
 
 

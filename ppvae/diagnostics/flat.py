@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +15,8 @@ from numpyro.distributions import biject_to
 
 from ppvae.answers import Question
 from ppvae.batch import Batch
-from ppvae.data.dataset import Dataset
-from ppvae.diagnostics.questions import AT, ask, shown
-from ppvae.posterior import Fitted
+from ppvae.diagnostics.inquiry import Inquiry
+from ppvae.diagnostics.questions import AT, shown
 from ppvae.ppl import items
 from ppvae.traces import is_enumerated, is_local, joint, latents, random_sites
 
@@ -61,7 +60,8 @@ class Flat:
         values, jacobian = self.values(vector)
         with numpyro.handlers.seed(rng_seed=FIXED), items().enumerating():
             sites = random_sites(program, shown(self.batch), {**self.shared, **values})
-        return sum(value.sum() for value in joint(sites, {}, names).values()) + jacobian
+        own = {name: sites[name] for name in self.transforms if name in sites}
+        return sum(value.sum() for value in joint(sites, own, names).values()) + jacobian
 
     def propose(self, key: Any) -> Any:
         """A draw from q(z | x_S), as a vector."""
@@ -113,9 +113,14 @@ def flat(model: Any, guide: Any, batch: Batch) -> Flat:
     return Flat(model, guide, batch, shared, transforms, unravel)
 
 
-def located(fitted: Fitted, data: Dataset, given: Sequence[str] | None, vectors: np.ndarray) -> dict[str, np.ndarray]:
-    """The latents of each item at its vectors ``(items, n, size)``: name to ``(n, items, *event)``."""
-    return ask(fitted.to("numpyro"), Question(_located), data, given, at={"vectors": vectors})
+def located(about: Inquiry, vectors: np.ndarray) -> dict[str, np.ndarray]:
+    """The latents of each item at its vectors ``(items, n, size)``: name to ``(n, items, *event)``, NaN for NaN."""
+    values = about.ask(Question(_located), {"vectors": vectors})
+    there = np.isfinite(vectors).all(-1).T
+    return {
+        name: np.where(there.reshape(there.shape + (1,) * (value.ndim - 2)), value, np.nan)
+        for name, value in values.items()
+    }
 
 
 def _located(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:

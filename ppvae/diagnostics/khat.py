@@ -22,7 +22,8 @@ class KHat:
 
     Attributes:
         subsets: the names in each subset S.
-        khat: Pareto k-hat ``(subset, item)``: −inf where the guide is exact, +inf where a weight is not a number.
+        khat: Pareto k-hat ``(subset, item)``: −inf where the guide is exact, +inf where a weight is not a number, NaN
+            where the item has nothing of the subset.
         log_evidence: ``log p(x_S)`` ``(subset, item)``, importance weighted without smoothing, in nats.
         elbo: the mean log weight ``(subset, item)``, in nats.
         draws: particles behind each of them.
@@ -41,8 +42,10 @@ class KHat:
 
     @property
     def share(self) -> dict[str, float]:
-        """For each subset, the share of items whose k-hat is above 0.7."""
-        return dict(zip(self.names, (self.khat > THRESHOLD).mean(1).tolist(), strict=True))
+        """For each subset, the share of the items that have something of it whose k-hat is above 0.7; NaN for none."""
+        above, known = (self.khat > THRESHOLD).sum(1), (~np.isnan(self.khat)).sum(1)
+        shares = np.where(known, above / np.maximum(known, 1), np.nan)
+        return dict(zip(self.names, shares.tolist(), strict=True))
 
 
 def khat(
@@ -72,11 +75,16 @@ def khat(
     weights = [each.astype(np.float64) for each in asked]
     return KHat(
         chosen,
-        np.stack([arviz.psis(each)[1] for each in weights]),
+        np.stack([np.where(_shows(data, s), arviz.psis(w)[1], np.nan) for s, w in zip(chosen, weights, strict=True)]),
         np.stack([logsumexp(each, axis=0) - np.log(draws) for each in weights]),
         np.stack([each.mean(0) for each in weights]),
         draws,
     )
+
+
+def _shows(data: Dataset, subset: Sequence[str]) -> np.ndarray:
+    """Which items have something of the subset, ``(items,)``; all have nothing of nothing."""
+    return np.any([data.present(name) for name in subset], axis=0) if subset else np.ones(len(data), bool)
 
 
 def alone_and_all(names: Sequence[str]) -> list[tuple[str, ...]]:

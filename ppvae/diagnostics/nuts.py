@@ -16,8 +16,9 @@ from numpyro.infer.hmc import hmc
 from ppvae.answers import Question
 from ppvae.batch import Batch
 from ppvae.data.dataset import Dataset
-from ppvae.diagnostics import arviz, questions
+from ppvae.diagnostics import arviz
 from ppvae.diagnostics.flat import flat, located
+from ppvae.diagnostics.inquiry import Inquiry, inquiry
 from ppvae.posterior import Fitted
 
 PROPOSED = 256  # draws from the guide that chains are whitened by
@@ -93,10 +94,11 @@ def nuts(
         seed: of the chains.
 
     Raises:
-        ValueError: a latent is discrete and not enumerated.
+        ValueError: a latent is discrete and not enumerated, or ``warmup`` is below 3.
     """
-    found = walks(fitted, data, given, chains, draws, warmup, depth, seed)
-    values = located(fitted, data, given, np.concatenate(found["vectors"], 1))
+    about = inquiry(fitted, data, given, seed)
+    found = walks(about, chains, draws, warmup, depth)
+    values = located(about, np.concatenate(found["vectors"], 1))
     values = {name: value.reshape(chains, draws, *value.shape[1:]) for name, value in values.items()}
     return Chains(
         values,
@@ -108,18 +110,12 @@ def nuts(
 
 
 def walks(
-    fitted: Fitted,
-    data: Dataset,
-    given: Sequence[str] | None,
-    chains: int = 4,
-    draws: int = 450,
-    warmup: int = 150,
-    depth: int = 4,
-    seed: int = 0,
+    about: Inquiry, chains: int = 4, draws: int = 450, warmup: int = 150, depth: int = 4
 ) -> dict[str, np.ndarray]:
     """What :func:`nuts` draws: ``vectors (chains, items, draws, size)``; without size ``diverging`` and ``steps``."""
-    question = Question(_sampler(draws, warmup, depth), chains)
-    return questions.ask(fitted.to("numpyro"), question, questions.narrowed(fitted, data, given), given, seed)
+    if warmup < 3:
+        raise ValueError(f"warmup is {warmup}; each of its three phases takes a transition at the least")
+    return about.ask(Question(_sampler(draws, warmup, depth), chains))
 
 
 @cache

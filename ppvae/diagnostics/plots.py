@@ -16,9 +16,10 @@ LEVELS = (-0.5, 0.0, 0.25, 0.5, THRESHOLD, 1.0, 1.5)
 def khat_map(result: KHat, title: str = "") -> Figure:
     """A heat map of k-hat, a row for each subset; items are sorted by their worst k-hat, so that columns match.
 
-    The colour changes sides at 0.7; each row's label holds its share of items above.
+    The colour changes sides at 0.7; each row's label holds its share of items above. Where an item has nothing of a
+    subset the map is blank.
     """
-    order = np.argsort(result.khat.max(0))
+    order = np.argsort(np.fmax.reduce(result.khat))
     figure = Figure(figsize=(7.0, max(2.4, 0.9 + 0.32 * len(result.names))), layout="constrained")
     axis = figure.subplots()
     colours: dict[str, Any] = {"cmap": "coolwarm", "norm": BoundaryNorm(LEVELS, 256, extend="both"), "aspect": "auto"}

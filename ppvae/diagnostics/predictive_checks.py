@@ -17,6 +17,7 @@ from ppvae.posterior import Fitted
 Statistic = Callable[[np.ndarray], float]
 
 MOMENTS: dict[str, Statistic] = {"mean": np.nanmean, "sd": np.nanstd, "min": np.nanmin, "max": np.nanmax}
+LEAST = 200  # replications, which can tell of five statistics
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,16 +50,28 @@ class PredictiveCheck:
 
     @property
     def extreme(self) -> np.ndarray:
-        """Which statistics lie in the tails of their replications, booleans: 5 % for all of them together."""
-        return 2 * np.minimum(self.p_values, 1 - self.p_values) * len(self.names) < ALPHA
+        """Which statistics lie in the tails of their replications, booleans: at most 5 % for all of them together.
+
+        The data count as one more replication. Fewer than ``enough`` replications find nothing extreme.
+        """
+        draws = len(self.replicated)
+        tail = (draws * np.minimum(self.p_values, 1 - self.p_values) + 1) / (draws + 1)
+        return 2 * tail * len(self.names) < ALPHA
 
     @property
     def verdict(self) -> str:
         """What the check found, in one sentence."""
         wrong = [f"{self.names[i]} ({self.p_texts[i]})" for i in np.flatnonzero(self.extreme)]
+        if len(self.replicated) < (least := enough(len(self.names))):
+            return f"{self.what}: {len(self.replicated)} replications are too few to tell; draw {least} or more"
         if not wrong:
             return f"{self.what}: replications look like the data in {', '.join(self.names)}"
         return f"{self.what}: replications miss the data's {', '.join(wrong)}"
+
+
+def enough(statistics: int) -> int:
+    """How many replications can tell that one of so many statistics is extreme."""
+    return round(2 * statistics / ALPHA)
 
 
 def predictive_check(
@@ -66,7 +79,7 @@ def predictive_check(
     data: Dataset,
     given: Sequence[str] | None = None,
     statistics: Mapping[str, Mapping[str, Statistic]] | None = None,
-    draws: int = 200,
+    draws: int | None = None,
     seed: int = 0,
 ) -> dict[str, PredictiveCheck]:
     """Posterior predictive checks: a statistic of the data against the same of replicated data sets.
@@ -85,7 +98,7 @@ def predictive_check(
             modality are left out; an element that an item lacks is NaN. By default mean, standard deviation, minimum
             and maximum over items and elements, of counts also the share of zeros; of binary elements the mean, of
             categorical ones each level's share.
-        draws: replicated data sets.
+        draws: replicated data sets; by default 200, or as many as can tell where there are more than five statistics.
         seed: of the draws.
 
     Raises:
@@ -100,7 +113,8 @@ def predictive_check(
                 f"there is no modality {name!r} to check; the data and the model have {', '.join(allowed)}"
             )
     values = {name: _values(data, name, data.holed(name), functions) for name, functions in chosen.items()}
-    replicated = _replicated(fitted, data, given, chosen, draws, seed)
+    least = max(LEAST, *(enough(len(functions)) for functions in chosen.values()))
+    replicated = _replicated(fitted, data, given, chosen, draws or least, seed)
     return {
         name: PredictiveCheck(
             f"{name} given {questions.label(given)}", tuple(functions), values[name], np.array(replicated[name])

@@ -18,7 +18,7 @@ from ppvae.chunks import DRAWS, answer
 from ppvae.data.dataset import Dataset, check_fits
 from ppvae.posterior import Fitted
 from ppvae.ppl import items, ops, pyro
-from ppvae.traces import Sites, density, is_local, latents, random_sites
+from ppvae.traces import Sites, density, is_local, joint, latents, mixtures, random_sites
 from ppvae.traces import log_weights as weights
 
 GIVEN = "given "  # before a modality's name: the mask of the items that show it
@@ -32,15 +32,21 @@ def ask(
     given: Collection[str] | None = None,
     seed: int = 0,
     at: Mapping[str, np.ndarray] | None = None,
+    keys: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """The question's answer for every item, which shows what it has of ``given`` (None for all it has).
 
-    Arrays ``at``, ``(items, ...)``, stand beside the data.
+    Arrays ``at``, ``(items, ...)``, stand beside the data; ``keys`` take the place of the data's own.
+
+    Raises:
+        ValueError: the data do not fit the run, or a name that is given is unknown or not in the data.
     """
     arrays = {name: data.arrays[name] for name in held(fitted, data)}
+    given = None if given is None else there(data, known(fitted, given))
     arrays |= {AT + name: array for name, array in (at or {}).items()}
     masks = {**(data.observed or {}), **shown_masks(fitted, given, len(data))}
-    return answer(fitted.vae.pair, fitted.settings, question, Batch(arrays, masks), data.keys, seed)
+    own = data.keys if keys is None else keys
+    return answer(fitted.vae.pair, fitted.settings, question, Batch(arrays, masks), own, seed)
 
 
 def held(fitted: Fitted, data: Dataset) -> list[str]:
@@ -55,12 +61,6 @@ def held(fitted: Fitted, data: Dataset) -> list[str]:
     for modality in found:
         check_fits(modality, data.arrays[modality.name])
     return [m.name for m in found]
-
-
-def narrowed(fitted: Fitted, data: Dataset, given: Collection[str] | None) -> Dataset:
-    """The data with nothing but what is given and what the model takes as given: decoders of the rest do not run."""
-    names = {*known(fitted, names_of(fitted) if given is None else given), *fitted.vae.model.conditions}
-    return data.only(names & data.arrays.keys()) if given else data
 
 
 def explained(fitted: Fitted, data: Dataset | None = None) -> list[str]:
@@ -85,6 +85,31 @@ def known(fitted: Fitted, names: Iterable[str]) -> list[str]:
     for name in names:
         if name not in names_of(fitted):
             raise ValueError(f"unknown modality {name!r}; this run knows {', '.join(names_of(fitted))}")
+    return list(names)
+
+
+def there(data: Dataset, names: list[str]) -> list[str]:
+    """The names.
+
+    Raises:
+        ValueError: the data have no such modality.
+    """
+    for name in names:
+        if name not in data.arrays:
+            raise ValueError(f"the data have no modality {name!r} to be given; they have {', '.join(data.arrays)}")
+    return names
+
+
+def asked(fitted: Fitted, names: Iterable[str]) -> list[str]:
+    """The names of what is asked for as a list.
+
+    Raises:
+        ValueError: the run does not know one of them, or the model takes it as given.
+    """
+    for name in known(fitted, names):
+        if name not in explained(fitted):
+            others = ", ".join(explained(fitted))
+            raise ValueError(f"the model takes {name!r} as given and does not explain it; ask for {others}")
     return list(names)
 
 
@@ -140,20 +165,33 @@ def bounds(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
 
 
 def terms(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
-    """Draws z of q(z | x_S), and there ``log_guide``, ``log_prior`` and ``log_like NAME`` of each modality of S.
+    """Draws z of q(z | x_S), and there ``log_guide``, ``log_prior`` and ``log_joint``, log p(x_S, z).
 
-    All are ``(draws, items)`` but the latents. Latents that the model alone enumerates are drawn and cancel.
+    ``log_like NAME`` is log p(x_m | z) of each modality of S; where it depends on what the model alone enumerates, and
+    is summed out, also given the other modalities. All are ``(draws, items)`` but the latents.
     """
     with pyro.plate("draws", draws, dim=-2):
         proposal = random_sites(guide, shown(batch))
-        target = random_sites(model, shown(batch), latents(proposal))
+        with items().enumerating():
+            target = random_sites(model, shown(batch), latents(proposal))
     local = {name: site for name, site in proposal.items() if is_local(site)}
+    drawn = {name: target[name] for name in local if name in target}
+    log_p = joint(target, drawn)
     return {
         **latents(local),
         "log_guide": total(local, local),
-        "log_prior": total(target, local),
-        **{f"log_like {name}": density(target[name]) for name in batch.arrays if name not in model.conditions},
+        "log_prior": sum(log_p[name] for name in drawn),
+        "log_joint": sum(log_p.values()),
+        **{f"log_like {n}": _left_out(target, drawn, n) for n in batch.arrays if n not in model.conditions},
     }
+
+
+def _left_out(target: Sites, drawn: Sites, name: str) -> Any:
+    """The density of a site given all other sites, what is enumerated summed out."""
+    if name not in mixtures(target, drawn):
+        return density(target[name])
+    others = {other: site for other, site in target.items() if other != name}
+    return sum(joint(target, drawn).values()) - sum(joint(others, drawn).values())
 
 
 def simulated(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
@@ -166,13 +204,13 @@ def simulated(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, 
     truth, item = new_item(model, guide, batch, ask)
     with pyro.plate("draws", draws, dim=-2):
         proposal = random_sites(guide, shown(item))
-        target = random_sites(model, shown(item), latents(proposal))
+        at_draws = log_joint(model, shown(item), latents(proposal))
     local = {name: site for name, site in proposal.items() if is_local(site)}
-    at_truth = random_sites(model, shown(item), {name: truth[name] for name in proposal})
+    at_truth = log_joint(model, shown(item), {name: truth[name] for name in proposal})
     return {
         **latents(local),
-        "log_joint": log_joint(target),
-        "true log_joint": log_joint(at_truth)[None],
+        "log_joint": at_draws,
+        "true log_joint": at_truth.reshape(1, -1),
         **{f"true {name}": truth[name][None] for name in local},
         **{f"new {name}": item.arrays[name][None] for name in ask},
     }
@@ -211,7 +249,8 @@ def divergences(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, A
 def densities(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
     """``log q(z | x_S)`` at latents that stand beside the data as ``at NAME``, ``(items, draws, ...)``."""
     with pyro.plate("draws", draws, dim=-2):
-        kinds = {name: site["value"].dtype for name, site in random_sites(guide, shown(batch)).items()}
+        own = {name: site for name, site in random_sites(guide, shown(batch)).items() if is_local(site)}
+        kinds = {name: site["value"].dtype for name, site in own.items()}
         fixed = {n: ops.as_tensor(batch.arrays[AT + n][0], dtype=k)[:, None] for n, k in kinds.items()}
         return {"log_guide": total(random_sites(guide, shown(batch), fixed), kinds)}
 
@@ -221,6 +260,8 @@ def total(sites: Sites, names: Iterable[str]) -> Any:
     return sum(density(sites[name]) for name in names)
 
 
-def log_joint(sites: Sites) -> Any:
-    """The log density of an item at all that was measured or is fixed: ``(..., items)``."""
-    return total(sites, [name for name, site in sites.items() if site["is_observed"] and is_local(site)])
+def log_joint(model: Any, batch: Batch, values: Mapping[str, Any]) -> Any:
+    """``log p`` of each item's measurements and given latents, ``(..., items)``; what is enumerated is summed out."""
+    with items().enumerating():
+        sites = random_sites(model, batch, values)
+    return sum(joint(sites, {}).values())

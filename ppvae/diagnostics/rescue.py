@@ -21,6 +21,7 @@ from ppvae.batch import Batch
 from ppvae.data.dataset import Dataset
 from ppvae.diagnostics import arviz, questions
 from ppvae.diagnostics.flat import Flat, flat, located
+from ppvae.diagnostics.inquiry import Inquiry, inquiry
 from ppvae.diagnostics.khat import THRESHOLD
 from ppvae.diagnostics.nuts import CONVERGED, walks
 from ppvae.diagnostics.questions import AT
@@ -96,20 +97,20 @@ def rescue(
         ValueError: no method has a name that was given, or a latent is discrete and not enumerated.
     """
     chosen, count = _chosen(methods), questions.checked_draws(draws)
-    fitted, data = fitted.to("numpyro"), questions.narrowed(fitted, data, given)
+    about = inquiry(fitted, data, given, seed)
     how, passes, khat = np.full(len(data), chosen[0], "U12"), np.zeros(len(data), bool), np.full(len(data), np.inf)
     vectors: Any = None
     for name in chosen:
         rows = np.flatnonzero(~passes)
         if not len(rows):
             break
-        attempt = METHODS[name](fitted, data.take(rows), given, count, seed)
+        attempt = METHODS[name](about.take(rows), count)
         vectors = np.empty((count, len(data), attempt.vectors.shape[-1])) if vectors is None else vectors
         better = attempt.passes | (attempt.khat < khat[rows]) | (name == chosen[0])
         rows, kept = rows[better], np.flatnonzero(better)
         vectors[:, rows], khat[rows], passes[rows] = attempt.vectors[:, kept], attempt.khat[kept], attempt.passes[kept]
         how[rows] = name
-    return Rescue(how, passes, khat, located(fitted, data, given, np.moveaxis(vectors, 0, 1)))
+    return Rescue(how, passes, khat, located(about, np.moveaxis(vectors, 0, 1)))
 
 
 def _chosen(methods: Sequence[str] | None) -> list[str]:
@@ -119,9 +120,9 @@ def _chosen(methods: Sequence[str] | None) -> list[str]:
     return [name for name in METHODS if methods is None or name in methods or name == "guide"]
 
 
-def guide(fitted: Fitted, data: Dataset, given: Sequence[str] | None, draws: int, seed: int, times: int = 1) -> Attempt:
+def guide(about: Inquiry, draws: int, times: int = 1) -> Attempt:
     """Importance resampling of the guide's own particles."""
-    return _resampled(questions.ask(fitted, Question(_particles, draws * times), data, given, seed), draws, data)
+    return _resampled(about.ask(Question(_particles, draws * times)), about, draws)
 
 
 def _particles(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
@@ -136,26 +137,26 @@ def _weighed(item: Flat, vectors: jax.Array, proposal: Callable[[jax.Array], jax
     return {"vectors": vectors[:, None], "log_weights": log_weights[:, None]}
 
 
-def _resampled(found: dict[str, np.ndarray], draws: int, data: Dataset) -> Attempt:
+def _resampled(found: dict[str, np.ndarray], about: Inquiry, draws: int) -> Attempt:
     """Draws by the smoothed weights; where these are not numbers, the particles as they come."""
     smooth, khat = arviz.psis(found["log_weights"])
     picked = []
-    for each, key in zip(smooth.T, data.keys, strict=True):
+    for each, key in zip(smooth.T, about.keys, strict=True):
         weights = np.exp(each) if np.isfinite(each).any() else np.ones(len(each))
         picked.append(np.random.default_rng(key).choice(len(each), draws, p=weights / weights.sum()))
     return Attempt(np.take_along_axis(found["vectors"], np.stack(picked, 1)[..., None], 0), khat, khat <= THRESHOLD)
 
 
-def resampling(fitted: Fitted, data: Dataset, given: Sequence[str] | None, draws: int, seed: int) -> Attempt:
+def resampling(about: Inquiry, draws: int) -> Attempt:
     """Adaptive importance sampling: each round's proposal has the weighted moments of the round before."""
-    found = questions.ask(fitted, Question(_particles, draws), data, given, seed)
+    found = about.ask(Question(_particles, draws))
     for number in range(1, ROUNDS + 1):
         smooth, _ = arviz.psis(found["log_weights"])
         moments = [_moments(*each) for each in zip(np.moveaxis(found["vectors"], 1, 0), smooth.T, strict=True)]
         loc, root = (np.stack(part) for part in zip(*moments, strict=True))
         at = {"loc": loc, "root": root, "round": np.full(len(loc), number)}
-        found = questions.ask(fitted, Question(_adapted, draws), data, given, seed, at)
-    return _resampled(found, draws, data)
+        found = about.ask(Question(_adapted, draws), at)
+    return _resampled(found, about, draws)
 
 
 def _adapted(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
@@ -179,9 +180,9 @@ def _moments(vectors: np.ndarray, log_weights: np.ndarray) -> tuple[np.ndarray, 
     return loc, np.linalg.cholesky(covariance + 1e-6 * np.diag(np.diag(spread)))
 
 
-def optimisation(fitted: Fitted, data: Dataset, given: Sequence[str] | None, draws: int, seed: int) -> Attempt:
+def optimisation(about: Inquiry, draws: int) -> Attempt:
     """A diagonal Gaussian for each item, optimised for it alone."""
-    return _resampled(questions.ask(fitted, Question(_optimised, draws), data, given, seed), draws, data)
+    return _resampled(about.ask(Question(_optimised, draws)), about, draws)
 
 
 def _optimised(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
@@ -208,9 +209,9 @@ def _optimised(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, An
     return _weighed(item, own(gaussian).sample(third, (draws,)), own(gaussian).log_prob)
 
 
-def chains(fitted: Fitted, data: Dataset, given: Sequence[str] | None, draws: int, seed: int) -> Attempt:
+def chains(about: Inquiry, draws: int) -> Attempt:
     """NUTS: what its chains draw, thinned evenly or repeated to the number wanted."""
-    vectors = walks(fitted, data, given, draws=LONG, seed=seed)["vectors"]
+    vectors = walks(about, draws=LONG)["vectors"]
     rhat = arviz.rhat(np.moveaxis(vectors, 1, 2))
     merged = np.concatenate(vectors, 1)
     every = np.linspace(0, merged.shape[1] - 1, draws).round().astype(int)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from ppvae.answers import Question
 from ppvae.batch import Batch
 from ppvae.chunks import answer
 from ppvae.data.dataset import Dataset
-from ppvae.diagnostics import questions
+from ppvae.diagnostics import groups, questions
 from ppvae.posterior import Fitted
 
 
@@ -71,8 +71,17 @@ def simulate(
     )
 
 
+def prior_draws(fitted: Fitted, data: Dataset, draws: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Draws of each item's own latents from the model, by name: ``(draws, items, *event)``."""
+    batch = replace(conditions(fitted, data, (), np.arange(len(data))), ask=())
+    question = Question(groups.simulate, draws, ())
+    drawn = answer(fitted.vae.pair, fitted.settings, question, batch, data.keys, seed)
+    return {name: values for name, values in drawn.items() if name not in questions.names_of(fitted)}
+
+
 def conditions(fitted: Fitted, data: Dataset, given: Sequence[str] | None, rows: np.ndarray) -> Batch:
-    """What new items take from rows of the data: conditions and holes."""
+    """What new items take from rows of the data: conditions and holes; all that the data have is given by default."""
+    shown = questions.held(fitted, data) if given is None else given
     arrays = {name: data.arrays[name][rows] for name in fitted.vae.model.conditions if name in data.arrays}
     holes = {name: mask[rows] for name, mask in (data.observed or {}).items()}
-    return Batch(arrays, {**holes, **questions.shown_masks(fitted, given, len(rows))}, size=len(rows))
+    return Batch(arrays, {**holes, **questions.shown_masks(fitted, shown, len(rows))}, size=len(rows))

@@ -17,8 +17,7 @@ from ppvae.chunks import answer
 from ppvae.data.dataset import Dataset
 from ppvae.diagnostics import questions
 from ppvae.diagnostics.graph import below
-from ppvae.diagnostics.groups import simulate
-from ppvae.diagnostics.simulation import conditions
+from ppvae.diagnostics.simulation import conditions, prior_draws
 from ppvae.diagnostics.use import activity
 from ppvae.metrics.noiseless import means
 from ppvae.posterior import Fitted
@@ -78,7 +77,7 @@ def traversal(
         ValueError: there is no such site.
     """
     row = anchor or 0
-    prior = _prior(fitted, data, row, seed)
+    prior = prior_draws(fitted, data.take([row]), ANCHORS, seed)
     continuous = [name for name, drawn in prior.items() if drawn.dtype.kind == "f"]
     if site not in continuous:
         raise ValueError(f"items have no continuous latent {site!r}; traverse one of {', '.join(continuous)}")
@@ -91,14 +90,6 @@ def traversal(
     decoded = _decode(fitted, data, row, points, draws, seed)
     names = tuple(elements[number] for number in chosen)
     return Traversal(names, values, {n: v.reshape(*values.shape, *v.shape[1:]) for n, v in decoded.items()})
-
-
-def _prior(fitted: Fitted, data: Dataset, row: int, seed: int) -> Arrays:
-    """Draws of an item's own latents from the model: name to ``(draws, 1, *event)``."""
-    batch = conditions(fitted, data, (), np.array([row]))
-    question = Question(simulate, ANCHORS, ())
-    drawn = answer(fitted.vae.pair, fitted.settings, question, batch, np.zeros(1, np.uint32), seed)
-    return {name: values for name, values in drawn.items() if name not in questions.names_of(fitted)}
 
 
 def _most_active(fitted: Fitted, data: Dataset, elements: Sequence[str], count: int, seed: int) -> list[int]:

@@ -17,6 +17,7 @@ from ppvae.batch import Batch
 from ppvae.data.dataset import Dataset
 from ppvae.diagnostics import questions
 from ppvae.diagnostics.evidence import evidence
+from ppvae.diagnostics.simulation import prior_draws
 from ppvae.objectives import stages
 from ppvae.posterior import Fitted
 
@@ -62,9 +63,14 @@ def activity(
     """Which latents are in use given a subset of modalities.
 
     The variance over items of the mean of so many draws is freed of what the draws' own noise adds to it.
+
+    Raises:
+        ValueError: there is a single item, over which nothing varies.
     """
+    if len(data) < 2:
+        raise ValueError("activity is measured over items, of which there is one; take two or more")
     found = questions.ask(fitted, Question(questions.terms, draws), data, given, seed)
-    prior = questions.ask(fitted, Question(questions.terms, draws), data, (), seed)
+    prior = prior_draws(fitted, data, draws, seed)
     sites = [name for name in found if not name.startswith("log_")]
     posterior, start = (_flat(answers, sites) for answers in (found, prior))
     mean, spread = posterior.mean(0), posterior.var(0, ddof=1)
@@ -234,8 +240,8 @@ class Shapley:
 
 def shapley_evidence(fitted: Fitted, data: Dataset, target: str, particles: int = 1000, seed: int = 0) -> Shapley:
     """The Shapley value of every other modality for ``log p(x_target | ·)``, exact over subsets."""
+    questions.asked(fitted, [target])
     others = [name for name in questions.explained(fitted, data) if name != target]
-    questions.known(fitted, [target])
 
     def value(subset: frozenset[str]) -> np.ndarray:
         shown = [name for name in others if name in subset]

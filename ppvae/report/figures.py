@@ -91,10 +91,12 @@ LOSS = "Training loss by epoch. A line that still falls at its end says that mor
 
 def drawings(measures: Measures) -> list[Drawing]:
     """The figures of a report, in its order."""
-    found = [Drawing("latents", "k-hat", KHAT, partial(khat_map, _khat(measures.subsets)))]
+    weighed = [subset for subset in measures.subsets if subset.khat]
+    found = [Drawing("latents", "k-hat", KHAT, partial(khat_map, _khat(weighed)))] if weighed else []
     for subset in measures.subsets:
-        check = replace(subset.latents, what=f"latents given {subset.label}")
-        found.append(Drawing("latents", check.what, LATENTS, partial(ecdf_figure, [check])))
+        if subset.latents:
+            check = replace(subset.latents, what=f"latents given {subset.label}")
+            found.append(Drawing("latents", check.what, LATENTS, partial(ecdf_figure, [check])))
     for label, checks in _checks(measures.subsets).items():
         draw = partial(coverage_figure, checks)
         found.append(Drawing("predictions", f"predictions given {label}", COVERED.format(label), draw))
@@ -145,11 +147,13 @@ def _address(svg: bytes) -> str:
 
 
 def _khat(subsets: Sequence[Subset]) -> KHat:
-    """All subsets as one."""
-    parts = [subset.khat for subset in subsets]
-    khat, log_evidence, elbo = (
-        np.concatenate([getattr(part, name) for part in parts]) for name in ("khat", "log_evidence", "elbo")
-    )
+    """All subsets as one, NaN for the rows that were weighed for others alone."""
+    rows = np.unique(np.concatenate([subset.weighed for subset in subsets]))
+    khat, log_evidence, elbo = found = np.full((3, len(subsets), len(rows)), np.nan)
+    parts = [subset.khat for subset in subsets if subset.khat]
+    for number, (subset, part) in enumerate(zip(subsets, parts, strict=True)):
+        columns = np.searchsorted(rows, subset.weighed)
+        found[:, number, columns] = part.khat[0], part.log_evidence[0], part.elbo[0]
     return KHat(tuple((subset.label,) for subset in subsets), khat, log_evidence, elbo, parts[0].draws)
 
 

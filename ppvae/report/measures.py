@@ -25,7 +25,8 @@ class Effort:
     Attributes:
         items: at most so many rows, picked at random, and so many simulated items. With 300 a binomial band of 99 %
             reaches 4 points to either side of 90 %.
-        weighed: of so many of these rows importance weights are drawn, which cost most.
+        weighed: of so many of these rows that have something of what is shown importance weights are drawn, which
+            cost most.
         particles: weights of each of them, 25 or more.
         draws: of each prediction.
         seed: of rows and draws.
@@ -45,19 +46,19 @@ class Subset:
     Attributes:
         given: the modalities that were shown.
         label: these in words, such as ``all but pix``.
-        seen: which of the weighed rows have anything of them, ``(weighed,)``.
-        khat: of the weighed rows, with their evidence, ``(1, weighed)``.
-        latents: ranks of the true latents of simulated items.
-        use: what each latent carries of the weighed rows.
+        weighed: those of the rows whose weights were drawn: they have something of what was shown.
+        khat: of the weighed rows, with their evidence, ``(1, weighed)``; None where there are none.
+        latents: ranks of the true latents of simulated items; None as well.
+        use: what each latent carries of the weighed rows; None where there are fewer than two.
         predictions: by modality that was not shown, where its values lie in their predictive distribution.
     """
 
     given: tuple[str, ...]
     label: str
-    seen: np.ndarray
-    khat: KHat
-    latents: Uniform
-    use: Activity
+    weighed: np.ndarray
+    khat: KHat | None
+    latents: Uniform | None
+    use: Activity | None
     predictions: Mapping[str, Uniform]
 
 
@@ -105,10 +106,9 @@ def measure(
     """
     effort = effort or Effort()
     rows = data.take(np.random.default_rng(effort.seed).permutation(len(data))[: effort.items])
-    first = rows.take(slice(effort.weighed))
     tasks = [partial(_subset, fitted, rows, given, effort) for given in _subsets(fitted, data, also)]
     found = [task() for task in tracked(tasks, "measuring", progress)]
-    parts = contribution(fitted, first, seed=effort.seed)
+    parts = contribution(fitted, rows, seed=effort.seed)
     return Measures(fitted, effort, len(rows), trained_on, tuple(found), parts)
 
 
@@ -127,16 +127,16 @@ def _subsets(fitted: Fitted, data: Dataset, also: Sequence[Sequence[str]]) -> li
 
 
 def _subset(fitted: Fitted, rows: Dataset, given: tuple[str, ...], effort: Effort) -> Subset:
-    first, seed = rows.take(slice(effort.weighed)), effort.seed
-    names = questions.explained(fitted, rows)
+    names, seed = questions.explained(fitted, rows), effort.seed
     asked = [name for name in names if name not in given]
+    seen = np.flatnonzero(np.any([rows.present(name) for name in given], axis=0))[: effort.weighed]
     return Subset(
         given,
         label(given, names),
-        np.any([first.present(name) for name in given], axis=0),
-        khat(fitted, first, [given], effort.particles, seed),
-        sbc(simulate(fitted, rows, given, effort.items, seed=seed), seed),
-        activity(fitted, first, given, seed=seed),
+        seen,
+        khat(fitted, rows.take(seen), [given], effort.particles, seed) if len(seen) else None,
+        sbc(simulate(fitted, rows, given, effort.items, seed=seed), seed) if len(seen) else None,
+        activity(fitted, rows.take(seen), given, seed=seed) if len(seen) > 1 else None,
         predictive(fitted, rows, given, asked, effort.draws, seed) if asked else {},
     )
 

@@ -65,7 +65,7 @@ def figures(out: Path) -> Path:
 def page(diagnosis: Diagnosis, said: Verdict, pictures: Sequence[Picture], folder: str) -> str:
     """The page's HTML. Whatever comes from a run is escaped."""
     rules = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    rules.filters |= {"percent": percent, "evidence": evidence, "points": points, "opened": opened}
+    rules.filters |= {"percent": percent, "evidence": evidence, "points": points, "opened": opened, "active": active}
     thresholds = {"threshold": THRESHOLD, "points": judging.POINTS, "significant": judging.SIGNIFICANT}
     return rules.from_string((HERE / "page.html").read_text(encoding="utf-8")).render(
         **{**thresholds, "few": judging.FEW, "many": judging.MANY, "kinds": KINDS, "signs": SIGNS},
@@ -114,6 +114,11 @@ def evidence(posterior: Posterior) -> str:
         return "not measured"
     error = "" if posterior.evidence_error is None else f" ± {posterior.evidence_error:.1f}"
     return f"{posterior.evidence:.1f}{error}"
+
+
+def active(posterior: Posterior) -> str:
+    """How many latents are active."""
+    return "not measured" if posterior.active is None else f"{posterior.active} of {posterior.latents}"
 
 
 def opened(text: str) -> str:

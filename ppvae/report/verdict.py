@@ -13,15 +13,17 @@ from scipy import stats
 from ppvae.diagnostics.calibration import p_text
 from ppvae.diagnostics.khat import THRESHOLD
 from ppvae.diagnostics.use import IDLE
-from ppvae.report.diagnosis import Diagnosis, Posterior, Prediction
+from ppvae.report.diagnosis import POINTS, Diagnosis, Posterior, Prediction
 
 TRUST, CARE, DISTRUST = "trust", "with care", "do not trust"
 LEVELS = (TRUST, CARE, DISTRUST)
 
-SIGNIFICANT = 0.01  # of p-values after Holm (1979): one report in a hundred finds fault where there is none
-BAND = 0.99  # of the binomial band around a promised coverage; trials are rows, whose elements may move together
-POINTS = 0.05  # a coverage this near to what was promised misleads nobody, however surely it is off; our choice
+# One report in a hundred finds fault with posteriors that have none, and one with predictions: p-values count after
+# Holm (1979), and the binomial band around a promised coverage is one for all intervals together. Its trials are rows,
+# whose elements may move together.
+SIGNIFICANT = 0.01
 WIDE = 0.1  # half the band at 50 %, beyond which rows are too few to tell anything: fewer than about 170; our choice
+ROWS = 30  # with fewer, and none above 0.7, a tenth of all rows may still be (the rule of three)
 FEW, MANY = 0.1, 0.5  # shares of rows with k-hat above 0.7 that ask for care, and that forbid trust; our choice
 
 # Faults as they are counted.
@@ -119,8 +121,10 @@ def verdict(diagnosis: Diagnosis) -> Verdict:
         for each, p in zip(diagnosis.posteriors, p_values, strict=True)
     )
     levels = {each.given: each.level for each in posteriors}
+    rates = [rate for each in diagnosis.predictions for rate in (each.coverage_50, each.coverage_90)]
+    promises = max(1, sum(rate is not None for rate in rates))
     predictions = tuple(
-        _judged(each, each.ask, [_covered(each), _behind(each, levels)]) for each in diagnosis.predictions
+        _judged(each, each.ask, [_covered(each, promises), _behind(each, levels)]) for each in diagnosis.predictions
     )
     return Verdict(posteriors, predictions, tuple(_remarks(diagnosis)))
 
@@ -134,9 +138,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted.tolist()
 
 
-def band(items: int, level: float) -> tuple[float, float]:
-    """Between which shares the coverage of so many rows lies in 99 % of all cases if ``level`` is right."""
-    low, high = stats.binom.interval(BAND, items, level)
+def band(items: int, level: float, promises: int = 1) -> tuple[float, float]:
+    """Between which shares the coverage of so many rows lies if ``level`` is right.
+
+    So do, in 99 % of all cases, those of all ``promises`` (Bonferroni).
+    """
+    low, high = stats.binom.interval(1 - SIGNIFICANT / promises, items, level)
     return float(low / items), float(high / items)
 
 
@@ -144,7 +151,7 @@ def _judged(each: Posterior | Prediction, ask: str | None, findings: Sequence[Fi
     """The worst level decides, and its reason stands first."""
     ordered = sorted(findings, key=lambda finding: -LEVELS.index(finding.level))
     reasons, faults = zip(*[(finding.reason, finding.fault) for finding in ordered], strict=True)
-    return Judgement(each.given, each.label, ask, ordered[0].level, reasons, tuple(filter(None, faults)))
+    return Judgement(each.given, each.label, ask, ordered[0].level, reasons, tuple(dict.fromkeys(filter(None, faults))))
 
 
 def _reach(posterior: Posterior) -> Finding:
@@ -152,6 +159,8 @@ def _reach(posterior: Posterior) -> Finding:
     if share is None:
         return Finding(CARE, "k-hat was not measured, as no row shows any of it", UNSEEN)
     why = f"k-hat is above {THRESHOLD} for {share:.0%} of rows"
+    if share <= FEW and posterior.weighed < ROWS:
+        return Finding(CARE, f"{why}, which are too few to tell", SCARCE)
     if share <= FEW:
         return Finding(TRUST, why)
     level = CARE if share <= MANY else DISTRUST
@@ -168,12 +177,12 @@ def _calibrated(posterior: Posterior, p_value: float | None, items: int) -> Find
     return Finding(DISTRUST if coverage < 0.9 - POINTS else CARE, why, UNCALIBRATED)
 
 
-def _covered(prediction: Prediction) -> Finding:
+def _covered(prediction: Prediction, promises: int) -> Finding:
     rates = {0.5: prediction.coverage_50, 0.9: prediction.coverage_90}
     known = {level: rate for level, rate in rates.items() if rate is not None}
     if not known:
         return Finding(CARE, f"its intervals were not measured, as fewer than two rows have {prediction.ask}", UNSEEN)
-    level = max((_interval(*each, prediction.items) for each in known.items()), key=LEVELS.index)
+    level = max((_interval(*each, prediction.items, promises) for each in known.items()), key=LEVELS.index)
     held = " and ".join(f"{promised:.0%} intervals held {rate:.0%}" for promised, rate in known.items())
     if level == TRUST:
         return _enough(prediction.items, f"{held} of values in {prediction.items} rows")
@@ -181,8 +190,8 @@ def _covered(prediction: Prediction) -> Finding:
     return Finding(level, f"{held} of values: {how}", f"intervals are {how}")
 
 
-def _interval(level: float, rate: float, items: int) -> str:
-    low, high = band(items, level)
+def _interval(level: float, rate: float, items: int, promises: int) -> str:
+    low, high = band(items, level, promises)
     if low <= rate <= high or abs(rate - level) <= POINTS:
         return TRUST
     return DISTRUST if rate < level else CARE
