@@ -32,5 +32,5 @@ def test_predictions_from_each_modality_and_from_all_are_the_oracle_s() -> None:
 def test_modalities_that_the_data_lack_cannot_be_asked_for() -> None:
     truth = lg.orthogonal()
     part = lg.dataset(truth, {name: array for name, array in truth.draw(4, 0).items() if name != "b"})
-    with pytest.raises(ValueError, match="there is no modality 'b' to ask for; the data and the model have a, c"):
+    with pytest.raises(ValueError, match="the data have no modality 'b' to ask for; they have a, c"):
         crossing(lg.fitted(truth, lg.Exact(truth), "pyro"), part, ask=["b"])

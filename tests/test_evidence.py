@@ -23,6 +23,7 @@ from ppvae import Dataset, Modality, Program, dist, pyro
 from ppvae.answers import Question
 from ppvae.backends import numpyro as engine
 from ppvae.diagnostics import annealing, evidence, gaps, questions, surgery, use
+from ppvae.diagnostics.khat import THRESHOLD
 from ppvae.posterior import Fitted
 
 WIDEN, SHIFT = 1.3, 0.2
@@ -123,14 +124,14 @@ def test_leaving_a_modality_out_of_the_posterior_gives_its_exact_conditional(bac
     for name, estimate in found.items():
         rest = [n for n in noisy.names if n != name]
         expected = noisy.evidence(arrays) - noisy.evidence(only(rest, arrays))
-        assert (estimate.khat < evidence.GOOD).all()
+        assert (estimate.khat < THRESHOLD).all()
         assert np.abs((estimate.values - expected) / estimate.errors).max() < 4
         assert estimate.errors.max() < 0.1
 
 
 def test_a_modality_that_decides_the_posterior_cannot_be_left_out_and_is_reported() -> None:
     found = evidence.leave_one_modality_out(exact("pyro"), complete(), ["c"], draws=500)["c"]
-    assert (found.khat > evidence.GOOD).any()
+    assert (found.khat > THRESHOLD).any()
     assert "not to be relied on" in found.verdict
 
 
@@ -142,7 +143,7 @@ def test_leaving_out_what_an_item_lacks_is_not_a_number() -> None:
 def test_weights_with_a_heavy_tail_are_reported() -> None:
     narrow = lg.fitted(truth(), lg.product(truth(), widen=0.3), "pyro")
     found = evidence.evidence(narrow, complete(), particles=500)
-    assert (found.khat > evidence.GOOD).mean() > 0.5
+    assert (found.khat > THRESHOLD).mean() > 0.5
     assert "not to be relied on" in found.verdict
 
 

@@ -74,10 +74,18 @@ def test_shown_hides_everything_else_subset_by_subset() -> None:
     np.testing.assert_array_equal(metrics.anything(rows), [True, True, False, True, True, True, False, False, False])
 
 
-@pytest.mark.parametrize("subsets", [[], [["a", "z"]]])
-def test_subsets_name_modalities_of_the_data(subsets: list[list[str]], train: Dataset) -> None:
-    with pytest.raises(ValueError, match="name some of the data's modalities"):
+@pytest.mark.parametrize(
+    ("subsets", "said"), [([], "no subset was given"), ([["a", "z"]], "name some of the data's modalities")]
+)
+def test_subsets_name_modalities_of_the_data(subsets: list[list[str]], said: str, train: Dataset) -> None:
+    with pytest.raises(ValueError, match=said):
         metrics.shown(train, subsets)
+
+
+def test_what_the_data_lack_no_item_has_all_of(train: Dataset) -> None:
+    part = train.only(["a"])
+    assert not metrics.judging.complete(part, "b").any()
+    assert list(metrics.judges(train, "sign").right(part)) == ["a"]
 
 
 # Noiseless

@@ -97,7 +97,7 @@ def test_points_that_say_nothing_are_found_by_chance() -> None:
     found = matched(np.full((20, 2), 0.3), np.full((20, 2), 0.7), ks=[1, 5, 30])
     assert found.chance == {1: 1 / 20, 5: 5 / 20, 30: 1.0}
     assert found.forth == found.back == pytest.approx(found.chance)
-    assert found.foscttm == found.foscttm_chance == 0.5
+    assert found.foscttm == 0.5
 
 
 def test_retrieval_in_pieces_is_retrieval_at_once() -> None:

@@ -69,7 +69,7 @@ def test_the_referee_sees_what_is_wrong_with_a_guide() -> None:
     truth, values, _ = case()
     mean, cov = truth.posterior(values)
     sd, found = np.sqrt(np.diagonal(cov, axis1=1, axis2=2)), comparison()
-    assert found.latents == ["z[0]", "z[1]"]
+    assert found.latents == ("z[0]", "z[1]")
     assert found.guide_mean == pytest.approx(mean + 0.3, abs=0.05)
     assert found.guide_sd == pytest.approx(0.4 * sd, rel=0.1)
     assert found.nuts_sd == pytest.approx(sd, rel=0.15)

@@ -176,6 +176,14 @@ def test_distribution_functions_are_drawn_less_the_uniform_one_over_their_band()
     assert "fou[0]" in figure.get_label()
 
 
+def test_the_map_of_khats_changes_sides_at_the_threshold() -> None:
+    result = KHat((("a",),), np.array([[0.69, 0.71]]), *np.zeros((2, 1, 2)), draws=100)
+    image = khat_map(result).axes[0].images[0]
+    (cold_red, _, cold_blue, _), (warm_red, _, warm_blue, _) = image.cmap(image.norm(np.array([0.69, 0.71])))
+    assert cold_blue > cold_red
+    assert warm_red > warm_blue
+
+
 def test_coverage_is_marked_for_each_check_and_level() -> None:
     (axis,) = drawn("coverage_figure").axes
     assert axis.get_ylabel() == "coverage"

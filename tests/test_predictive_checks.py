@@ -188,7 +188,7 @@ def test_a_modality_that_nobody_measured_is_left_out() -> None:
     values = truth().draw(6, seed=4)
     holed = Dataset(values, {"b": np.zeros(6, bool)}, modalities=data().modalities)
     assert list(predictive_check(exact("pyro"), holed, draws=5)) == ["a", "c"]
-    with pytest.raises(ValueError, match="there is no modality 'b' to check; the data and the model have a, c"):
+    with pytest.raises(ValueError, match="the data have no modality 'b' to ask for; they have a, c"):
         predictive_check(exact("pyro"), holed, statistics={"b": {"mean": np.mean}}, draws=5)
 
 

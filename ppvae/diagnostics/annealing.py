@@ -52,7 +52,7 @@ class Schedule:
         if self.start not in ("guide", "prior"):
             raise ValueError(f"start is {self.start!r}; it is 'guide' or 'prior'")
         if self.temperatures < 1 or self.leapfrog < 1:
-            raise ValueError("temperatures and leapfrog must be at least 1")
+            raise ValueError(f"temperatures {self.temperatures} and leapfrog {self.leapfrog} must be at least 1")
 
     def betas(self) -> np.ndarray:
         """β from 0 to 1, ``(temperatures + 1,)``: a sigmoid, as Grosse et al. have it."""
@@ -100,7 +100,7 @@ def ais(
     seed: int = 0,
 ) -> Evidence:
     """A stochastic lower bound of ``log p(x_given)`` of each item, tighter than importance sampling; k-hat is NaN."""
-    question = Question(_upwards(schedule or Schedule()), questions.checked_draws(chains))
+    question = Question(_upwards(schedule or Schedule()), questions.checked_draws(chains, "chains"))
     weights = questions.ask(fitted.to("numpyro"), question, data, given, seed)["log_weights"].astype(np.float64)
     values, errors = log_mean(weights)
     return Evidence(f"log p({questions.label(given)}), annealed", values, errors, np.full(len(values), np.nan))
@@ -118,7 +118,7 @@ def bdmc(
     """Both bounds, on items simulated from the model with the holes and conditions of the data's rows."""
     fitted = fitted.to("numpyro")
     names = tuple(questions.explained(fitted))
-    question = Question(_both_ways(schedule or Schedule()), questions.checked_draws(chains), names)
+    question = Question(_both_ways(schedule or Schedule()), questions.checked_draws(chains, "chains"), names)
     batch = conditions(fitted, data, given, np.arange(items) % len(data))
     found = answer(fitted.vae.pair, fitted.settings, question, batch, np.arange(items, dtype=np.uint32), seed)
     lower, below = log_mean(found["lower"].astype(np.float64))

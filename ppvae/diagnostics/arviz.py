@@ -52,7 +52,7 @@ def save(data: Any, path: str | Path) -> None:
     """
     kind = Path(path).suffix
     if kind not in (".nc", ".zarr"):
-        raise ValueError(f"{str(path)!r} ends in neither .nc (netCDF) nor .zarr")
+        raise ValueError(f"{str(path)!r} ends in neither .nc (netCDF) nor .zarr: name the file so")
     if kind == ".zarr" and find_spec("zarr") is None:
         raise ValueError("writing .zarr needs the package zarr: install it, or write .nc")
     if kind == ".nc":

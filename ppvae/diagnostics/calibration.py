@@ -12,6 +12,7 @@ from scipy import stats
 from ppvae.answers import Question
 from ppvae.data.dataset import Dataset
 from ppvae.diagnostics import questions, uniformity
+from ppvae.diagnostics.khat import alone_and_all
 from ppvae.diagnostics.simulation import Simulation, simulate
 from ppvae.posterior import Fitted
 
@@ -179,7 +180,7 @@ def calibration(
 ) -> dict[tuple[str, ...], Calibration]:
     """The three checks for each subset of modalities: by default each alone, and all."""
     names = questions.explained(fitted)
-    chosen = [[name] for name in names] + [names] if subsets is None else subsets
+    chosen = alone_and_all(names) if subsets is None else subsets
     found = {}
     for subset in chosen:
         simulation = simulate(fitted, data, subset, items, draws, seed)
@@ -204,12 +205,11 @@ def predictive(
         ask: the modalities to check; by default all that the data have.
         draws: of the predictive distribution; values are randomised between them, and so over the atoms of counts.
         seed: of the draws.
+
+    Raises:
+        ValueError: a name is unknown or not in the data, or the model takes what is asked for as given.
     """
-    held = questions.explained(fitted, data)
-    chosen = held if ask is None else questions.known(fitted, ask)
-    for name in chosen:
-        if name not in held:
-            raise ValueError(f"the data has no modality {name!r} to check; it has {', '.join(held)}")
+    held, chosen = questions.explained(fitted, data), questions.chosen(fitted, data, ask)
     question = Question(questions.ranks, draws, tuple(held))
     others = lambda name: [other for other in held if other != name]  # noqa: E731
     asked = [(given, chosen)] if given is not None else [(others(name), [name]) for name in chosen]

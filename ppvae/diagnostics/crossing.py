@@ -34,8 +34,8 @@ class Crossing:
     @property
     def names(self) -> list[str]:
         """The subsets in words."""
-        largest = max(len(subset) for subset in self.given)
-        return ["all" if len(subset) == largest > 1 else questions.label(subset) for subset in self.given]
+        everything = {*self.measured, *(name for subset in self.given for name in subset)}
+        return ["all" if everything <= {*subset} else questions.label(subset) for subset in self.given]
 
     @property
     def r2(self) -> np.ndarray:
@@ -66,11 +66,7 @@ def crossing(
     Raises:
         ValueError: a modality is unknown, or not in the data.
     """
-    held = questions.explained(fitted, data)
-    names = held if ask is None else list(ask)
-    for name in names:
-        if name not in held:
-            raise ValueError(f"there is no modality {name!r} to ask for; the data and the model have {', '.join(held)}")
+    held, names = questions.explained(fitted, data), questions.chosen(fitted, data, ask)
     subsets = tuple(tuple(subset) for subset in (alone_and_all(held) if given is None else given))
     always = [name for name in fitted.vae.model.conditions if name in data.arrays]
     drawn = predicted(fitted, shown(data, [[*subset, *always] for subset in subsets]), names, draws, seed)

@@ -16,9 +16,8 @@ from ppvae.answers import Question
 from ppvae.data.dataset import Dataset
 from ppvae.diagnostics import questions
 from ppvae.diagnostics.arviz import psis
+from ppvae.diagnostics.khat import THRESHOLD
 from ppvae.posterior import Fitted
-
-GOOD = 0.7  # above it, Pareto-smoothed estimates are not to be relied on (Vehtari et al. 2024)
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +28,8 @@ class Evidence:
         what: whose density, in words.
         values: ``(items,)``; NaN where an item has not what is asked for.
         errors: Monte Carlo standard errors, ``(items,)``; meaningless where k-hat is above 0.7.
-        khat: the Pareto shape of the importance weights, ``(items,)``: −inf where they are all alike.
+        khat: the Pareto shape of the importance weights, ``(items,)``: −inf where they are all alike, NaN without
+            a value or after annealing.
     """
 
     what: str
@@ -47,9 +47,11 @@ class Evidence:
     def verdict(self) -> str:
         """The mean, and for how many items it cannot be relied on."""
         seen = ~np.isnan(self.values)
-        bad = int((self.khat[seen] > GOOD).sum())
+        bad = int((self.khat[seen] > THRESHOLD).sum())
         mean, error = self.mean
-        trust = f"{bad} of {seen.sum()} items have k-hat above {GOOD}: not to be relied on" if bad else "k-hat is good"
+        trust = (
+            f"{bad} of {seen.sum()} items have k-hat above {THRESHOLD}: not to be relied on" if bad else "k-hat is good"
+        )
         known = not np.isnan(self.khat[seen]).all()
         return f"{self.what}: {mean:.2f} ± {error:.2f} nats per item" + (f"; {trust}" if known else "")
 
@@ -102,7 +104,7 @@ def leave_one_modality_out(
     observations: draws of q(z | X) weigh ``p(x_∖m, z) / q(z | X)``, so that the guide need not be exact. k-hat is that
     of these weights; where it is above 0.7 use :func:`conditional`, which draws anew. Items without m are NaN.
     """
-    chosen = questions.explained(fitted, data) if ask is None else questions.asked(fitted, ask)
+    chosen = questions.chosen(fitted, data, ask)
     found = questions.ask(fitted, Question(questions.terms, draws), data, None, seed)
     likes = {n.removeprefix("log_like "): v.astype(np.float64) for n, v in found.items() if n.startswith("log_like ")}
     joint = found["log_joint"].astype(np.float64) - found["log_guide"]
@@ -120,9 +122,9 @@ def log_mean(log_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The log mean of exp over axis 0, and its standard error (delta method)."""
     draws = len(log_weights)
     value = logsumexp(log_weights, axis=0) - np.log(draws)
-    return value, np.exp(log_weights - value).std(0, ddof=1) / np.sqrt(draws) if draws > 1 else np.full_like(
-        value, np.nan
-    )
+    if draws < 2:
+        return value, np.full_like(value, np.nan)
+    return value, np.exp(log_weights - value).std(0, ddof=1) / np.sqrt(draws)
 
 
 def _combined(what: str, plus: Sequence[Evidence], minus: Sequence[Evidence], seen: np.ndarray) -> Evidence:

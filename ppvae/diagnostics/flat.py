@@ -106,7 +106,7 @@ def flat(model: Any, guide: Any, batch: Batch) -> Flat:
         if site["fn"].support.is_discrete:
             raise ValueError(f"the latent {name!r} is discrete: mark it infer={{'enumerate': 'parallel'}}")
     if not own:
-        raise ValueError("no item has a continuous latent of its own")
+        raise ValueError("no item has a continuous latent of its own: sample one within batch.plate()")
     shared = {name: site["value"] for name, site in sites.items() if not is_local(site)}
     transforms = {name: biject_to(site["fn"].support) for name, site in sorted(own.items())}
     _, unravel = ravel_pytree({name: transform.inv(own[name]["value"]) for name, transform in transforms.items()})

@@ -25,7 +25,7 @@ def groups(fitted: Any, data: Dataset, given: Sequence[str] | None, draws: int, 
     known = tuple(m.name for m in fitted.modalities)
     options = {"pair": fitted.vae.pair, "settings": fitted.settings, "keys": data.keys, "seed": seed}
     conditions = [name for name in fitted.vae.model.conditions if name in names]
-    prior = answer(question=Question(simulate, draws, known), batch=_given(data, conditions), **options)
+    prior = answer(question=Question(from_prior, draws), batch=_given(data, conditions), **options)
     scored = LogLikelihood(tuple(names if given is None else given))
     likelihood = answer(question=Question(scored, draws, tuple(names)), batch=data.batch(given=names), **options)
     return {
@@ -42,8 +42,8 @@ def groups(fitted: Any, data: Dataset, given: Sequence[str] | None, draws: int, 
     }
 
 
-def simulate(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
-    """Draws of each item's latents and of the asked modalities from the model alone."""
+def from_prior(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
+    """Draws of each item's latents, and of its modalities, from the model alone."""
     with pyro.plate("draws", draws, dim=-2):
         sites = random_sites(model, batch)
     return {name: site["value"] for name, site in sites.items() if is_local(site) and not site["is_observed"]}

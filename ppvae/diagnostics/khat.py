@@ -62,14 +62,16 @@ def khat(
     Args:
         fitted: the pair, on either backend.
         data: the items; an item is judged on what it has of each subset, and alone.
-        subsets: lists of names; by default each modality alone, and all together.
+        subsets: lists of names; by default each modality that the model explains alone, and all.
         draws: particles, 25 or more.
         seed: of the draws.
 
     Raises:
         ValueError: a subset names what the run or the data do not have, or there are fewer than 25 draws.
     """
-    chosen = tuple(tuple(subset) for subset in (alone_and_all(list(data.arrays)) if subsets is None else subsets))
+    chosen = tuple(
+        tuple(subset) for subset in (alone_and_all(questions.explained(fitted, data)) if subsets is None else subsets)
+    )
     question = Question(questions.log_weights, draws)
     asked = [questions.ask(fitted, question, data, subset, seed)["log_weights"] for subset in chosen]
     weights = [each.astype(np.float64) for each in asked]

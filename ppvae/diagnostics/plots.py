@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ppvae.diagnostics.khat import THRESHOLD, KHat
 
-LEVELS = (-0.5, 0.0, 0.25, 0.5, THRESHOLD, 1.0, 1.5)
+LEVELS = (0.0, 0.25, 0.5, THRESHOLD, 1.0, 1.5, 2.0)  # as many colours below the threshold as above
 
 
 def khat_map(result: KHat, title: str = "") -> Figure:
@@ -29,5 +29,6 @@ def khat_map(result: KHat, title: str = "") -> Figure:
     axis.locator_params(axis="x", integer=True)
     figure.colorbar(shown, ax=axis, label="k-hat")
     worst = ", ".join(f"{share:.0%} given {name}" for name, share in result.share.items())
-    figure.set_label(f"{title or 'k-hat'} of {result.khat.shape[1]} items; share above {THRESHOLD}: {worst}.")
+    what = f"{title or 'k-hat'} of {result.khat.shape[1]} items, {result.draws} draws of each"
+    figure.set_label(f"{what}; share above {THRESHOLD}: {worst}.")
     return figure

@@ -104,14 +104,11 @@ def predictive_check(
     Raises:
         ValueError: a modality is unknown, not in the data or not explained, or a statistic is no finite number.
     """
-    allowed = [n for n in questions.explained(fitted, data) if data.present(n).any()]
-    kinds = {m.name: m for m in fitted.modalities}
-    chosen = {name: defaults(kinds[name]) for name in allowed} if statistics is None else statistics
-    for name in chosen:
-        if name not in allowed:
-            raise ValueError(
-                f"there is no modality {name!r} to check; the data and the model have {', '.join(allowed)}"
-            )
+    measured = [m for m in fitted.modalities if data.present(m.name).any()]
+    held = data.only([m.name for m in measured])
+    names = questions.chosen(fitted, held, statistics)
+    kinds = {m.name: m for m in measured}
+    chosen = {name: defaults(kinds[name]) for name in names} if statistics is None else statistics
     values = {name: _values(data, name, data.holed(name), functions) for name, functions in chosen.items()}
     least = max(LEAST, *(enough(len(functions)) for functions in chosen.values()))
     replicated = _replicated(fitted, data, given, chosen, draws or least, seed)

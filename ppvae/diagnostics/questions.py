@@ -113,6 +113,19 @@ def asked(fitted: Fitted, names: Iterable[str]) -> list[str]:
     return list(names)
 
 
+def chosen(fitted: Fitted, data: Dataset, names: Iterable[str] | None) -> list[str]:
+    """The modalities that are asked for: by default all that the data have and the model explains.
+
+    Raises:
+        ValueError: the run does not know one, the model takes it as given, or the data do not have it.
+    """
+    held_ones = explained(fitted, data)
+    for name in (found := held_ones if names is None else asked(fitted, names)):
+        if name not in held_ones:
+            raise ValueError(f"the data have no modality {name!r} to ask for; they have {', '.join(held_ones)}")
+    return found
+
+
 def shown_masks(fitted: Fitted, given: Collection[str] | None, count: int) -> dict[str, np.ndarray]:
     """For each modality of the run, which of ``count`` items show it; what the model takes as given is always shown."""
     kept = set(names_of(fitted) if given is None else known(fitted, given)) | set(fitted.vae.model.conditions)
@@ -129,14 +142,21 @@ def elements(site: str, shape: Sequence[int]) -> tuple[str, ...]:
     return tuple(f"{site}[{','.join(map(str, index))}]" for index in np.ndindex(*shape)) if shape else (site,)
 
 
-def checked_draws(draws: int) -> int:
+def columns(draws: Mapping[str, np.ndarray]) -> tuple[tuple[str, ...], np.ndarray]:
+    """All latents of draws ``(draws, items, *event)`` side by side, ``(draws, items, latents)``, and their names."""
+    names = tuple(element for site, values in draws.items() for element in elements(site, values.shape[2:]))
+    parts = [values.reshape(*values.shape[:2], -1).astype(np.float64) for values in draws.values()]
+    return names, np.concatenate(parts, 2)
+
+
+def checked_draws(draws: int, what: str = "draws") -> int:
     """The number of draws.
 
     Raises:
         ValueError: they are more than a question is asked for at once.
     """
     if not 1 <= draws <= DRAWS:
-        raise ValueError(f"{draws} draws were asked for; this takes from 1 to {DRAWS}")
+        raise ValueError(f"{what} is {draws}; give from 1 to {DRAWS}")
     return draws
 
 

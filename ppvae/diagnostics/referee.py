@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ class Comparison:
         c2st: how often a classifier tells the two apart, ``(items,)``: 0.5 where it cannot, 1 where it always does.
     """
 
-    latents: list[str]
+    latents: tuple[str, ...]
     guide_mean: np.ndarray
     guide_sd: np.ndarray
     nuts_mean: np.ndarray
@@ -57,18 +57,11 @@ def compare(
     referee = {name: values.reshape(-1, *values.shape[2:]) for name, values in chains.draws.items()}
     count = len(next(iter(referee.values())))
     drawn = fitted.encode(data, given, count, seed)
-    names, p = _columns(referee)
-    _, q = _columns({name: drawn[name] for name in referee})
+    names, p = questions.columns(referee)
+    _, q = questions.columns({name: drawn[name] for name in referee})
     distance = np.abs(np.sort(p, 0) - np.sort(q, 0)).mean(0)
     scores = np.array([_told_apart(p[:, item], q[:, item], seed) for item in range(p.shape[1])])
     return Comparison(names, q.mean(0), q.std(0), p.mean(0), p.std(0), distance, scores)
-
-
-def _columns(draws: Mapping[str, np.ndarray]) -> tuple[list[str], np.ndarray]:
-    """Names of all latents, and their draws ``(draws, items, latents)``."""
-    flat = {name: values.reshape(*values.shape[:2], -1).astype(np.float64) for name, values in draws.items()}
-    names = [element for name in draws for element in questions.elements(name, draws[name].shape[2:])]
-    return names, np.concatenate(list(flat.values()), -1)
 
 
 def _told_apart(one: np.ndarray, other: np.ndarray, seed: int) -> float:

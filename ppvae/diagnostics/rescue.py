@@ -89,16 +89,17 @@ def rescue(
         fitted: the pair, trained on either backend; the methods run in JAX.
         data: the items.
         given: the names in S, all by default.
-        methods: which of these to try; all by default.
+        methods: which of these to try after the guide, which always comes first; all by default.
         draws: particles of each method, and equally weighted draws to return, 1,000 at most.
         seed: of all draws; an item's rescue depends on the item and the seed alone.
 
     Raises:
-        ValueError: no method has a name that was given, or a latent is discrete and not enumerated.
+        ValueError: no method has a name that was given, more than 1,000 draws were asked for, or a latent is discrete
+            and not enumerated.
     """
     chosen, count = _chosen(methods), questions.checked_draws(draws)
     about = inquiry(fitted, data, given, seed)
-    how, passes, khat = np.full(len(data), chosen[0], "U12"), np.zeros(len(data), bool), np.full(len(data), np.inf)
+    how, passes, khat = np.full(len(data), chosen[0], object), np.zeros(len(data), bool), np.full(len(data), np.inf)
     vectors: Any = None
     for name in chosen:
         rows = np.flatnonzero(~passes)
@@ -120,7 +121,7 @@ def _chosen(methods: Sequence[str] | None) -> list[str]:
     return [name for name in METHODS if methods is None or name in methods or name == "guide"]
 
 
-def guide(about: Inquiry, draws: int, times: int = 1) -> Attempt:
+def from_guide(about: Inquiry, draws: int, times: int = 1) -> Attempt:
     """Importance resampling of the guide's own particles."""
     return _resampled(about.ask(Question(_particles, draws * times)), about, draws)
 
@@ -209,7 +210,7 @@ def _optimised(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, An
     return _weighed(item, own(gaussian).sample(third, (draws,)), own(gaussian).log_prob)
 
 
-def chains(about: Inquiry, draws: int) -> Attempt:
+def from_nuts(about: Inquiry, draws: int) -> Attempt:
     """NUTS: what its chains draw, thinned evenly or repeated to the number wanted."""
     vectors = walks(about, draws=LONG)["vectors"]
     rhat = arviz.rhat(np.moveaxis(vectors, 1, 2))
@@ -219,9 +220,9 @@ def chains(about: Inquiry, draws: int) -> Attempt:
 
 
 METHODS: dict[str, Callable[..., Attempt]] = {
-    "guide": guide,
-    "particles": partial(guide, times=MORE),
+    "guide": from_guide,
+    "particles": partial(from_guide, times=MORE),
     "resampling": resampling,
     "optimisation": optimisation,
-    "nuts": chains,
+    "nuts": from_nuts,
 }

@@ -36,11 +36,8 @@ class Simulation:
     @property
     def flat(self) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
         """The names of all single latents, their truth ``(items, n)`` and their draws ``(draws, items, n)``."""
-        items = len(self.log_joint[0])
-        names = tuple(n for site, value in self.truth.items() for n in questions.elements(site, value.shape[1:]))
-        truth = np.concatenate([value.reshape(items, -1) for value in self.truth.values()], 1)
-        draws = [value.reshape(len(value), items, -1) for value in self.draws.values()]
-        return names, truth, np.concatenate(draws, 2)
+        names, truth = questions.columns({name: value[None] for name, value in self.truth.items()})
+        return names, truth[0], questions.columns(self.draws)[1]
 
 
 def simulate(
@@ -74,7 +71,7 @@ def simulate(
 def prior_draws(fitted: Fitted, data: Dataset, draws: int, seed: int = 0) -> dict[str, np.ndarray]:
     """Draws of each item's own latents from the model, by name: ``(draws, items, *event)``."""
     batch = replace(conditions(fitted, data, (), np.arange(len(data))), ask=())
-    question = Question(groups.simulate, draws, ())
+    question = Question(groups.from_prior, draws)
     drawn = answer(fitted.vae.pair, fitted.settings, question, batch, data.keys, seed)
     return {name: values for name, values in drawn.items() if name not in questions.names_of(fitted)}
 

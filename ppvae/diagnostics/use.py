@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,20 +72,13 @@ def activity(
     found = questions.ask(fitted, Question(questions.terms, draws), data, given, seed)
     prior = prior_draws(fitted, data, draws, seed)
     sites = [name for name in found if not name.startswith("log_")]
-    posterior, start = (_flat(answers, sites) for answers in (found, prior))
+    (names, posterior), (_, start) = (questions.columns({n: each[n] for n in sites}) for each in (found, prior))
     mean, spread = posterior.mean(0), posterior.var(0, ddof=1)
     ratio = spread / start.var((0, 1), ddof=1)
     shift = (mean - start.mean((0, 1))) ** 2 / start.var((0, 1), ddof=1)
     kl = 0.5 * (ratio + shift - 1 - np.log(np.maximum(ratio, np.finfo(float).tiny))).mean(0)
     variance = np.maximum(mean.var(0, ddof=1) - (spread / draws).mean(0), 0.0)
-    names = [name for site in sites for name in questions.elements(site, found[site].shape[2:])]
-    return Activity(None if given is None else tuple(given), tuple(names), variance, kl)
-
-
-def _flat(answers: Mapping[str, np.ndarray], sites: Sequence[str]) -> np.ndarray:
-    """The latents side by side: ``(draws, items, latents)``."""
-    parts = [answers[name].reshape(*answers[name].shape[:2], -1).astype(np.float64) for name in sites]
-    return np.concatenate(parts, 2)
+    return Activity(None if given is None else tuple(given), names, variance, kl)
 
 
 @dataclass(frozen=True, eq=False)

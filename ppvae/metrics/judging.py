@@ -43,7 +43,7 @@ class Judges:
     def right(self, data: Dataset) -> dict[str, np.ndarray]:
         """Whether the label is read right off each of the items that have a modality: name to booleans."""
         truth, found = labels(data, self.label), {}
-        for name in self.classifiers:
+        for name in (name for name in self.classifiers if name in data.arrays):
             seen = complete(data, name) & known(truth)
             found[name] = self.read({name: data.arrays[name][seen]})[name] == truth[seen]
         return found
@@ -94,5 +94,7 @@ def known(truth: np.ndarray) -> np.ndarray:
 
 def complete(data: Dataset, name: str) -> np.ndarray:
     """Which items have all of a modality, booleans ``(items,)``."""
+    if name not in data.arrays:
+        return np.zeros(len(data), bool)
     mask = (data.observed or {}).get(name)
     return np.ones(len(data), bool) if mask is None else np.all(mask.reshape(len(data), -1), axis=1)

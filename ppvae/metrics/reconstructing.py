@@ -58,7 +58,7 @@ def reconstruction(
     >>> data = ppvae.datasets.load("mfeat").take(slice(0, 2000, 20))
     >>> vae = ppvae.method("mvae", data.modalities, latent=2, hidden=(8,))
     >>> fitted = ppvae.fit(vae, data, backend="pyro", epochs=1)
-    >>> image = lambda pix: pix.reshape(-1, 15, 16)
+    >>> image = lambda pix: pix.reshape(-1, 16, 15)
     >>> likeness = lambda real, made: metrics.ssim(image(real), image(made), span=6.0)
     >>> metrics.reconstruction(fitted, data, ["fou"], ["pix"], likeness)["pix"].shape
     (100,)

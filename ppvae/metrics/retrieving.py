@@ -30,7 +30,6 @@ class Retrieval:
     forth: dict[int, float]
     back: dict[int, float]
     foscttm: float
-    foscttm_chance: float = 0.5
 
     @property
     def chance(self) -> dict[int, float]:

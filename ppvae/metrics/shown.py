@@ -18,7 +18,9 @@ def shown(data: Dataset, subsets: Sequence[Collection[str]]) -> Dataset:
         ValueError: there is no subset, or one names a modality that the data lack.
     """
     unknown = {name for subset in subsets for name in subset} - data.arrays.keys()
-    if unknown or not subsets:
+    if not subsets:
+        raise ValueError("no subset was given; give a list of lists of names")
+    if unknown:
         raise ValueError(f"subsets name {sorted(unknown)}; name some of the data's modalities {list(data.arrays)}")
     observed = {}
     for name in data.arrays:

@@ -146,13 +146,14 @@ def _posterior(subset: Subset) -> Posterior:
     if check is None or found is None:
         return known
     ranks, values = worst(check), found.log_evidence[0]
+    (name,) = ranks.names
     return replace(
         known,
         khat_share=float((found.khat[0] > THRESHOLD).mean()),
         evidence=_finite(values.mean()),
         evidence_error=_finite(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None,
         sbc_p=check.p_value,
-        sbc_worst=f"{WORDS.get(*2 * ranks.names)} {fault(ranks.values[:, 0])}",
+        sbc_worst=f"{WORDS.get(name, name)} {fault(ranks.values[:, 0])}",
         sbc_coverage=_coverage(ranks, 0.9),
     )
 

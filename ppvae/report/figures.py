@@ -149,12 +149,12 @@ def _address(svg: bytes) -> str:
 def _khat(subsets: Sequence[Subset]) -> KHat:
     """All subsets as one, NaN for the rows that were weighed for others alone."""
     rows = np.unique(np.concatenate([subset.weighed for subset in subsets]))
-    khat, log_evidence, elbo = found = np.full((3, len(subsets), len(rows)), np.nan)
+    unknown = np.full((len(subsets), len(rows)), np.nan)
+    found = unknown.copy()
     parts = [subset.khat for subset in subsets if subset.khat]
-    for number, (subset, part) in enumerate(zip(subsets, parts, strict=True)):
-        columns = np.searchsorted(rows, subset.weighed)
-        found[:, number, columns] = part.khat[0], part.log_evidence[0], part.elbo[0]
-    return KHat(tuple((subset.label,) for subset in subsets), khat, log_evidence, elbo, parts[0].draws)
+    for row, subset, part in zip(found, subsets, parts, strict=True):
+        row[np.searchsorted(rows, subset.weighed)] = part.khat[0]
+    return KHat(tuple((subset.label,) for subset in subsets), found, unknown, unknown, parts[0].draws)
 
 
 def _checks(subsets: Sequence[Subset]) -> dict[str, dict[str, Uniform]]:
