@@ -94,7 +94,7 @@ def _replace(path: Path, write: Callable[[Path], Any]) -> None:
 
 def _flat(snapshot: Snapshot) -> dict[str, np.ndarray]:
     groups = {"weights": snapshot.weights, **snapshot.moments}
-    return {f"{group}/{name}": np.ascontiguousarray(a) for group, named in groups.items() for name, a in named.items()}
+    return {f"{group}/{name}": np.asarray(a, order="C") for group, named in groups.items() for name, a in named.items()}
 
 
 def _snapshot(path: Path) -> tuple[Snapshot, int]:

@@ -7,10 +7,14 @@ from typing import Any
 
 import jax
 import numpy as np
+import pairs
 import pytest
+import torch
+from torch import nn
 
 import ppvae
-from ppvae import Batch, Dataset, Modality, fitting
+from ppvae import VAE, Batch, Dataset, Modality, Program, dist, fitting, ops
+from ppvae import pyro as pyro_words
 from ppvae.backends import numpyro, pyro
 from ppvae.modality import LIKELIHOODS
 
@@ -177,6 +181,56 @@ def test_a_step_on_rows_with_nonsense_in_their_holes_is_the_same_step(backend: s
         assert info == found[0][0]
         assert all(np.array_equal(weights[name], found[0][1][name]) for name in weights)
     assert any(not np.array_equal(start.weights[name], weight) for name, weight in found[0][1].items())
+
+
+SITES = {
+    "one_hot": (lambda y: dist.OneHotCategorical(logits=y), np.eye(3)[[2, 1, 0, 1]]),
+    "log_normal": (lambda y: dist.LogNormal(y, 1.0).to_event(1), np.array([[0.5, 1.0, 2.0]] * 4)),
+    "gamma": (lambda y: dist.Gamma(ops.exp(y), 1.0).to_event(1), np.array([[0.5, 1.0, 2.0]] * 4)),
+    "beta": (lambda y: dist.Beta(ops.exp(y), 1.0).to_event(1), np.array([[0.2, 0.5, 0.7]] * 4)),
+    "dirichlet": (lambda y: dist.Dirichlet(ops.exp(y)), np.array([[0.2, 0.5, 0.3]] * 4)),
+}
+
+
+class Site(Program):
+    """z ~ Normal(0, 1);  x ~ a distribution in whose support there is no zero."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name, self.net = name, nn.Linear(1, 3).double()
+
+    def forward(self, batch: Any) -> Any:
+        make, _ = SITES[self.name]
+        with batch.plate():
+            z = pyro_words.sample("z", dist.Normal(0.0, 1.0).expand([1]).to_event(1))
+            return pyro_words.sample("x", make(self.net(z)), obs=batch.get("x"))
+
+
+class Prior(Program):
+    """z ~ Normal(0, scale)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(1.0, dtype=torch.float64))
+
+    def forward(self, batch: Any) -> Any:
+        with batch.plate():
+            return pyro_words.sample("z", dist.Normal(0.0, self.scale).expand([1]).to_event(1))
+
+
+@pytest.mark.parametrize("name", SITES)
+def test_a_hole_may_lie_outside_the_support(name: str) -> None:
+    values = np.where(np.array([False, True, False, False])[:, None], np.nan, SITES[name][1])
+    kinds = [Modality("x", (3,))]
+    data, vae = Dataset({"x": values}, modalities=kinds), VAE(Site(name), Prior())
+    assert ppvae.parity(vae, data.batch(), dtype="float64")["ok"]
+    for backend in BACKENDS:
+        weights = pairs.fitted(vae, kinds, backend).log_weights(data, particles=7)
+        assert np.isfinite(weights).all()
+        assert np.abs(weights[:, 1]).max() < 1e-12
+        assert np.abs(weights[:, [0, 2, 3]]).min() > 1e-3
+    trained = ppvae.fit(vae, data, epochs=2, backend="pyro", dtype="float64", batch_size=4)
+    assert all(np.isfinite(weight).all() for weight in trained.snapshot.weights.values())
 
 
 def _engine(backend: str) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpyro
+from numpyro.distributions import MultinomialLogits, MultinomialProbs
 from numpyro.primitives import Messenger
 
 from ppvae.backends.mirror.program import Mirror
@@ -81,4 +82,12 @@ class Holes(Messenger):
 
     def process_message(self, msg: Any) -> None:
         if msg["type"] == "sample" and msg["is_observed"] and msg["name"] in self.masks:
+            msg["value"] = broadcast(msg["fn"], msg["value"])
             msg["fn"] = masked(msg["fn"], self.masks[msg["name"]], msg["name"])
+
+
+def broadcast(fn: Any, value: jax.Array) -> jax.Array:
+    """A multinomial's value at its full shape: NumPyro fills holes in no other, if there are draws."""
+    if not isinstance(fn, MultinomialProbs | MultinomialLogits):
+        return value
+    return jnp.broadcast_to(value, jnp.broadcast_shapes(value.shape, fn.shape()))

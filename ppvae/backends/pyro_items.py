@@ -10,6 +10,9 @@ from typing import Any
 import pyro
 import torch
 from pyro.poutine.messenger import Messenger
+from torch.distributions import constraints, transform_to
+
+from ppvae.batch import over
 
 
 @lru_cache(maxsize=64)
@@ -83,7 +86,30 @@ class Holes(Messenger):
     def _pyro_sample(self, msg: Any) -> None:
         mask = self.masks.get(msg["name"]) if msg["is_observed"] else None
         if mask is not None:
+            msg["value"] = supported(msg["fn"], msg["value"], mask)
             msg["fn"] = masked(msg["fn"], mask, msg["name"])
+
+
+def supported(fn: Any, value: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """The value with some of the support where it is masked and outside, so that no density is NaN there.
+
+    A gradient through NaN is NaN even where it is masked. NumPyro's masked distributions do the same by themselves.
+    """
+    support = getattr(fn.support, "base_constraint", fn.support)
+    if support is constraints.real:
+        return value
+    kept = over(mask, value) | over(fn.support.check(value), value)
+    return torch.where(kept, value, feasible(support, value))
+
+
+def feasible(support: Any, value: torch.Tensor) -> torch.Tensor:
+    """Some value of the support, of a value's shape."""
+    if support is constraints.one_hot:
+        return torch.eye(value.shape[-1], dtype=value.dtype, device=value.device)[0].expand_as(value)
+    if support.is_discrete:
+        return torch.zeros_like(value) + getattr(support, "lower_bound", 0)
+    transform = transform_to(support)
+    return transform(value.new_zeros(transform.inverse_shape(value.shape)))
 
 
 def masked(fn: Any, mask: Any, site: str) -> Any:
