@@ -151,7 +151,7 @@ def query(
     from ppvae import sources
 
     fitted = sources.run(run, programs, backend, device)
-    rows = sources.data_set(data or fitted.notes.get("data_set", "mfeat"))
+    rows = sources.data_of(run, fitted, data)
     drawn = fitted.query(rows, sources.names(given), sources.names(ask), draws, seed)
     return {"out": sources.write(out, drawn), "items": len(rows), "draws": draws, "modalities": list(drawn)}
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from scipy.special import logsumexp
+from scipy.stats import mode
 
 from ppvae import answers, checkpoint
 from ppvae.answers import Question
@@ -84,15 +85,16 @@ class Fitted:
     def impute(self, data: Dataset, draws: int = 100, seed: int = 0) -> dict[str, np.ndarray]:
         """The data with each hole filled by the mean of its predictive draws: name to ``(items, *shape)``.
 
-        Modalities that the model takes as given are left out.
+        A categorical element takes its most frequent draw. Modalities that the model takes as given are left out.
         """
         drawn = self.query(data, ask=self._explained(data.arrays), draws=draws, seed=seed)
-        observed = data.observed or {}
-        return {
-            name: np.where(over(observed[name], array), array, drawn[name].mean(0)) if name in observed else array
-            for name, array in data.arrays.items()
-            if name in drawn
-        }
+        observed, found = data.observed or {}, {}
+        for modality in self.modalities:
+            if (name := modality.name) in drawn:
+                values, array = drawn[name], data.arrays[name]
+                guess = mode(values).mode if modality.likelihood == "categorical" else values.mean(0)
+                found[name] = np.where(over(observed[name], array), array, guess) if name in observed else array
+        return found
 
     def log_weights(
         self, data: Dataset, given: Sequence[str] | None = None, particles: int = 1000, seed: int = 0
@@ -127,7 +129,7 @@ class Fitted:
         where nothing was measured), ``sample_stats`` (log weights of the draws, their mean ``elbo``, and ``khat``),
         ``observed_data`` (NaN in holes) and ``constant_data`` (labels). Dimensions are ``chain`` (one), ``draw``,
         ``item``, ``latent`` for z and ``NAME_latent`` for other sites, ``NAME_feature`` for a modality, numbered where
-        it has several axes.
+        it has several axes. Draws are independent, so R-hat says nothing: ``az.summary(..., kind="stats")``.
 
         Args:
             data: the items.
@@ -135,6 +137,9 @@ class Fitted:
             draws: of everything; ask for 1,000 before you trust ``khat``.
             seed: of the draws.
             coords: labels of a dimension's entries, ``{"item": ids, "rna_feature": genes}``; counted by default.
+
+        Raises:
+            ValueError: coords name no dimension, or have not as many labels as that has entries.
         """
         from ppvae.diagnostics import arviz, groups
 

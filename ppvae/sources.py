@@ -119,12 +119,23 @@ def held_out(folder: Path, fitted: Fitted, data: Dataset) -> Dataset:
     return data if test is None else test
 
 
+def data_of(folder: Path, fitted: Fitted, data: str | None) -> Dataset:
+    """The named data, or the run's own.
+
+    Raises:
+        ValueError: the run does not say what its own are.
+    """
+    if data is None and "data_set" not in fitted.notes:
+        raise ValueError(f"the run {str(folder)!r} does not say what it was trained on: add --data NAME or file.npz")
+    return data_set(data or fitted.notes["data_set"])
+
+
 def looked_at(
     folder: Path, data: str | None, every: bool, programs: str | None, backend: str | None, device: str | None
 ) -> tuple[Fitted, Dataset, bool | None]:
     """A run, the rows to judge it by, held out or all, and whether training saw them: None of all of other data."""
     fitted = run(folder, programs, backend, device)
-    rows = data_set(data or fitted.notes.get("data_set", "mfeat"))
+    rows = data_of(folder, fitted, data)
     kept = rows if every else held_out(folder, fitted, rows)
     return fitted, kept, None if every and data is not None else kept is rows
 

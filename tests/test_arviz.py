@@ -13,6 +13,7 @@ from scipy.special import logsumexp
 
 from ppvae import VAE, Dataset, Modality, Program, dist, pyro
 from ppvae.backends.plan import Snapshot
+from ppvae.diagnostics import arviz
 from ppvae.posterior import Fitted
 from ppvae.settings import Settings
 
@@ -146,3 +147,16 @@ def test_what_the_model_enumerates_is_summed_out_given_the_latents(backend: str)
     np.testing.assert_allclose(result["log_likelihood"]["x"].values[0], expected, rtol=1e-9)
     assert set(result["posterior"].data_vars) == {"z"}
     assert set(np.unique(result["prior"]["c"].values)) == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("coords", "said"),
+    [
+        ({"gene": ["x"]}, "coords name 'gene', which is no dimension; choose among draw, item"),
+        ({"item": ["x", "y"]}, "coords have 2 labels for 'item', which has 8 entries"),
+    ],
+)
+def test_coords_that_fit_nothing_are_refused(coords: dict[str, list[str]], said: str) -> None:
+    groups = {"posterior": {"z": (("draw", "item"), np.zeros((5, 8)))}}
+    with pytest.raises(ValueError, match=said):
+        arviz.inference_data(groups, coords)

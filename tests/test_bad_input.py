@@ -7,7 +7,9 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,6 +47,12 @@ def refused(capsys: pytest.CaptureFixture[str], folder: Path, monkeypatch: pytes
         return err
 
     return run
+
+
+def test_a_run_that_does_not_know_its_data_asks_for_them(refused: Any, folder: Path) -> None:
+    replace(ppvae.load(folder / "run"), notes={}).save(folder / "nameless")
+    for words in (["diagnose", "nameless"], ["query", "nameless", "--out", "q.npz"]):
+        assert "does not say what it was trained on: add --data NAME or file.npz" in refused(*words)
 
 
 def fit(*words: str | Path) -> list[str | Path]:

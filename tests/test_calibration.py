@@ -145,7 +145,8 @@ def test_predictive_positions_of_an_exact_pair_are_uniform_and_their_intervals_c
     assert list(found) == ["a", "b", "c"]
     for name, check in found.items():
         assert check.p_value > 0.01, name
-        np.testing.assert_array_equal(np.isnan(check.values), np.isnan(values[name]))
+        others = np.all([np.isnan(values[other]).all(1) for other in "abc" if other != name], axis=0)
+        np.testing.assert_array_equal(np.isnan(check.values), np.isnan(values[name]) | others[:, None])
         for level in (0.5, 0.9):
             rate, error = check.coverage(level)
             assert abs(rate - level) < 3.5 * error
@@ -244,3 +245,26 @@ def test_figures_have_a_panel_a_check_and_a_mark_a_level() -> None:
     assert [len(axis.lines) for axis in figure.axes] == [3, 1]
     marks = calibration_plots.coverage_figure({"one": checks[0], "other": checks[1]})
     assert [container.get_label() for container in marks.axes[0].containers] == ["50%", "90%"]
+
+
+def test_items_that_lack_what_is_given_are_not_checked() -> None:
+    values = truth().draw(40, seed=3)
+    some = np.arange(40) % 4 > 0
+    values["b"] = np.where(some[:, None], values["b"], np.nan)
+    holed = lg.dataset(truth(), values)
+    check = calibration.predictive(pair("pyro"), holed, ["b"], ["a"])["a"]
+    assert (np.isnan(check.values).all(1) == ~some).all()
+    assert check.verdict.endswith("30 items)")
+    part = calibration.predictive(pair("pyro"), holed.take(some), ["b"], ["a"])["a"]
+    assert check.coverage(0.9)[0] == pytest.approx(part.coverage(0.9)[0], abs=0.05)
+    narrow = simulate(pair("pyro", widen=0.5), holed, ["b"], items=80)
+    assert narrow.measured["b"].shape[0] == 80
+    wide = narrow.draws["z"].std(0) / pair_sd(["b"])
+    np.testing.assert_allclose(np.median(wide, 0), 0.5, rtol=0.1)
+    assert wide.max() < 0.75
+
+
+def pair_sd(given: list[str]) -> np.ndarray:
+    """The exact posterior's standard deviations, which are the same for every item that has everything of it."""
+    _, cov = truth().posterior({name: truth().draw(1, seed=0)[name] for name in given})
+    return np.sqrt(np.diagonal(cov[0]))

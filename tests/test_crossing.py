@@ -23,8 +23,14 @@ def test_predictions_from_each_modality_and_from_all_are_the_oracle_s() -> None:
             mean, cov = truth.posterior({n: values[n] for n in subset})
             weight = truth.weights[name]
             error = np.sqrt(np.einsum("dk,nkl,dl->nd", weight, cov, weight) / 200)
-            assert (np.abs(made - mean @ weight.T - truth.biases[name]) < 5 * error + 1e-9).all()
-    wanted = [r2_score(values["c"], made, multioutput="variance_weighted") for made in found.predicted["c"]]
+            seen = ~np.all([np.isnan(values[n]).all(1) for n in subset], axis=0)
+            assert (np.isnan(made).all(1) == ~seen).all()
+            assert (np.abs(made - mean @ weight.T - truth.biases[name])[seen] < (5 * error + 1e-9)[seen]).all()
+    there = [~np.isnan(made).any(1) for made in found.predicted["c"]]
+    wanted = [
+        r2_score(values["c"][seen], made[seen], multioutput="variance_weighted")
+        for seen, made in zip(there, found.predicted["c"], strict=True)
+    ]
     np.testing.assert_allclose(found.r2[:, 2], wanted)
     assert found.r2.shape == (4, 3)
 
@@ -34,3 +40,15 @@ def test_modalities_that_the_data_lack_cannot_be_asked_for() -> None:
     part = lg.dataset(truth, {name: array for name, array in truth.draw(4, 0).items() if name != "b"})
     with pytest.raises(ValueError, match="the data have no modality 'b' to ask for; they have a, c"):
         crossing(lg.fitted(truth, lg.Exact(truth), "pyro"), part, ask=["b"])
+
+
+def test_an_item_that_lacks_what_is_given_has_no_prediction_from_it() -> None:
+    truth = lg.orthogonal()
+    values = truth.draw(40, 0)
+    some = np.arange(40) % 4 > 0
+    values["b"] = np.where(some[:, None], values["b"], np.nan)
+    data, fitted = lg.dataset(truth, values), lg.fitted(truth, lg.Exact(truth), "pyro")
+    found = crossing(fitted, data, [["b"]], ["c"])
+    assert (np.isnan(found.predicted["c"][0]).all(1) == ~some).all()
+    part = crossing(fitted, data.take(some), [["b"]], ["c"])
+    np.testing.assert_allclose(found.r2, part.r2, rtol=1e-9)

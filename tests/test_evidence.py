@@ -87,7 +87,7 @@ def test_the_evidence_of_every_pattern_of_holes_is_that_of_the_closed_form(backe
 @both
 def test_marginal_and_conditional_evidence_are_those_of_the_closed_form(backend: str) -> None:
     marginal = evidence.evidence(inexact(backend), data(), ["b", "c"], particles=2000)
-    agrees(marginal, truth().evidence(only(["b", "c"])))
+    agrees(marginal, truth().evidence(only(["b", "c"])), data().present("b") | data().present("c"))
     found = evidence.conditional(inexact(backend), data(), ["a"], ["b", "c"], particles=2000)
     seen = ~np.isnan(values()["a"][:, 0])
     agrees(found, truth().evidence(values()) - truth().evidence(only(["b", "c"])), seen)
@@ -370,3 +370,14 @@ def test_new_items_lack_what_the_data_lack() -> None:
     bounds = annealing.bdmc(exact("numpyro"), part, items=8, chains=4, schedule=annealing.Schedule(2, 2))
     expected = truth().evidence({name: bounds.measured[name] for name in ("a", "b")})
     np.testing.assert_allclose(bounds.lower, expected, rtol=1e-6)
+
+
+def test_an_item_that_lacks_what_is_given_has_no_evidence_of_it() -> None:
+    lacks = np.isnan(values()["b"]).any(1)
+    found = evidence.evidence(exact("pyro"), data(), ["b"], particles=30)
+    assert (np.isnan(found.values) == lacks).all()
+    assert (np.isnan(found.khat) == lacks).all()
+    cost = gaps.missing(exact("pyro"), data(), [["b"]], draws=20)
+    assert (np.isnan(cost.gaps[0]) == lacks).all()
+    assert "nan" not in cost.verdict
+    assert len(surgery.surgery(exact("pyro"), data(), ["b"]).kl) == (~lacks).sum()

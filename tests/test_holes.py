@@ -233,6 +233,17 @@ def test_a_hole_may_lie_outside_the_support(name: str) -> None:
     assert all(np.isfinite(weight).all() for weight in trained.snapshot.weights.values())
 
 
+def test_a_category_is_imputed_as_a_category() -> None:
+    kinds = [m for m in modalities() if m.name in ("normal", "categorical")]
+    holes = {"categorical": seen(0)["categorical"]}
+    data = Dataset({m.name: complete()[m.name] for m in kinds}, holes, modalities=kinds)
+    vae = ppvae.method("mvae", kinds, latent=2, hidden=(3,))
+    made = ppvae.fit(vae, data, epochs=1, backend="pyro").impute(data, draws=9)["categorical"]
+    assert set(np.unique(made)) <= {0.0, 1.0, 2.0}
+    kept = np.broadcast_to(over(holes["categorical"]), made.shape)
+    np.testing.assert_array_equal(made[kept], complete()["categorical"][kept])
+
+
 def _engine(backend: str) -> Any:
     return {"pyro": pyro, "numpyro": numpyro}[backend]
 

@@ -81,7 +81,7 @@ def test_a_narrow_posterior_is_trusted_nowhere_and_the_reason_names_it() -> None
     said = verdict(found)
     assert [each.level for each in said.posteriors] == [DISTRUST] * 3
     for each, posterior in zip(said.posteriors, found.posteriors, strict=True):
-        assert re.search(r"k-hat is above 0.7 for \d\d% of rows", each.sentence)
+        assert re.search(r"k-hat is above 0.7 for \d\d% of 48 rows", each.sentence)
         assert re.search(
             r"in 300 simulations z\[[01]\] is too narrow: 90% intervals held \d\d% of truths", each.sentence
         )
@@ -117,8 +117,8 @@ def test_a_diagnosis_is_one_line_of_json() -> None:
     ("changes", "posterior", "prediction", "why"),
     [
         ({}, TRUST, TRUST, "50% intervals held 50% and 90% intervals held 90% of values"),
-        ({"khat_share": 0.3}, CARE, CARE, "k-hat is above 0.7 for 30% of rows"),
-        ({"khat_share": 0.6}, DISTRUST, CARE, "k-hat is above 0.7 for 60% of rows"),
+        ({"khat_share": 0.3}, CARE, CARE, "k-hat is above 0.7 for 30% of 48 rows"),
+        ({"khat_share": 0.6}, DISTRUST, CARE, "k-hat is above 0.7 for 60% of 48 rows"),
         ({"sbc_p": 0.001, "sbc_coverage": 0.87}, CARE, CARE, "z[0] is too narrow: 90% intervals held 87% of truths"),
         ({"sbc_p": 0.001, "sbc_coverage": 0.8}, DISTRUST, CARE, "z[0] is too narrow: 90% intervals held 80% of truths"),
         ({"coverage_90": 0.8}, TRUST, DISTRUST, "90% intervals held 80% of values: too narrow"),
@@ -156,7 +156,7 @@ def test_a_harmless_latent_does_not_hide_a_joint_density_that_misleads() -> None
 def test_few_weighed_rows_are_no_reason_to_trust() -> None:
     said = verdict(diagnosis(weighed=12)).posteriors[0]
     assert said.level == CARE
-    assert "k-hat is above 0.7 for 0% of rows, which are too few to tell" in said.sentence
+    assert "k-hat is above 0.7 for 0% of 12 rows, which are too few to tell: it takes 30" in said.sentence
 
 
 def test_a_fault_counts_once_for_each_judgement() -> None:

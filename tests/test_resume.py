@@ -142,6 +142,16 @@ def test_a_parameter_that_is_never_used_does_not_stop_a_resume(data: Dataset, tm
     assert (fitted.snapshot.weights["guide.idle"] == 1).all()
 
 
+def test_a_parameter_of_no_dimension_is_kept_as_one(data: Dataset, tmp_path: Path) -> None:
+    for epochs, backend in enumerate(("pyro", "numpyro", "pyro"), 1):
+        vae = ppvae.method("mvae", data.modalities, latent=2, hidden=(8,))
+        vae.guide.idle = torch.nn.Parameter(torch.tensor(0.5))
+        fitted = ppvae.fit(vae, data, out=tmp_path, resume=True, backend=backend, epochs=epochs, batch_size=30)
+    assert fitted.snapshot.weights["guide.idle"].shape == ()
+    assert tensors(tmp_path)["mu/guide.idle"].shape == ()
+    assert ppvae.load(tmp_path, vae=vae).snapshot.weights["guide.idle"] == 0.5
+
+
 @pytest.mark.parametrize("first", BACKENDS)
 def test_a_run_of_no_epoch_can_be_resumed(first: str, data: Dataset, tmp_path: Path) -> None:
     fit(data, first, 0, tmp_path / "part")

@@ -69,7 +69,7 @@ def test_the_cost_of_a_latent_is_its_divergence_from_the_model_s_prior(backend: 
 
 
 def test_activity_is_not_measured_over_a_single_item() -> None:
-    with pytest.raises(ValueError, match="measured over items, of which there is one"):
+    with pytest.raises(ValueError, match="measured over items, of which there are 1"):
         use.activity(exact("pyro"), data().take([0]))
 
 

@@ -19,7 +19,7 @@ class Dataset:
     """Arrays by modality, one row an item.
 
     Attributes:
-        arrays: name to array ``(items, *shape)``; NaN is a hole.
+        arrays: name to array ``(items, *shape)``; NaN is a hole, and is kept as 0: see :meth:`holed`.
         observed: name to booleans ``(items,)`` or ``(items, *shape)``, True where measured; optional.
         labels: name to array ``(items,)``: never seen by a program, only by metrics; optional.
         modalities: what each array is; guessed from the data where missing.

@@ -26,7 +26,11 @@ def inference_data(groups: Groups, coords: Mapping[str, Any] | None = None) -> A
         groups: group to name to ``(dimensions, array)``. An array whose first dimension is ``"draw"`` becomes the one
             chain that ArviZ expects.
         coords: dimension to labels; other dimensions count from 0.
+
+    Raises:
+        ValueError: coords name no dimension, or have not as many labels as that has entries.
     """
+    _check_coords(groups, coords or {})
     found = {group: _dataset(arrays, coords or {}) for group, arrays in groups.items() if arrays}
     if TREES:
         return xr.DataTree.from_dict(found)
@@ -38,6 +42,16 @@ def _dataset(arrays: Mapping[str, tuple[tuple[str, ...], Any]], coords: Mapping[
     variables = {name: _chained(dims, np.asarray(array)) for name, (dims, array) in arrays.items()}
     sizes = {dim: size for dims, array in variables.values() for dim, size in zip(dims, array.shape, strict=True)}
     return xr.Dataset(variables, {dim: coords.get(dim, np.arange(size)) for dim, size in sizes.items()})
+
+
+def _check_coords(groups: Groups, coords: Mapping[str, Any]) -> None:
+    arrays = [pair for group in groups.values() for pair in group.values()]
+    sizes = {dim: size for dims, array in arrays for dim, size in zip(dims, np.shape(array), strict=True)}
+    for dim, labels in coords.items():
+        if dim not in sizes:
+            raise ValueError(f"coords name {dim!r}, which is no dimension; choose among {', '.join(sizes)}")
+        if len(labels) != sizes[dim]:
+            raise ValueError(f"coords have {len(labels)} labels for {dim!r}, which has {sizes[dim]} entries")
 
 
 def _chained(dims: tuple[str, ...], array: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:

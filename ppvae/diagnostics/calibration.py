@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,6 +10,7 @@ import numpy as np
 from scipy import stats
 
 from ppvae.answers import Question
+from ppvae.batch import over
 from ppvae.data.dataset import Dataset
 from ppvae.diagnostics import questions, uniformity
 from ppvae.diagnostics.khat import alone_and_all
@@ -58,7 +59,8 @@ class Uniform:
     def verdict(self) -> str:
         """What the check found, in one sentence; faults are those of the posterior, or of the predictive."""
         if self.p_value >= ALPHA:
-            return f"{self.what}: no sign of miscalibration ({p_text(self.p_value)}, {len(self.values)} items)"
+            items = int((~np.isnan(self.values)).any(1).sum())
+            return f"{self.what}: no sign of miscalibration ({p_text(self.p_value)}, {items} items)"
         wrong = np.flatnonzero(self.p_values * len(self.names) < ALPHA)
         faults = [f"{self.names[i]} {fault(self.values[:, i])}" for i in wrong[:SHOWN]]
         more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
@@ -202,7 +204,8 @@ def predictive(
         fitted: the pair.
         data: measured items that the pair was not trained on.
         given: what the prediction is made from; by default, for each modality, all the others.
-        ask: the modalities to check; by default all that the data have.
+        ask: the modalities to check, in the items that have something of what is given; by default all that the data
+            have.
         draws: of the predictive distribution; values are randomised between them, and so over the atoms of counts.
         seed: of the draws.
 
@@ -215,18 +218,14 @@ def predictive(
     asked = [(given, chosen)] if given is not None else [(others(name), [name]) for name in chosen]
     found: dict[str, Uniform] = {}
     for shown, names in asked:
-        counts = questions.ask(fitted, question, data, shown, seed)
-        what = questions.label(shown)
-        found |= {name: _transformed(data, name, counts, draws, f"{name} given {what}", seed) for name in names}
+        counts, what = questions.ask(fitted, question, data, shown, seed), questions.label(shown)
+        seen = questions.showing(data, shown)
+        for name in names:
+            places = _positions(counts[f"below {name}"].sum(0), counts[f"equal {name}"].sum(0), draws, seed)
+            known = over(seen, places) & ~np.isnan(data.holed(name))
+            flat = np.where(known, places, np.nan).reshape(len(data), -1)
+            found[name] = Uniform(f"{name} given {what}", questions.elements(name, places.shape[1:]), flat)
     return found
-
-
-def _transformed(
-    data: Dataset, name: str, counts: Mapping[str, np.ndarray], draws: int, what: str, seed: int
-) -> Uniform:
-    values = _positions(counts[f"below {name}"].sum(0), counts[f"equal {name}"].sum(0), draws, seed)
-    values = np.where(np.isnan(data.holed(name)), np.nan, values)
-    return Uniform(what, questions.elements(name, values.shape[1:]), values.reshape(len(values), -1))
 
 
 def _positions(below: np.ndarray, equal: np.ndarray, draws: int, seed: int) -> np.ndarray:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ppvae.batch import over
 from ppvae.data.dataset import Dataset
 from ppvae.diagnostics import questions
 from ppvae.diagnostics.khat import alone_and_all
@@ -24,7 +25,8 @@ class Crossing:
         given: the names in each subset.
         measured: modality to what was measured, ``(items, *shape)``, NaN where it was not.
         predicted: modality to the mean predicted from each subset, without measurement noise,
-            ``(subsets, items, *shape)``; of a categorical element the expected level.
+            ``(subsets, items, *shape)``; of a categorical element the expected level. NaN for an item that has nothing
+            of the subset.
     """
 
     given: tuple[tuple[str, ...], ...]
@@ -40,7 +42,10 @@ class Crossing:
     @property
     def r2(self) -> np.ndarray:
         """The share of each modality's variance that its predictions explain, ``(subsets, modalities)``."""
-        columns = [[r2(self.measured[name], each) for each in made] for name, made in self.predicted.items()]
+        columns = [
+            [r2(np.where(np.isnan(each), np.nan, self.measured[name]), each) for each in made]
+            for name, made in self.predicted.items()
+        ]
         return np.array(columns).T
 
 
@@ -70,5 +75,7 @@ def crossing(
     subsets = tuple(tuple(subset) for subset in (alone_and_all(held) if given is None else given))
     always = [name for name in fitted.vae.model.conditions if name in data.arrays]
     drawn = predicted(fitted, shown(data, [[*subset, *always] for subset in subsets]), names, draws, seed)
+    seen = np.stack([questions.showing(data, subset) for subset in subsets])
     means = {name: drawn[name].mean(0).reshape(len(subsets), *data.arrays[name].shape) for name in names}
+    means = {name: np.where(over(seen, mean), mean, np.nan) for name, mean in means.items()}
     return Crossing(subsets, {name: data.holed(name) for name in names}, means)

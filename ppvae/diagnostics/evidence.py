@@ -60,6 +60,11 @@ def evidence(
     fitted: Fitted, data: Dataset, given: Sequence[str] | None = None, particles: int = 1000, seed: int = 0
 ) -> Evidence:
     """``log p(x_given)`` of what each item has of it: the log mean of importance weights (Burda et al. 2016)."""
+    return _where(estimate(fitted, data, given, particles, seed), questions.showing(data, given))
+
+
+def estimate(fitted: Fitted, data: Dataset, given: Sequence[str] | None, particles: int, seed: int) -> Evidence:
+    """The evidence, with that of nothing for the items that have nothing of it."""
     question = Question(questions.log_weights, particles)
     weights = questions.ask(fitted, question, data, given, seed)["log_weights"].astype(np.float64)
     values, errors = log_mean(weights)
@@ -79,8 +84,8 @@ def conditional(
     Items that have nothing of ``ask`` are NaN.
     """
     given = [name for name in questions.known(fitted, given) if name not in ask]
-    both = evidence(fitted, data, [*questions.asked(fitted, ask), *given], particles, seed)
-    rest = evidence(fitted, data, given, particles, _other(seed))
+    both = estimate(fitted, data, [*questions.asked(fitted, ask), *given], particles, seed)
+    rest = estimate(fitted, data, given, particles, _other(seed))
     seen = np.any([data.present(name) for name in ask], 0)
     return _combined(f"log p({', '.join(ask)} | {questions.label(given)})", [both], [rest], seen)
 
@@ -89,8 +94,8 @@ def pointwise_information(
     fitted: Fitted, data: Dataset, one: str, other: str, particles: int = 1000, seed: int = 0
 ) -> Evidence:
     """``log p(x_a, x_b) − log p(x_a) − log p(x_b)`` of each item that has both: their mutual information, pointwise."""
-    both = evidence(fitted, data, questions.asked(fitted, [one, other]), particles, seed)
-    alone = [evidence(fitted, data, [name], particles, _other(seed, n)) for n, name in enumerate((one, other))]
+    both = estimate(fitted, data, questions.asked(fitted, [one, other]), particles, seed)
+    alone = [estimate(fitted, data, [name], particles, _other(seed, n)) for n, name in enumerate((one, other))]
     seen = data.present(one) & data.present(other)
     return _combined(f"pointwise information of {one} and {other}", [both], alone, seen)
 

@@ -131,7 +131,8 @@ class Missing:
 
     Attributes:
         given: the subsets.
-        bounds: ``E log p(X, z) − log q(z | x_S)`` for z of q(z | x_S), ``(subsets, items)``.
+        bounds: ``E log p(X, z) − log q(z | x_S)`` for z of q(z | x_S), ``(subsets, items)``; NaN for an item that has
+            nothing of S.
         whole: the ELBO, with S everything, ``(items,)``.
     """
 
@@ -147,7 +148,7 @@ class Missing:
     @property
     def verdict(self) -> str:
         """The mean gap of each subset."""
-        means = zip(self.given, self.gaps.mean(1), strict=True)
+        means = zip(self.given, np.nanmean(self.gaps, axis=1), strict=True)
         return "the ELBO of everything falls by " + "; ".join(
             f"{gap:.2f} nats per item given {questions.label(subset)}" for subset, gap in means
         )
@@ -168,4 +169,5 @@ def missing(
         questions.ask(fitted, question, data, given, seed)["bounds"].mean(0, dtype=np.float64)
         for given in (*chosen, None)
     ]
-    return Missing(chosen, np.array(found[:-1]), found[-1])
+    seen = np.stack([questions.showing(data, subset) for subset in chosen])
+    return Missing(chosen, np.where(seen, found[:-1], np.nan), found[-1])

@@ -22,10 +22,9 @@ class KHat:
 
     Attributes:
         subsets: the names in each subset S.
-        khat: Pareto k-hat ``(subset, item)``: −inf where the guide is exact, +inf where a weight is not a number, NaN
-            where the item has nothing of the subset.
+        khat: Pareto k-hat ``(subset, item)``: −inf where the guide is exact, +inf where a weight is not a number.
         log_evidence: ``log p(x_S)`` ``(subset, item)``, importance weighted without smoothing, in nats.
-        elbo: the mean log weight ``(subset, item)``, in nats.
+        elbo: the mean log weight ``(subset, item)``, in nats. All three are NaN where the item has nothing of S.
         draws: particles behind each of them.
     """
 
@@ -75,18 +74,14 @@ def khat(
     question = Question(questions.log_weights, draws)
     asked = [questions.ask(fitted, question, data, subset, seed)["log_weights"] for subset in chosen]
     weights = [each.astype(np.float64) for each in asked]
+    seen = np.stack([questions.showing(data, subset) for subset in chosen])
     return KHat(
         chosen,
-        np.stack([np.where(_shows(data, s), arviz.psis(w)[1], np.nan) for s, w in zip(chosen, weights, strict=True)]),
-        np.stack([logsumexp(each, axis=0) - np.log(draws) for each in weights]),
-        np.stack([each.mean(0) for each in weights]),
+        np.where(seen, np.stack([arviz.psis(each)[1] for each in weights]), np.nan),
+        np.where(seen, np.stack([logsumexp(each, axis=0) - np.log(draws) for each in weights]), np.nan),
+        np.where(seen, np.stack([each.mean(0) for each in weights]), np.nan),
         draws,
     )
-
-
-def _shows(data: Dataset, subset: Sequence[str]) -> np.ndarray:
-    """Which items have something of the subset, ``(items,)``; all have nothing of nothing."""
-    return np.any([data.present(name) for name in subset], axis=0) if subset else np.ones(len(data), bool)
 
 
 def alone_and_all(names: Sequence[str]) -> list[tuple[str, ...]]:

@@ -132,6 +132,11 @@ def shown_masks(fitted: Fitted, given: Collection[str] | None, count: int) -> di
     return {GIVEN + name: np.full(count, name in kept) for name in names_of(fitted)}
 
 
+def showing(data: Dataset, given: Sequence[str] | None) -> np.ndarray:
+    """Which items have something of what is given, ``(items,)``: all if that is nothing, or whatever there is."""
+    return np.any([data.present(name) for name in given], axis=0) if given else np.ones(len(data), bool)
+
+
 def label(given: Sequence[str] | None) -> str:
     """A subset in words."""
     return "everything" if given is None else ", ".join(given) or "nothing"

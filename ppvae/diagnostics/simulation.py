@@ -50,10 +50,11 @@ def simulate(
 ) -> Simulation:
     """New items of the model, and draws from the guide given them; nothing is fitted again.
 
-    An item has the holes of a row of the data, and what the model takes as given from there; rows are taken in turn.
-    Items are the same whatever is given. Latents that all items share are the guide's.
+    An item has the holes of a row of the data, and what the model takes as given from there; rows that have something
+    of what is given, if there are any, are taken in turn. Latents that all items share are the guide's.
     """
-    rows = np.arange(items) % len(data)
+    rows = np.flatnonzero(questions.showing(data, given))
+    rows = np.resize(rows if len(rows) else np.arange(len(data)), items)
     batch = conditions(fitted, data, given, rows)
     names = tuple(questions.explained(fitted))
     question = Question(questions.simulated, questions.checked_draws(draws), names)

@@ -51,8 +51,11 @@ class Surgery:
 def surgery(
     fitted: Fitted, data: Dataset, given: Sequence[str] | None = None, items: int = DRAWS, seed: int = 0
 ) -> Surgery:
-    """The surgery given a subset of modalities, on at most ``items`` of the data: its cost grows with their square."""
-    data = data.take(np.arange(min(len(data), items)))
+    """The surgery given a subset of modalities, on at most ``items`` of the data that have something of it.
+
+    Its cost grows with the square of their number.
+    """
+    data = data.take(np.flatnonzero(questions.showing(data, given))[:items])
     found = questions.ask(fitted, Question(questions.terms, 1), data, given, seed)
     sites = [name for name in found if not name.startswith("log_")]
     points = {name: found[name][0] for name in sites}

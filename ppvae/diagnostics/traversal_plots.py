@@ -60,7 +60,7 @@ def _curves(figure: Figure, axes: list[Axes], found: Traversal, modality: str) -
     colours = ScalarMappable(Normalize(*cells.limits(found.values)), shades)
     for axis, values, events in zip(axes, found.values, found.decoded[modality], strict=True):
         for value, event in zip(values, events, strict=True):
-            axis.plot(event.ravel(), color=colours.to_rgba(value), lw=1.0)
+            axis.plot(event.ravel(), color=colours.to_rgba(value), lw=1.0, marker="o" if event.size == 1 else None)
         axis.set(ylabel=modality, ylim=cells.limits(found.decoded[modality]))
     axes[-1].set_xlabel("element")
     figure.colorbar(colours, ax=axes, label="value of the latent")

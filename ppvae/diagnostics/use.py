@@ -16,7 +16,7 @@ from ppvae.backends import pyro as engine
 from ppvae.batch import Batch
 from ppvae.data.dataset import Dataset
 from ppvae.diagnostics import questions
-from ppvae.diagnostics.evidence import evidence
+from ppvae.diagnostics.evidence import estimate
 from ppvae.diagnostics.simulation import prior_draws
 from ppvae.objectives import stages
 from ppvae.posterior import Fitted
@@ -62,13 +62,15 @@ def activity(
 ) -> Activity:
     """Which latents are in use given a subset of modalities.
 
-    The variance over items of the mean of so many draws is freed of what the draws' own noise adds to it.
+    The variance over items of the mean of so many draws is freed of what the draws' own noise adds to it. Items that
+    have nothing of the subset are left out.
 
     Raises:
-        ValueError: there is a single item, over which nothing varies.
+        ValueError: there are fewer than two items, so that nothing varies.
     """
+    data = data.take(questions.showing(data, given))
     if len(data) < 2:
-        raise ValueError("activity is measured over items, of which there is one; take two or more")
+        raise ValueError(f"activity is measured over items, of which there are {len(data)}; take two or more")
     found = questions.ask(fitted, Question(questions.terms, draws), data, given, seed)
     prior = prior_draws(fitted, data, draws, seed)
     sites = [name for name in found if not name.startswith("log_")]
@@ -238,8 +240,8 @@ def shapley_evidence(fitted: Fitted, data: Dataset, target: str, particles: int 
 
     def value(subset: frozenset[str]) -> np.ndarray:
         shown = [name for name in others if name in subset]
-        both = evidence(fitted, data, [*shown, target], particles, seed).values
-        return both - evidence(fitted, data, shown, particles, seed).values
+        both = estimate(fitted, data, [*shown, target], particles, seed).values
+        return both - estimate(fitted, data, shown, particles, seed).values
 
     found = shapley(value, others)
     seen = data.present(target)

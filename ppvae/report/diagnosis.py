@@ -56,7 +56,7 @@ class Prediction:
         given: the modalities that were shown.
         label: these in words.
         ask: the modality that was predicted.
-        items: how many rows have it.
+        items: how many rows have it, and something of what was shown.
         coverage_50, coverage_90: how often central intervals of these levels held the measured value.
     """
 

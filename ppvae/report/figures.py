@@ -76,7 +76,8 @@ class Picture:
 
 KHAT = (
     "How far the guide is from the posterior, row by row. Above 0.7, where the colour turns warm, it misses a part of "
-    "what the model holds possible; the share of such rows stands beside each subset."
+    "what the model holds possible; the share of such rows stands beside each subset. A row that lacks what was shown, "
+    "or was not weighed for it, is blank."
 )
 LATENTS = (
     "Each line is a latent of simulated items, whose truth is known. Within the grey band it is calibrated; a lying S "

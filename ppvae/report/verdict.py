@@ -158,9 +158,9 @@ def _reach(posterior: Posterior) -> Finding:
     share = posterior.khat_share
     if share is None:
         return Finding(CARE, "k-hat was not measured, as no row shows any of it", UNSEEN)
-    why = f"k-hat is above {THRESHOLD} for {share:.0%} of rows"
+    why = f"k-hat is above {THRESHOLD} for {share:.0%} of {posterior.weighed} rows"
     if share <= FEW and posterior.weighed < ROWS:
-        return Finding(CARE, f"{why}, which are too few to tell", SCARCE)
+        return Finding(CARE, f"{why}, which are too few to tell: it takes {ROWS}", SCARCE)
     if share <= FEW:
         return Finding(TRUST, why)
     level = CARE if share <= MANY else DISTRUST
@@ -181,7 +181,8 @@ def _covered(prediction: Prediction, promises: int) -> Finding:
     rates = {0.5: prediction.coverage_50, 0.9: prediction.coverage_90}
     known = {level: rate for level, rate in rates.items() if rate is not None}
     if not known:
-        return Finding(CARE, f"its intervals were not measured, as fewer than two rows have {prediction.ask}", UNSEEN)
+        why = f"its intervals were not measured, as fewer than two rows have {prediction.ask} and something shown"
+        return Finding(CARE, why, UNSEEN)
     level = max((_interval(*each, prediction.items, promises) for each in known.items()), key=LEVELS.index)
     held = " and ".join(f"{promised:.0%} intervals held {rate:.0%}" for promised, rate in known.items())
     if level == TRUST:
@@ -200,7 +201,11 @@ def _interval(level: float, rate: float, items: int, promises: int) -> str:
 def _enough(items: int, why: str) -> Finding:
     """Nothing was found, in enough items to say so or in too few."""
     low, high = band(items, 0.5)
-    return Finding(TRUST, why) if high - low <= 2 * WIDE else Finding(CARE, f"{why}, which are too few to tell", SCARCE)
+    return (
+        Finding(TRUST, why)
+        if high - low <= 2 * WIDE
+        else Finding(CARE, f"{why}, which are too few to tell: it takes about 170", SCARCE)
+    )
 
 
 def _behind(prediction: Prediction, levels: dict[tuple[str, ...], str]) -> Finding:
