@@ -188,6 +188,7 @@ SITES = {
     "log_normal": (lambda y: dist.LogNormal(y, 1.0).to_event(1), np.array([[0.5, 1.0, 2.0]] * 4)),
     "gamma": (lambda y: dist.Gamma(ops.exp(y), 1.0).to_event(1), np.array([[0.5, 1.0, 2.0]] * 4)),
     "beta": (lambda y: dist.Beta(ops.exp(y), 1.0).to_event(1), np.array([[0.2, 0.5, 0.7]] * 4)),
+    "uniform": (lambda y: dist.Uniform(0.1 * ops.sigmoid(y) + 0.1, 5.0).to_event(1), np.array([[0.5, 1.0, 2.0]] * 4)),
     "dirichlet": (lambda y: dist.Dirichlet(ops.exp(y)), np.array([[0.2, 0.5, 0.3]] * 4)),
 }
 

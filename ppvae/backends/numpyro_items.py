@@ -10,7 +10,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpyro
-from numpyro.distributions import MultinomialLogits, MultinomialProbs
 from numpyro.primitives import Messenger
 
 from ppvae.backends.mirror.program import Mirror
@@ -82,12 +81,6 @@ class Holes(Messenger):
 
     def process_message(self, msg: Any) -> None:
         if msg["type"] == "sample" and msg["is_observed"] and msg["name"] in self.masks:
-            msg["value"] = broadcast(msg["fn"], msg["value"])
+            # At its full shape: what NumPyro fills holes with may depend on parameters that differ from draw to draw.
+            msg["value"] = jnp.broadcast_to(msg["value"], jnp.broadcast_shapes(msg["value"].shape, msg["fn"].shape()))
             msg["fn"] = masked(msg["fn"], self.masks[msg["name"]], msg["name"])
-
-
-def broadcast(fn: Any, value: jax.Array) -> jax.Array:
-    """A multinomial's value at its full shape: NumPyro fills holes in no other, if there are draws."""
-    if not isinstance(fn, MultinomialProbs | MultinomialLogits):
-        return value
-    return jnp.broadcast_to(value, jnp.broadcast_shapes(value.shape, fn.shape()))

@@ -93,13 +93,18 @@ class Holes(Messenger):
 def supported(fn: Any, value: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """The value with some of the support where it is masked and outside, so that no density is NaN there.
 
-    A gradient through NaN is NaN even where it is masked. NumPyro's masked distributions do the same by themselves.
+    A gradient through NaN is NaN even where it is masked. NumPyro's masked distributions do the same by themselves, and
+    as little for a distribution that does not know its support.
     """
-    support = getattr(fn.support, "base_constraint", fn.support)
-    if support is constraints.real:
+    try:
+        support = getattr(fn.support, "base_constraint", fn.support)
+        if support is constraints.real:
+            return value
+        allowed = fn.support.check(value)
+        allowed = allowed.reshape(allowed.shape + (1,) * fn.support.event_dim)
+        return torch.where(over(mask, value) | allowed, value, feasible(support, value))
+    except NotImplementedError:
         return value
-    kept = over(mask, value) | over(fn.support.check(value), value)
-    return torch.where(kept, value, feasible(support, value))
 
 
 def feasible(support: Any, value: torch.Tensor) -> torch.Tensor:
