@@ -50,6 +50,41 @@ class Fitted:
     snapshot: Snapshot
     notes: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def names(self) -> list[str]:
+        """The modalities that the run knows."""
+        return [modality.name for modality in self.modalities]
+
+    @property
+    def explained(self) -> list[str]:
+        """The modalities that the model explains, and does not take as given."""
+        return [name for name in self.names if name not in self.vae.model.conditions]
+
+    def known(self, names: Iterable[str]) -> list[str]:
+        """The names as a list.
+
+        Raises:
+            ValueError: the run does not know one of them, or a single name was given in place of a list.
+        """
+        if isinstance(names, str):
+            raise ValueError(f"modalities are given as a list of names: [{names!r}]")
+        for name in (found := list(names)):
+            if name not in self.names:
+                raise ValueError(f"unknown modality {name!r}; this run knows {', '.join(self.names)}")
+        return found
+
+    def asked(self, names: Iterable[str] | None) -> list[str]:
+        """The modalities that are asked for: by default all that the model explains.
+
+        Raises:
+            ValueError: the run does not know one of them, or the model takes it as given.
+        """
+        for name in (found := self.explained if names is None else self.known(names)):
+            if name not in self.explained:
+                others = ", ".join(self.explained)
+                raise ValueError(f"the model takes {name!r} as given and does not explain it; ask for {others}")
+        return found
+
     def encode(
         self, data: Dataset, given: Sequence[str] | None = None, draws: int = 1, seed: int = 0
     ) -> dict[str, np.ndarray]:
@@ -69,7 +104,7 @@ class Fitted:
         Each item is predicted from what it has of ``given`` (all by default). ``ask`` defaults to all modalities that
         the model explains.
         """
-        return self._ask(Question(answers.predict, draws, self._asked(ask)), data, given, seed)
+        return self._ask(Question(answers.predict, draws, tuple(self.asked(ask))), data, given, seed)
 
     def generate(self, items: int, seed: int = 0, draws: int | None = None) -> dict[str, np.ndarray]:
         """New items from the model: name to ``(items, *shape)``.
@@ -78,7 +113,7 @@ class Fitted:
         its measurement noise.
         """
         keys = np.arange(items, dtype=np.uint32)
-        question = Question(answers.generate, 1 if draws is None else draws, self._asked(None))
+        question = Question(answers.generate, 1 if draws is None else draws, tuple(self.explained))
         drawn = answer(self.vae.pair, self.settings, question, Batch(size=items), keys, seed)
         return drawn if draws is not None else {name: values[0] for name, values in drawn.items()}
 
@@ -87,7 +122,8 @@ class Fitted:
 
         A categorical element takes its most frequent draw. Modalities that the model takes as given are left out.
         """
-        drawn = self.query(data, ask=self._explained(data.arrays), draws=draws, seed=seed)
+        asked = [name for name in data.arrays if name not in self.vae.model.conditions]
+        drawn = self.query(data, ask=asked, draws=draws, seed=seed)
         observed, found = data.observed or {}, {}
         for modality in self.modalities:
             if (name := modality.name) in drawn:
@@ -166,32 +202,10 @@ class Fitted:
             "notes": dict(self.notes),
         }
 
-    def _names(self, names: Sequence[str] | None) -> tuple[str, ...]:
-        known = [m.name for m in self.modalities]
-        if isinstance(names, str):
-            raise ValueError(f"modalities are given as a list of names: [{names!r}]")
-        unknown = [name for name in names or () if name not in known]
-        if unknown:
-            raise ValueError(f"unknown modality {unknown[0]!r}; this run knows {', '.join(known)}")
-        return tuple(known if names is None else names)
-
-    def _explained(self, names: Iterable[str]) -> list[str]:
-        return [name for name in names if name not in self.vae.model.conditions]
-
-    def _asked(self, names: Sequence[str] | None) -> tuple[str, ...]:
-        """The modalities to be drawn: those asked for, or all that the model explains."""
-        known = self._names(names)
-        explained = tuple(self._explained(known))
-        if names is not None and explained != known:
-            given = next(name for name in known if name not in explained)
-            others = ", ".join(self._explained(m.name for m in self.modalities))
-            raise ValueError(f"the model takes {given!r} as given and does not explain it; ask for {others}")
-        return explained
-
     def _ask(self, question: Question, data: Dataset, given: Sequence[str] | None, seed: int) -> dict[str, np.ndarray]:
-        names = [name for name in self._names(given) if given is not None or name in data.arrays]
+        names = [name for name in self.names if name in data.arrays] if given is None else self.known(given)
         if not names and given is None:
-            known = ", ".join(m.name for m in self.modalities)
+            known = ", ".join(self.names)
             raise ValueError(f"the data have none of the run's modalities {known}; they have {', '.join(data.arrays)}")
         for modality in self.modalities:
             if modality.name in names:

@@ -149,7 +149,7 @@ def test_a_categorical_element_counts_as_its_expected_level(backend: str) -> Non
 
 
 def test_only_what_a_model_explains_can_be_asked(test: Dataset) -> None:
-    with pytest.raises(ValueError, match="does not explain a modality 'z'"):
+    with pytest.raises(ValueError, match="unknown modality 'z'; this run knows"):
         metrics.predicted(lg.fitted(MIRRORED, lg.product(MIRRORED), "pyro"), test, ask=["z"])
 
 

@@ -25,7 +25,7 @@ from ppvae.report import figures
 from ppvae.report.diagnosis import POINTS, Diagnosis, Posterior, Prediction, summary, worst
 from ppvae.report.measures import Effort, Measures, label, measure
 from ppvae.report.page import evidence, facts, matrix, percent
-from ppvae.report.verdict import CARE, DISTRUST, TRUST, band, holm, verdict
+from ppvae.report.verdict import CARE, DISTRUST, ENOUGH, TRUST, band, holm, verdict
 
 
 @cache
@@ -159,6 +159,12 @@ def test_few_weighed_rows_are_no_reason_to_trust() -> None:
     assert "k-hat is above 0.7 for 0% of 12 rows, which are too few to tell: it takes 30" in said.sentence
 
 
+def test_enough_rows_hold_the_band_within_ten_points() -> None:
+    for items in range(ENOUGH, 600):
+        low, high = band(items, 0.5)
+        assert high - low <= 0.2
+
+
 def test_a_fault_counts_once_for_each_judgement() -> None:
     found = diagnosis(khat_share=None, sbc_p=None)
     assert verdict(found).why == (
@@ -201,7 +207,10 @@ def test_exact_predictions_are_all_trusted_but_in_one_report_of_a_hundred() -> N
 def test_few_simulations_tell_nothing() -> None:
     said = verdict(replace(diagnosis(), simulated=100)).posteriors[0]
     assert said.level == CARE
-    assert "in 100 simulations truths fall where it says (p = 0.5), which are too few to tell" in said.sentence
+    assert (
+        "in 100 simulations truths fall where it says (p = 0.5), which are too few to tell: it takes 170"
+        in said.sentence
+    )
 
 
 def test_a_prediction_whose_latents_were_not_measured_is_not_trusted() -> None:

@@ -117,7 +117,7 @@ def bdmc(
 ) -> Sandwich:
     """Both bounds, on items simulated from the model with the holes and conditions of the data's rows."""
     fitted = fitted.to("numpyro")
-    names = tuple(questions.explained(fitted))
+    names = tuple(fitted.explained)
     question = Question(_both_ways(schedule or Schedule()), questions.checked_draws(chains, "chains"), names)
     batch = conditions(fitted, data, given, np.arange(items) % len(data))
     found = answer(fitted.vae.pair, fitted.settings, question, batch, np.arange(items, dtype=np.uint32), seed)

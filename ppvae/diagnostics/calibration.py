@@ -181,7 +181,7 @@ def calibration(
     seed: int = 0,
 ) -> dict[tuple[str, ...], Calibration]:
     """The three checks for each subset of modalities: by default each alone, and all."""
-    names = questions.explained(fitted)
+    names = fitted.explained
     chosen = alone_and_all(names) if subsets is None else subsets
     found = {}
     for subset in chosen:

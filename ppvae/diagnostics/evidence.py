@@ -83,8 +83,8 @@ def conditional(
 
     Items that have nothing of ``ask`` are NaN.
     """
-    given = [name for name in questions.known(fitted, given) if name not in ask]
-    both = estimate(fitted, data, [*questions.asked(fitted, ask), *given], particles, seed)
+    given = [name for name in fitted.known(given) if name not in ask]
+    both = estimate(fitted, data, [*fitted.asked(ask), *given], particles, seed)
     rest = estimate(fitted, data, given, particles, _other(seed))
     seen = np.any([data.present(name) for name in ask], 0)
     return _combined(f"log p({', '.join(ask)} | {questions.label(given)})", [both], [rest], seen)
@@ -94,7 +94,7 @@ def pointwise_information(
     fitted: Fitted, data: Dataset, one: str, other: str, particles: int = 1000, seed: int = 0
 ) -> Evidence:
     """``log p(x_a, x_b) − log p(x_a) − log p(x_b)`` of each item that has both: their mutual information, pointwise."""
-    both = estimate(fitted, data, questions.asked(fitted, [one, other]), particles, seed)
+    both = estimate(fitted, data, fitted.asked([one, other]), particles, seed)
     alone = [estimate(fitted, data, [name], particles, _other(seed, n)) for n, name in enumerate((one, other))]
     seen = data.present(one) & data.present(other)
     return _combined(f"pointwise information of {one} and {other}", [both], alone, seen)

@@ -51,6 +51,6 @@ def inquiry(fitted: Fitted, data: Dataset, given: Sequence[str] | None, seed: in
         ValueError: a name is unknown or not in the data.
     """
     names = questions.held(fitted, data)
-    shown = names if given is None else questions.there(data, questions.known(fitted, given))
+    shown = names if given is None else questions.there(data, fitted.known(given))
     kept = [name for name in names if name in shown or name in fitted.vae.model.conditions]
     return Inquiry(fitted.to("numpyro"), data.only(kept or names), given, data.keys, seed)

@@ -42,7 +42,7 @@ def ask(
         ValueError: the data do not fit the run, or a name that is given is unknown or not in the data.
     """
     arrays = {name: data.arrays[name] for name in held(fitted, data)}
-    given = None if given is None else there(data, known(fitted, given))
+    given = None if given is None else there(data, fitted.known(given))
     arrays |= {AT + name: array for name, array in (at or {}).items()}
     masks = {**(data.observed or {}), **shown_masks(fitted, given, len(data))}
     own = data.keys if keys is None else keys
@@ -57,35 +57,15 @@ def held(fitted: Fitted, data: Dataset) -> list[str]:
     """
     found = [m for m in fitted.modalities if m.name in data.arrays]
     if not found:
-        raise ValueError(f"the data have none of the run's modalities {', '.join(names_of(fitted))}")
+        raise ValueError(f"the data have none of the run's modalities {', '.join(fitted.names)}")
     for modality in found:
         check_fits(modality, data.arrays[modality.name])
     return [m.name for m in found]
 
 
-def explained(fitted: Fitted, data: Dataset | None = None) -> list[str]:
-    """The modalities (of the data) that the model explains, and does not take as given."""
-    names = names_of(fitted) if data is None else held(fitted, data)
-    return [name for name in names if name not in fitted.vae.model.conditions]
-
-
-def names_of(fitted: Fitted) -> list[str]:
-    """The names of the modalities that the run knows."""
-    return [m.name for m in fitted.modalities]
-
-
-def known(fitted: Fitted, names: Iterable[str]) -> list[str]:
-    """The names as a list.
-
-    Raises:
-        ValueError: the run does not know one of them, or a single name was given in place of a list.
-    """
-    if isinstance(names, str):
-        raise ValueError(f"modalities are given as a list of names: [{names!r}]")
-    for name in names:
-        if name not in names_of(fitted):
-            raise ValueError(f"unknown modality {name!r}; this run knows {', '.join(names_of(fitted))}")
-    return list(names)
+def explained(fitted: Fitted, data: Dataset) -> list[str]:
+    """The modalities of the data that the model explains, and does not take as given."""
+    return [name for name in held(fitted, data) if name in fitted.explained]
 
 
 def there(data: Dataset, names: list[str]) -> list[str]:
@@ -100,19 +80,6 @@ def there(data: Dataset, names: list[str]) -> list[str]:
     return names
 
 
-def asked(fitted: Fitted, names: Iterable[str]) -> list[str]:
-    """The names of what is asked for as a list.
-
-    Raises:
-        ValueError: the run does not know one of them, or the model takes it as given.
-    """
-    for name in known(fitted, names):
-        if name not in explained(fitted):
-            others = ", ".join(explained(fitted))
-            raise ValueError(f"the model takes {name!r} as given and does not explain it; ask for {others}")
-    return list(names)
-
-
 def chosen(fitted: Fitted, data: Dataset, names: Iterable[str] | None) -> list[str]:
     """The modalities that are asked for: by default all that the data have and the model explains.
 
@@ -120,7 +87,7 @@ def chosen(fitted: Fitted, data: Dataset, names: Iterable[str] | None) -> list[s
         ValueError: the run does not know one, the model takes it as given, or the data do not have it.
     """
     held_ones = explained(fitted, data)
-    for name in (found := held_ones if names is None else asked(fitted, names)):
+    for name in (found := held_ones if names is None else fitted.asked(names)):
         if name not in held_ones:
             raise ValueError(f"the data have no modality {name!r} to ask for; they have {', '.join(held_ones)}")
     return found
@@ -128,8 +95,8 @@ def chosen(fitted: Fitted, data: Dataset, names: Iterable[str] | None) -> list[s
 
 def shown_masks(fitted: Fitted, given: Collection[str] | None, count: int) -> dict[str, np.ndarray]:
     """For each modality of the run, which of ``count`` items show it; what the model takes as given is always shown."""
-    kept = set(names_of(fitted) if given is None else known(fitted, given)) | set(fitted.vae.model.conditions)
-    return {GIVEN + name: np.full(count, name in kept) for name in names_of(fitted)}
+    kept = set(fitted.names if given is None else fitted.known(given)) | set(fitted.vae.model.conditions)
+    return {GIVEN + name: np.full(count, name in kept) for name in fitted.names}
 
 
 def showing(data: Dataset, given: Sequence[str] | None) -> np.ndarray:

@@ -56,7 +56,7 @@ def simulate(
     rows = np.flatnonzero(questions.showing(data, given))
     rows = np.resize(rows if len(rows) else np.arange(len(data)), items)
     batch = conditions(fitted, data, given, rows)
-    names = tuple(questions.explained(fitted))
+    names = tuple(fitted.explained)
     question = Question(questions.simulated, questions.checked_draws(draws), names)
     found = answer(fitted.vae.pair, fitted.settings, question, batch, np.arange(items, dtype=np.uint32), seed)
     sites = [name.removeprefix("true ") for name in found if name.startswith("true ") and name != "true log_joint"]
@@ -74,7 +74,7 @@ def prior_draws(fitted: Fitted, data: Dataset, draws: int, seed: int = 0) -> dic
     batch = replace(conditions(fitted, data, (), np.arange(len(data))), ask=())
     question = Question(groups.from_prior, draws)
     drawn = answer(fitted.vae.pair, fitted.settings, question, batch, data.keys, seed)
-    return {name: values for name, values in drawn.items() if name not in questions.names_of(fitted)}
+    return {name: values for name, values in drawn.items() if name not in fitted.names}
 
 
 def conditions(fitted: Fitted, data: Dataset, given: Sequence[str] | None, rows: np.ndarray) -> Batch:

@@ -129,7 +129,7 @@ def _below(fitted: Fitted, data: Dataset, row: int, site: str) -> set[str]:
 
 def _decode(fitted: Fitted, data: Dataset, row: int, points: Arrays, draws: int, seed: int) -> Arrays:
     """The mean of each modality at each point, ``(points, *shape)``; one key for all, so that draws do not differ."""
-    names, count = tuple(questions.explained(fitted)), len(next(iter(points.values())))
+    names, count = tuple(fitted.explained), len(next(iter(points.values())))
     batch = conditions(fitted, data, (), np.full(count, row))
     batch = replace(batch, arrays={**batch.arrays, **{questions.AT + name: value for name, value in points.items()}})
     question = Question(_decoded, questions.checked_draws(draws), names)

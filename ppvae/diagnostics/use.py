@@ -235,7 +235,7 @@ class Shapley:
 
 def shapley_evidence(fitted: Fitted, data: Dataset, target: str, particles: int = 1000, seed: int = 0) -> Shapley:
     """The Shapley value of every other modality for ``log p(x_target | ·)``, exact over subsets."""
-    questions.asked(fitted, [target])
+    fitted.asked([target])
     others = [name for name in questions.explained(fitted, data) if name != target]
 
     def value(subset: frozenset[str]) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ppvae.data.dataset import Dataset
 from ppvae.metrics.judging import Judged, Judges, known, labels
-from ppvae.metrics.noiseless import explained, predicted
+from ppvae.metrics.noiseless import predicted
 from ppvae.metrics.resampling import interval
 from ppvae.metrics.shown import anything, shown
 from ppvae.posterior import Fitted
@@ -64,7 +64,7 @@ def coherence_intervals(
     level: float = 0.95,
 ) -> list[dict[str, Judged]]:
     """The :func:`coherences` with bootstrap intervals over items, each beside the judge's accuracy on real items."""
-    real = {name: interval(each, level) for name, each in judges.right(data).items() if name in explained(fitted)}
+    real = {name: interval(each, level) for name, each in judges.right(data).items() if name in fitted.explained}
     shares = _shares(fitted, judges, data, subsets, draws, seed)
     return [{name: Judged(interval(each, level), real[name]) for name, each in found.items()} for found in shares]
 
@@ -83,6 +83,6 @@ def _shares(
     }
     parts = np.arange(len(rows)).reshape(len(subsets), -1)
     return [
-        {name: right[name][part[there[part]]] for name in explained(fitted) if name not in subset}
+        {name: right[name][part[there[part]]] for name in fitted.explained if name not in subset}
         for part, subset in zip(parts, subsets, strict=True)
     ]

@@ -6,7 +6,6 @@ import numpy as np
 
 from ppvae.data.dataset import Dataset
 from ppvae.metrics.judging import complete
-from ppvae.metrics.noiseless import explained
 from ppvae.metrics.shown import shown
 from ppvae.posterior import Fitted
 
@@ -16,7 +15,7 @@ def conditional_evidence(fitted: Fitted, data: Dataset, particles: int = 200, se
 
     Both terms are importance weighted with the same number of particles; NaN where an item lacks all or some of x_m.
     """
-    names = explained(fitted)
+    names = fitted.explained
     subsets = [list(data.arrays), *([other for other in data.arrays if other != name] for name in names)]
     whole, *others = np.split(fitted.log_evidence(shown(data, subsets), particles=particles, seed=seed), len(subsets))
     return {

@@ -9,7 +9,7 @@ import numpy as np
 
 from ppvae.data.dataset import Dataset
 from ppvae.metrics.judging import Judged, Judges, complete
-from ppvae.metrics.noiseless import explained, generated
+from ppvae.metrics.noiseless import generated
 from ppvae.metrics.resampling import interval
 from ppvae.posterior import Fitted
 
@@ -32,7 +32,7 @@ def prior_coherence_intervals(
     Raises:
         ValueError: no real item is complete.
     """
-    names = explained(fitted)
+    names = fitted.explained
     whole = np.all([complete(data, name) for name in names], axis=0)
     if not whole.any():
         raise ValueError(f"no item has all of {', '.join(names)}; give complete ones, which the judges can agree on")

@@ -24,28 +24,15 @@ def predicted(
     As :meth:`~ppvae.posterior.Fitted.query`, but without the noise of the likelihood. A categorical element counts as
     its expected level.
     """
-    question = Question(_predicted, draws, _names(fitted, ask))
+    question = Question(_predicted, draws, tuple(fitted.asked(ask)))
     return answer(fitted.vae.pair, fitted.settings, question, data.batch(), data.keys, seed)
 
 
 def generated(fitted: Fitted, items: int, ask: Sequence[str] | None = None, seed: int = 0) -> dict[str, np.ndarray]:
     """``E[x | z]`` for latents of new items from the model: name to ``(items, *shape)``, without measurement noise."""
-    question, keys = Question(_generated, 1, _names(fitted, ask)), np.arange(items, dtype=np.uint32)
+    question, keys = Question(_generated, 1, tuple(fitted.asked(ask))), np.arange(items, dtype=np.uint32)
     drawn = answer(fitted.vae.pair, fitted.settings, question, Batch(size=items), keys, seed)
     return {name: values[0] for name, values in drawn.items()}
-
-
-def explained(fitted: Fitted) -> list[str]:
-    """The modalities that the model explains, and does not take as given."""
-    return [m.name for m in fitted.modalities if m.name not in fitted.vae.model.conditions]
-
-
-def _names(fitted: Fitted, ask: Sequence[str] | None) -> tuple[str, ...]:
-    known = explained(fitted)
-    unknown = [name for name in ask or () if name not in known]
-    if unknown:
-        raise ValueError(f"the model does not explain a modality {unknown[0]!r}; it explains {', '.join(known)}")
-    return tuple(known if ask is None else ask)
 
 
 def _predicted(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from scipy import stats
 
 from ppvae.data.dataset import Dataset
 from ppvae.metrics.comparing import Compare, compared
-from ppvae.metrics.noiseless import explained, predicted
+from ppvae.metrics.noiseless import predicted
 from ppvae.metrics.shown import anything, shown
 from ppvae.posterior import Fitted
 
@@ -64,7 +64,7 @@ def reconstruction(
     (100,)
     """
     rows = shown(data, [given])
-    names = explained(fitted) if ask is None else ask
+    names = fitted.explained if ask is None else ask
     made = {name: each.mean(0) for name, each in predicted(fitted, rows, names, draws, seed).items()}
     levels = [m.name for m in fitted.modalities if m.name in made and m.likelihood == "categorical"]
     if levels:

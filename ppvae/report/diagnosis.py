@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from ppvae.data.dataset import Dataset
-from ppvae.diagnostics import questions
 from ppvae.diagnostics.calibration import ALPHA, Uniform, fault
 from ppvae.diagnostics.khat import THRESHOLD
 from ppvae.posterior import Fitted
@@ -133,7 +132,7 @@ def summary(measures: Measures) -> Diagnosis:
             name: None if np.isnan(kl).all() else float(share)
             for name, kl, share in zip(parts.names, parts.kl, parts.shares, strict=True)
         },
-        missing=tuple(name for name in questions.explained(fitted) if name not in parts.names),
+        missing=tuple(name for name in fitted.explained if name not in parts.names),
         history=tuple({key: entry[key] for key in kept if key in entry} for entry in fitted.history),
     )
 

@@ -22,7 +22,7 @@ LEVELS = (TRUST, CARE, DISTRUST)
 # Holm (1979), and the binomial band around a promised coverage is one for all intervals together. Its trials are rows,
 # whose elements may move together.
 SIGNIFICANT = 0.01
-WIDE = 0.1  # half the band at 50 %, beyond which rows are too few to tell anything: fewer than about 170; our choice
+ENOUGH = 170  # rows or simulations: the band at 50 % reaches no further than 10 points to either side; our choice
 ROWS = 30  # with fewer, and none above 0.7, a tenth of all rows may still be (the rule of three)
 FEW, MANY = 0.1, 0.5  # shares of rows with k-hat above 0.7 that ask for care, and that forbid trust; our choice
 
@@ -200,12 +200,9 @@ def _interval(level: float, rate: float, items: int, promises: int) -> str:
 
 def _enough(items: int, why: str) -> Finding:
     """Nothing was found, in enough items to say so or in too few."""
-    low, high = band(items, 0.5)
-    return (
-        Finding(TRUST, why)
-        if high - low <= 2 * WIDE
-        else Finding(CARE, f"{why}, which are too few to tell: it takes about 170", SCARCE)
-    )
+    if items >= ENOUGH:
+        return Finding(TRUST, why)
+    return Finding(CARE, f"{why}, which are too few to tell: it takes {ENOUGH}", SCARCE)
 
 
 def _behind(prediction: Prediction, levels: dict[tuple[str, ...], str]) -> Finding:
