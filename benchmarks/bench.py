@@ -55,7 +55,7 @@ def measure(case: str, library: str, shared: bool) -> dict[str, Any]:
     from cases import CASES
     from interleave import interleave
 
-    from ppvae.settings import Settings
+    from ppvae.runs.settings import Settings
 
     backend, loops = LIBRARIES[library], importlib.import_module(f"{library}_loops")
     made = CASES[case]()

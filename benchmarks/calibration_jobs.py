@@ -14,7 +14,7 @@ from ppvae import Dataset
 from ppvae.diagnostics.calibration import predictive, sbc
 from ppvae.diagnostics.khat import khat
 from ppvae.diagnostics.simulation import simulate
-from ppvae.posterior import Fitted
+from ppvae.inference.fitted import Fitted
 
 ITEMS, DRAWS, SIMULATED, LEVEL = 50, 1000, 500, 0.9
 

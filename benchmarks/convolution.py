@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from ppvae.backends import mirror
-from ppvae.backends.mirror import convolution
+from ppvae.backends.mirror.layers import convolution
 
 ROUNDS = 15
 

@@ -18,7 +18,7 @@ import ppvae
 from ppvae import Dataset
 from ppvae.diagnostics.khat import khat
 from ppvae.diagnostics.nuts import nuts
-from ppvae.posterior import Fitted
+from ppvae.inference.fitted import Fitted
 
 KHAT_ITEMS, NUTS_ITEMS = 500, 100
 

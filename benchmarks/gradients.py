@@ -14,10 +14,10 @@ from torch import nn
 
 from ppvae import Program, dist, ops, pyro
 from ppvae.backends import pyro as engine
-from ppvae.batch import Batch
+from ppvae.language.batch import Batch
 from ppvae.objectives.elbo import elbo
 from ppvae.objectives.multisample import dreg, iwae, stl
-from ppvae.settings import Settings
+from ppvae.runs.settings import Settings
 
 ROWS, LATENT, NOISE = 20_000, 4, 0.5
 WEIGHT = torch.linspace(0.2, 1.4, LATENT, dtype=torch.float64)

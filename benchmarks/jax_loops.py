@@ -14,8 +14,8 @@ import optax
 from cases import LEARNING_RATE, Case
 
 from ppvae.backends import numpyro as engine
-from ppvae.backends.plan import Pace
-from ppvae.fitting import init, order
+from ppvae.runs.plan import Pace
+from ppvae.training.fit import init, order
 
 Arrays = Mapping[str, jax.Array]
 HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 import ppvae
-from ppvae import Dataset, methods, metrics
-from ppvae.posterior import Fitted
+from ppvae import Dataset, metrics
+from ppvae.inference.fitted import Fitted
+from ppvae.zoo import build
 
 LABEL = "digit"
 OFFSETS = {1: (0,), 2: (0, 1), 3: (0, 1, 3), 4: (0, 1, 2, 4), 5: (0, 1, 2, 3, 4)}
@@ -43,7 +44,7 @@ class Setting:
 
     def options(self, method: str) -> dict[str, Any]:
         """What of it a method takes."""
-        known = methods.options_of(method)
+        known = build.options_of(method)
         return {name: getattr(self, name) for name in ("latent", "hidden", "private", "draws") if name in known}
 
     def training(self) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from cases import LEARNING_RATE, Case
 from torch import nn
 
 from ppvae.backends import pyro as engine
-from ppvae.backends.plan import Pace
-from ppvae.fitting import init, order
+from ppvae.runs.plan import Pace
+from ppvae.training.fit import init, order
 
 Tensors = Mapping[str, torch.Tensor]
 HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from ppvae import Modality, Program, dist, ops, pools, pyro
-from ppvae.batch import Batch
-from ppvae.encoders import Encoders
+from ppvae import Modality, Program, dist, ops, pyro
+from ppvae.language.batch import Batch
+from ppvae.parts import pools
+from ppvae.parts.encoders import Encoders
 
 
 class Consensus(Program):

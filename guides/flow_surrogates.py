@@ -8,10 +8,10 @@ from typing import Any
 from torch import nn
 
 from ppvae import Modality, Program, dist, distribution, ops, pyro
-from ppvae.batch import Batch
-from ppvae.encoders import Encoders
-from ppvae.flows import ExpertFlow
-from ppvae.joint_network import JointNetwork
+from ppvae.language.batch import Batch
+from ppvae.parts.encoders import Encoders
+from ppvae.parts.flows import ExpertFlow
+from ppvae.parts.joint_network import JointNetwork
 
 
 class FlowSurrogates(Program):

@@ -9,9 +9,10 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from ppvae import Modality, Program, dist, experts, ops, pyro
-from ppvae.batch import Batch
-from ppvae.encoders import Encoders
+from ppvae import Modality, Program, dist, ops, pyro
+from ppvae.language.batch import Batch
+from ppvae.parts import experts
+from ppvae.parts.encoders import Encoders
 
 
 class GeneralisedProduct(Program):

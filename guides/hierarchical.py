@@ -7,10 +7,11 @@ from typing import Any
 
 from torch import nn
 
-from ppvae import Modality, Program, dist, nets, ops, pyro
-from ppvae.batch import Batch
-from ppvae.conditionals import Gaussian
-from ppvae.encoders import Encoders
+from ppvae import Modality, Program, dist, ops, pyro
+from ppvae.language.batch import Batch
+from ppvae.parts import networks
+from ppvae.parts.conditionals import Gaussian
+from ppvae.parts.encoders import Encoders
 
 
 class Hierarchical(Program):
@@ -42,7 +43,7 @@ class Hierarchical(Program):
     ) -> None:
         super().__init__()
         self.encoders = Encoders(modalities, bottom, hidden)
-        self.messages = nn.ModuleDict({m.name: nets.mlp(bottom, hidden, latent) for m in modalities})
+        self.messages = nn.ModuleDict({m.name: networks.mlp(bottom, hidden, latent) for m in modalities})
         self.top = Gaussian(latent, latent, hidden)
         self.levels = model.levels
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ppvae import Modality, Program, dist, experts, ops, pyro
-from ppvae.batch import Batch
-from ppvae.encoders import Encoders
-from ppvae.joint_network import JointNetwork
+from ppvae import Modality, Program, dist, ops, pyro
+from ppvae.language.batch import Batch
+from ppvae.parts import experts
+from ppvae.parts.encoders import Encoders
+from ppvae.parts.joint_network import JointNetwork
 
 
 class JointEncoder(Program):

@@ -7,9 +7,10 @@ from typing import Any
 
 from torch import nn
 
-from ppvae import Modality, Program, dist, experts, nets, ops, pyro
-from ppvae.batch import Batch
-from ppvae.conditionals import Features, Heads, along, one_hot
+from ppvae import Modality, Program, dist, ops, pyro
+from ppvae.language.batch import Batch
+from ppvae.parts import experts, networks
+from ppvae.parts.conditionals import Features, Heads, along, one_hot
 
 CERTAIN = 100.0  # log odds of a label that was measured
 
@@ -34,7 +35,7 @@ class Labelled(Program):
         self.label, self.levels, self.logits = model.label, model.levels, model.logits
         others = [m for m in modalities if m.name != self.label]
         self.classifiers = Features(others, latent, hidden)
-        self.votes = nn.ModuleDict({m.name: nets.mlp(2 * latent, (), self.levels) for m in others})
+        self.votes = nn.ModuleDict({m.name: networks.mlp(2 * latent, (), self.levels) for m in others})
         self.features = Features(others, latent, hidden)
         self.heads = Heads([m.name for m in others], 2 * latent, self.levels, latent, hidden)
 

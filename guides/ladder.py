@@ -7,9 +7,10 @@ from typing import Any
 
 from torch import nn
 
-from ppvae import Modality, Program, dist, experts, ops, pyro
-from ppvae.batch import Batch
-from ppvae.conditionals import Features, Heads, along, joined
+from ppvae import Modality, Program, dist, ops, pyro
+from ppvae.language.batch import Batch
+from ppvae.parts import experts
+from ppvae.parts.conditionals import Features, Heads, along, joined
 
 
 class Ladder(Program):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from ppvae import Modality, Program, dist, experts, ops, pyro
-from ppvae.batch import Batch
-from ppvae.encoders import Encoders
+from ppvae import Modality, Program, dist, ops, pyro
+from ppvae.language.batch import Batch
+from ppvae.parts import experts
+from ppvae.parts.encoders import Encoders
 
 
 class Mixture(Program):

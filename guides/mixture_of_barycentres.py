@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
-from ppvae import Modality, Program, experts, pools, pyro
-from ppvae.batch import Batch
-from ppvae.encoders import Encoders
+from ppvae import Modality, Program, pyro
+from ppvae.language.batch import Batch
+from ppvae.parts import experts, pools
+from ppvae.parts.encoders import Encoders
 
 
 class MixtureOfBarycentres(Program):

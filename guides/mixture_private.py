@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from ppvae import Modality, Program, dist, distribution, experts, ops, pyro
-from ppvae.batch import Batch
-from ppvae.encoders import Encoders
-from ppvae.priors import Standard
+from ppvae import Modality, Program, dist, distribution, ops, pyro
+from ppvae.language.batch import Batch
+from ppvae.parts import experts
+from ppvae.parts.encoders import Encoders
+from ppvae.parts.priors import Standard
 
 
 class MixturePrivate(Program):

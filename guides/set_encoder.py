@@ -7,9 +7,10 @@ from typing import Any, Literal
 
 from torch import nn
 
-from ppvae import Modality, Program, dist, experts, nets, ops, pyro
-from ppvae.batch import Batch
-from ppvae.encoders import BOUND, Encoders
+from ppvae import Modality, Program, dist, ops, pyro
+from ppvae.language.batch import Batch
+from ppvae.parts import experts, networks
+from ppvae.parts.encoders import BOUND, Encoders
 
 
 class SetEncoder(Program):
@@ -38,7 +39,7 @@ class SetEncoder(Program):
         self.latent = latent
         self.features = Encoders(modalities, width, hidden)
         self.attention = nn.Linear(2 * width, 1, bias=False) if pool == "attention" else None
-        self.joint = nn.Sequential(nn.ReLU(), nets.mlp(2 * width, hidden[-1:], 2 * latent))
+        self.joint = nn.Sequential(nn.ReLU(), networks.mlp(2 * width, hidden[-1:], 2 * latent))
 
     def forward(self, batch: Batch) -> Any:
         names = list(self.features.networks)

@@ -8,9 +8,9 @@ from typing import Any
 from torch import nn
 
 from ppvae import Modality, Program, dist, ops, pyro
-from ppvae.batch import Batch
-from ppvae.conditionals import Features, Gaussian, joined
-from ppvae.likelihoods import Likelihood
+from ppvae.language.batch import Batch
+from ppvae.parts.conditionals import Features, Gaussian, joined
+from ppvae.parts.likelihoods import Likelihood
 
 
 class Context(Program):

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from ppvae import Modality, Program, dist, ops, pyro
-from ppvae.batch import Batch, over
-from ppvae.conditionals import one_hot
-from ppvae.likelihoods import Family
+from ppvae.language.batch import Batch, over
+from ppvae.parts.conditionals import one_hot
+from ppvae.parts.likelihoods import Family
 
 Sparsity = Literal["ard", "horseshoe", "none"]
 

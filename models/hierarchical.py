@@ -8,10 +8,10 @@ from typing import Any
 from torch import nn
 
 from ppvae import Modality, Program, dist, pyro
-from ppvae.batch import Batch
-from ppvae.conditionals import Gaussian
-from ppvae.likelihoods import Likelihood
-from ppvae.priors import prior as make_prior
+from ppvae.language.batch import Batch
+from ppvae.parts.conditionals import Gaussian
+from ppvae.parts.likelihoods import Likelihood
+from ppvae.parts.priors import prior as make_prior
 
 
 class Hierarchical(Program):

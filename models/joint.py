@@ -8,9 +8,9 @@ from typing import Any
 from torch import nn
 
 from ppvae import Modality, Program, pyro
-from ppvae.batch import Batch
-from ppvae.likelihoods import Likelihood
-from ppvae.priors import prior as make_prior
+from ppvae.language.batch import Batch
+from ppvae.parts.likelihoods import Likelihood
+from ppvae.parts.priors import prior as make_prior
 
 
 class Joint(Program):

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from ppvae import Modality, Program, dist, pyro
-from ppvae.batch import Batch
-from ppvae.conditionals import joined, one_hot
-from ppvae.likelihoods import Likelihood
-from ppvae.priors import prior as make_prior
+from ppvae.language.batch import Batch
+from ppvae.parts.conditionals import joined, one_hot
+from ppvae.parts.likelihoods import Likelihood
+from ppvae.parts.priors import prior as make_prior
 
 CERTAIN = 1e4  # log odds of the label that is read against any other: a label is read without error
 

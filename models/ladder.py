@@ -8,9 +8,9 @@ from typing import Any
 from torch import nn
 
 from ppvae import Modality, Program, dist, pyro
-from ppvae.batch import Batch
-from ppvae.conditionals import Gaussian, joined
-from ppvae.likelihoods import Likelihood
+from ppvae.language.batch import Batch
+from ppvae.parts.conditionals import Gaussian, joined
+from ppvae.parts.likelihoods import Likelihood
 
 
 class Ladder(Program):

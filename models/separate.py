@@ -8,8 +8,8 @@ from typing import Any
 from torch import nn
 
 from ppvae import Modality, Program, dist, pyro
-from ppvae.batch import Batch
-from ppvae.likelihoods import Likelihood
+from ppvae.language.batch import Batch
+from ppvae.parts.likelihoods import Likelihood
 
 
 class Separate(Program):

@@ -2,62 +2,44 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ppvae.face import show
 
 __version__ = "0.1.0"
 
-# Every name of the public face, and the module that holds it: loaded at first use, so that importing ppvae loads
-# neither torch nor jax.
-_FACE = {
-    "Batch": "batch",
-    "Dataset": "data",
-    "Modality": "modality",
-    "Program": "program",
-    "VAE": "vae",
-    "dist": "ppl",
-    "distribution": "ppl",
-    "fit": "fitting",
-    "handlers": "ppl",
-    "init": "fitting",
-    "load": "loading",
-    "method": "methods",
-    "ops": "ppl",
-    "parity": "comparison",
-    "pyro": "ppl",
-    "running": "ppl",
-    "step": "fitting",
-}
+# Loaded at first use, so that importing ppvae loads neither torch nor jax.
+show(
+    __name__,
+    {
+        "backends.parity": "parity",
+        "data": "Dataset",
+        "language.batch": "Batch",
+        "language.modality": "Modality",
+        "language.ppl": "dist distribution handlers ops pyro running",
+        "language.program": "Program",
+        "runs.vae": "VAE",
+        "training.fit": "fit init step",
+        "training.loading": "load",
+        "zoo.build": "method",
+    },
+)
 
 if TYPE_CHECKING:
-    from ppvae.batch import Batch as Batch
+    from ppvae.backends.parity import parity as parity
     from ppvae.data import Dataset as Dataset
-    from ppvae.fitting import fit as fit
-    from ppvae.fitting import init as init
-    from ppvae.fitting import step as step
-    from ppvae.loading import load as load
-    from ppvae.methods import method as method
-    from ppvae.modality import Modality as Modality
-    from ppvae.ppl import dist as dist
-    from ppvae.ppl import distribution as distribution
-    from ppvae.ppl import handlers as handlers
-    from ppvae.ppl import ops as ops
-    from ppvae.ppl import pyro as pyro
-    from ppvae.ppl import running as running
-    from ppvae.program import Program as Program
-    from ppvae.vae import VAE as VAE
-
-
-def __getattr__(name: str) -> Any:
-    if name in _FACE:
-        return getattr(importlib.import_module(f"ppvae.{_FACE[name]}"), name)
-    try:
-        return importlib.import_module(f"ppvae.{name}")
-    except ModuleNotFoundError as error:
-        if error.name != f"ppvae.{name}":
-            raise
-        raise AttributeError(f"module 'ppvae' has no attribute {name!r}") from None
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_FACE})
+    from ppvae.language.batch import Batch as Batch
+    from ppvae.language.modality import Modality as Modality
+    from ppvae.language.ppl import dist as dist
+    from ppvae.language.ppl import distribution as distribution
+    from ppvae.language.ppl import handlers as handlers
+    from ppvae.language.ppl import ops as ops
+    from ppvae.language.ppl import pyro as pyro
+    from ppvae.language.ppl import running as running
+    from ppvae.language.program import Program as Program
+    from ppvae.runs.vae import VAE as VAE
+    from ppvae.training.fit import fit as fit
+    from ppvae.training.fit import init as init
+    from ppvae.training.fit import step as step
+    from ppvae.training.loading import load as load
+    from ppvae.zoo.build import method as method

@@ -145,7 +145,7 @@ spelled alike; draw with `pyro.sample`, because NumPyro's own `.sample` asks for
 |---|---|---|---|
 {rows}
 
-A density and a sampler written by hand: `ppvae.ppl.distribution(sample, log_prob, batch_shape, event_shape)`.
+A density and a sampler written by hand: `ppvae.language.ppl.distribution(sample, log_prob, batch_shape, event_shape)`.
 
 Without a counterpart on NumPyro (they run on Pyro alone): {absent}.
 

@@ -16,14 +16,15 @@ import optax
 import torch
 from numpyro import infer
 
-from ppvae import ppl
 from ppvae.backends import mirror
-from ppvae.backends.mirror.program import Mirror
-from ppvae.backends.plan import Pace, Plan, Snapshot, part, torch_dtype
-from ppvae.batch import Batch
+from ppvae.backends.mirror.running.program import Mirror
+from ppvae.language import ppl
+from ppvae.language.batch import Batch
 from ppvae.objectives.elbo import per_item
 from ppvae.objectives.library import ESTIMATORS, tempered
-from ppvae.settings import Settings
+from ppvae.runs.plan import Pace, Plan, part, torch_dtype
+from ppvae.runs.settings import Settings
+from ppvae.runs.snapshot import Snapshot
 
 # Each optimiser as the direction of its update, and the names of what it remembers.
 OPTIMIZERS: dict[str, tuple[Callable[[], optax.GradientTransformation], tuple[str, ...]]] = {

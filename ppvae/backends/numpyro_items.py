@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpyro
 from numpyro.primitives import Messenger
 
-from ppvae.backends.mirror.program import Mirror
+from ppvae.backends.mirror.running.program import Mirror
 from ppvae.backends.pyro_items import masked, support
 
 

@@ -62,7 +62,7 @@ ops = Mirrored("ops", torch, F)
 
 
 class Written(nd.Distribution):
-    """A distribution written as two functions; see :func:`ppvae.ppl.distribution`."""
+    """A distribution written as two functions; see :func:`ppvae.language.ppl.distribution`."""
 
     arg_constraints: ClassVar[dict[str, Any]] = {}
     reparametrized_params: ClassVar[list[str]] = []
@@ -102,5 +102,5 @@ class Written(nd.Distribution):
 def distribution(
     sample: Sampler, log_prob: Density, batch_shape: Shape, event_shape: Shape, mean: Any = None, variance: Any = None
 ) -> Written:
-    """See :func:`ppvae.ppl.distribution`."""
+    """See :func:`ppvae.language.ppl.distribution`."""
     return Written(sample, log_prob, batch_shape, event_shape, mean, variance)

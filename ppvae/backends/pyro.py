@@ -15,12 +15,13 @@ from pyro.infer.trace_elbo import _compute_log_r
 from pyro.infer.util import is_identically_zero
 from torch import nn
 
-from ppvae import ppl
-from ppvae.backends.plan import Pace, Plan, Snapshot, part, torch_dtype
-from ppvae.batch import Batch
+from ppvae.language import ppl
+from ppvae.language.batch import Batch
 from ppvae.objectives.elbo import added, per_item
 from ppvae.objectives.library import ESTIMATORS, tempered
-from ppvae.settings import Settings
+from ppvae.runs.plan import Pace, Plan, part, torch_dtype
+from ppvae.runs.settings import Settings
+from ppvae.runs.snapshot import Snapshot
 
 # Each optimiser, its fixed options, and torch's names for what optax calls its moments.
 OPTIMIZERS: dict[str, tuple[Any, dict[str, Any], dict[str, str]]] = {

@@ -12,7 +12,7 @@ import torch
 from pyro.poutine.messenger import Messenger
 from torch.distributions import constraints, transform_to
 
-from ppvae.batch import over
+from ppvae.language.batch import over
 
 
 @lru_cache(maxsize=64)

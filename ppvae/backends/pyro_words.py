@@ -32,7 +32,7 @@ ops = _Ops()
 
 
 class Written(dist.TorchDistribution):
-    """A distribution written as two functions; see :func:`ppvae.ppl.distribution`."""
+    """A distribution written as two functions; see :func:`ppvae.language.ppl.distribution`."""
 
     arg_constraints: ClassVar[dict[str, Any]] = {}
     has_rsample = True
@@ -76,5 +76,5 @@ def known(moment: Any, name: str) -> Any:
 def distribution(
     sample: Sampler, log_prob: Density, batch_shape: Shape, event_shape: Shape, mean: Any = None, variance: Any = None
 ) -> Written:
-    """See :func:`ppvae.ppl.distribution`."""
+    """See :func:`ppvae.language.ppl.distribution`."""
     return Written(sample, log_prob, batch_shape, event_shape, mean, variance)

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ppvae.batch import Batch, fill, over
-from ppvae.modality import Modality, guess
+from ppvae.language.batch import Batch, fill, over
+from ppvae.language.modality import Modality, guess
 
 
 @dataclass(frozen=True, eq=False)

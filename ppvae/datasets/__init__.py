@@ -7,7 +7,7 @@ from importlib.resources import files
 import numpy as np
 
 from ppvae.data.dataset import Dataset
-from ppvae.modality import Modality
+from ppvae.language.modality import Modality
 
 NAMES = ("mfeat",)
 

@@ -19,15 +19,15 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 
-from ppvae.answers import Question
-from ppvae.batch import Batch
-from ppvae.chunks import answer
 from ppvae.data.dataset import Dataset
-from ppvae.diagnostics import questions
 from ppvae.diagnostics.evidence import Evidence, log_mean
-from ppvae.diagnostics.flat import Flat, flat
 from ppvae.diagnostics.simulation import conditions
-from ppvae.posterior import Fitted
+from ppvae.inference import subset_questions
+from ppvae.inference.chunks import answer
+from ppvae.inference.fitted import Fitted
+from ppvae.inference.questions import Question
+from ppvae.inference.unconstrained import Unconstrained, unconstrained
+from ppvae.language.batch import Batch
 
 ACCEPTED = 0.65  # the acceptance that step sizes aim at (Neal 2011)
 SHORTEST = 0.4  # part of a step
@@ -100,10 +100,10 @@ def ais(
     seed: int = 0,
 ) -> Evidence:
     """A stochastic lower bound of ``log p(x_given)`` of each item, tighter than importance sampling; k-hat is NaN."""
-    question = Question(_upwards(schedule or Schedule()), questions.checked_draws(chains, "chains"))
-    weights = questions.ask(fitted.to("numpyro"), question, data, given, seed)["log_weights"].astype(np.float64)
+    question = Question(_upwards(schedule or Schedule()), subset_questions.checked_draws(chains, "chains"))
+    weights = subset_questions.ask(fitted.to("numpyro"), question, data, given, seed)["log_weights"].astype(np.float64)
     values, errors = log_mean(weights)
-    return Evidence(f"log p({questions.label(given)}), annealed", values, errors, np.full(len(values), np.nan))
+    return Evidence(f"log p({subset_questions.label(given)}), annealed", values, errors, np.full(len(values), np.nan))
 
 
 def bdmc(
@@ -118,7 +118,7 @@ def bdmc(
     """Both bounds, on items simulated from the model with the holes and conditions of the data's rows."""
     fitted = fitted.to("numpyro")
     names = tuple(fitted.explained)
-    question = Question(_both_ways(schedule or Schedule()), questions.checked_draws(chains, "chains"), names)
+    question = Question(_both_ways(schedule or Schedule()), subset_questions.checked_draws(chains, "chains"), names)
     batch = conditions(fitted, data, given, np.arange(items) % len(data))
     found = answer(fitted.vae.pair, fitted.settings, question, batch, np.arange(items, dtype=np.uint32), seed)
     lower, below = log_mean(found["lower"].astype(np.float64))
@@ -132,7 +132,7 @@ def _upwards(schedule: Schedule) -> Callable[..., dict[str, Any]]:
     """The question of annealing, one for each schedule."""
 
     def annealed(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
-        item = flat(model, guide, batch)
+        item = unconstrained(model, guide, batch)
         starts, tuning = _prepared(item, schedule, draws)
         return {"log_weights": _annealed(starts, jnp.zeros(draws, bool), item, schedule, tuning)[:, None]}
 
@@ -144,8 +144,8 @@ def _both_ways(schedule: Schedule) -> Callable[..., dict[str, Any]]:
     """The question of annealing a new item up from the start, and down from the latents that made it."""
 
     def sandwiched(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
-        truth, new = questions.new_item(model, guide, batch, ask)
-        item = flat(model, guide, new)
+        truth, new = subset_questions.new_item(model, guide, batch, ask)
+        item = unconstrained(model, guide, new)
         item = replace(item, shared={name: truth[name] for name in item.shared})
         starts, tuning = _prepared(item, schedule, draws)
         exact = jax.tree.map(lambda x: jnp.broadcast_to(x, (draws, *x.shape)), _at(item.vector(truth), item, schedule))
@@ -186,13 +186,13 @@ class At(NamedTuple):
         return (1 - beta) * self.slopes[0] + beta * self.slopes[1]
 
 
-def _at(vector: Any, item: Flat, schedule: Schedule) -> At:
+def _at(vector: Any, item: Unconstrained, schedule: Schedule) -> At:
     first = item.proposal if schedule.start == "guide" else item.prior
     ends, pull = jax.vjp(lambda v: jnp.stack([first(v), item.joint(v)]), vector)
     return At(vector, ends, jax.vmap(lambda side: pull(side)[0])(jnp.eye(2, dtype=ends.dtype)))
 
 
-def _move(key: Any, at: At, beta: Any, step: Any, item: Flat, schedule: Schedule) -> tuple[At, Any]:
+def _move(key: Any, at: At, beta: Any, step: Any, item: Unconstrained, schedule: Schedule) -> tuple[At, Any]:
     """One Hamiltonian transition at β, and its acceptance probability; ``step`` is ``(size,)``.
 
     A random part of the step is taken, so that no trajectory closes upon itself (Neal 2011).
@@ -214,7 +214,7 @@ def _move(key: Any, at: At, beta: Any, step: Any, item: Flat, schedule: Schedule
     return jax.tree.map(lambda new, old: jnp.where(taken, new, old), moved, at), accept
 
 
-def _prepared(item: Flat, schedule: Schedule, chains: int) -> tuple[At, Tuning]:
+def _prepared(item: Unconstrained, schedule: Schedule, chains: int) -> tuple[At, Tuning]:
     """Where chains start, and step sizes from a pass of other chains, so that weights are unbiased."""
     spread, first, rest = jax.random.split(numpyro.prng_key(), 3)
     _, scale = item.spread(spread)
@@ -235,7 +235,7 @@ def _prepared(item: Flat, schedule: Schedule, chains: int) -> tuple[At, Tuning]:
     return ours, Tuning(steps, scale, accepted.mean())
 
 
-def _annealed(starts: At, down: Any, item: Flat, schedule: Schedule, tuning: Tuning) -> Any:
+def _annealed(starts: At, down: Any, item: Unconstrained, schedule: Schedule, tuning: Tuning) -> Any:
     """The log weights of chains ``(chains,)``, which weigh and then move, or the other way round where ``down``."""
     betas = jnp.asarray(schedule.betas(), tuning.scale.dtype)
 

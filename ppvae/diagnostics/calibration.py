@@ -9,13 +9,14 @@ from functools import cached_property
 import numpy as np
 from scipy import stats
 
-from ppvae.answers import Question
-from ppvae.batch import over
 from ppvae.data.dataset import Dataset
-from ppvae.diagnostics import questions, uniformity
+from ppvae.diagnostics import uniformity
 from ppvae.diagnostics.khat import alone_and_all
 from ppvae.diagnostics.simulation import Simulation, simulate
-from ppvae.posterior import Fitted
+from ppvae.inference import subset_questions
+from ppvae.inference.fitted import Fitted
+from ppvae.inference.questions import Question
+from ppvae.language.batch import over
 
 ALPHA = 0.05
 SHOWN = 4  # faults that a verdict lists
@@ -129,7 +130,7 @@ def sbc(simulation: Simulation, seed: int = 0) -> Uniform:
         truth = np.concatenate([truth, at_truth[:, None]], 1)
         draws = np.concatenate([draws, at_draws[..., None]], 2)
     values = _positions((draws < truth).sum(0), (draws == truth).sum(0), len(draws), seed)
-    return Uniform(f"latents given {questions.label(simulation.given)}", names, values)
+    return Uniform(f"latents given {subset_questions.label(simulation.given)}", names, values)
 
 
 def tarp(simulation: Simulation, seed: int = 0) -> Uniform:
@@ -144,7 +145,9 @@ def tarp(simulation: Simulation, seed: int = 0) -> Uniform:
     far = np.linalg.norm((truth - points) / unit, axis=-1)
     near = np.linalg.norm((draws - points) / unit, axis=-1)
     values = _positions((near < far).sum(0), (near == far).sum(0), len(draws), seed)
-    return Uniform(f"all latents together given {questions.label(simulation.given)}", ("distance",), values[:, None])
+    return Uniform(
+        f"all latents together given {subset_questions.label(simulation.given)}", ("distance",), values[:, None]
+    )
 
 
 def vsbc(simulation: Simulation, seed: int = 0) -> Symmetric:
@@ -155,7 +158,7 @@ def vsbc(simulation: Simulation, seed: int = 0) -> Symmetric:
     """
     names, truth, draws = simulation.flat
     values = _positions((draws < truth).sum(0), (draws == truth).sum(0), len(draws), seed)
-    return Symmetric(f"means of latents given {questions.label(simulation.given)}", names, values)
+    return Symmetric(f"means of latents given {subset_questions.label(simulation.given)}", names, values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,19 +215,19 @@ def predictive(
     Raises:
         ValueError: a name is unknown or not in the data, or the model takes what is asked for as given.
     """
-    held, chosen = questions.explained(fitted, data), questions.chosen(fitted, data, ask)
-    question = Question(questions.ranks, draws, tuple(held))
+    held, chosen = subset_questions.explained(fitted, data), subset_questions.chosen(fitted, data, ask)
+    question = Question(subset_questions.ranks, draws, tuple(held))
     others = lambda name: [other for other in held if other != name]  # noqa: E731
     asked = [(given, chosen)] if given is not None else [(others(name), [name]) for name in chosen]
     found: dict[str, Uniform] = {}
     for shown, names in asked:
-        counts, what = questions.ask(fitted, question, data, shown, seed), questions.label(shown)
-        seen = questions.showing(data, shown)
+        counts, what = subset_questions.ask(fitted, question, data, shown, seed), subset_questions.label(shown)
+        seen = subset_questions.showing(data, shown)
         for name in names:
             places = _positions(counts[f"below {name}"].sum(0), counts[f"equal {name}"].sum(0), draws, seed)
             known = over(seen, places) & ~np.isnan(data.holed(name))
             flat = np.where(known, places, np.nan).reshape(len(data), -1)
-            found[name] = Uniform(f"{name} given {what}", questions.elements(name, places.shape[1:]), flat)
+            found[name] = Uniform(f"{name} given {what}", subset_questions.elements(name, places.shape[1:]), flat)
     return found
 
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import logsumexp
 
-from ppvae.answers import Question
 from ppvae.data.dataset import Dataset
-from ppvae.diagnostics import questions
-from ppvae.diagnostics.arviz import psis
 from ppvae.diagnostics.khat import THRESHOLD
-from ppvae.posterior import Fitted
+from ppvae.inference import subset_questions
+from ppvae.inference.arviz import psis
+from ppvae.inference.fitted import Fitted
+from ppvae.inference.questions import Question
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,15 +60,15 @@ def evidence(
     fitted: Fitted, data: Dataset, given: Sequence[str] | None = None, particles: int = 1000, seed: int = 0
 ) -> Evidence:
     """``log p(x_given)`` of what each item has of it: the log mean of importance weights (Burda et al. 2016)."""
-    return _where(estimate(fitted, data, given, particles, seed), questions.showing(data, given))
+    return _where(estimate(fitted, data, given, particles, seed), subset_questions.showing(data, given))
 
 
 def estimate(fitted: Fitted, data: Dataset, given: Sequence[str] | None, particles: int, seed: int) -> Evidence:
     """The evidence, with that of nothing for the items that have nothing of it."""
-    question = Question(questions.log_weights, particles)
-    weights = questions.ask(fitted, question, data, given, seed)["log_weights"].astype(np.float64)
+    question = Question(subset_questions.log_weights, particles)
+    weights = subset_questions.ask(fitted, question, data, given, seed)["log_weights"].astype(np.float64)
     values, errors = log_mean(weights)
-    return Evidence(f"log p({questions.label(given)})", values, errors, psis(weights)[1])
+    return Evidence(f"log p({subset_questions.label(given)})", values, errors, psis(weights)[1])
 
 
 def conditional(
@@ -87,7 +87,7 @@ def conditional(
     both = estimate(fitted, data, [*fitted.asked(ask), *given], particles, seed)
     rest = estimate(fitted, data, given, particles, _other(seed))
     seen = np.any([data.present(name) for name in ask], 0)
-    return _combined(f"log p({', '.join(ask)} | {questions.label(given)})", [both], [rest], seen)
+    return _combined(f"log p({', '.join(ask)} | {subset_questions.label(given)})", [both], [rest], seen)
 
 
 def pointwise_information(
@@ -109,8 +109,8 @@ def leave_one_modality_out(
     observations: draws of q(z | X) weigh ``p(x_∖m, z) / q(z | X)``, so that the guide need not be exact. k-hat is that
     of these weights; where it is above 0.7 use :func:`conditional`, which draws anew. Items without m are NaN.
     """
-    chosen = questions.chosen(fitted, data, ask)
-    found = questions.ask(fitted, Question(questions.terms, draws), data, None, seed)
+    chosen = subset_questions.chosen(fitted, data, ask)
+    found = subset_questions.ask(fitted, Question(subset_questions.terms, draws), data, None, seed)
     likes = {n.removeprefix("log_like "): v.astype(np.float64) for n, v in found.items() if n.startswith("log_like ")}
     joint = found["log_joint"].astype(np.float64) - found["log_guide"]
     return {name: _left_out(name, joint, likes[name], data.present(name)) for name in chosen}
@@ -150,7 +150,7 @@ def _other(seed: int, number: int = 0) -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class ModelComparison:
     """Fitted pairs on the same items.
 
     Attributes:
@@ -189,12 +189,12 @@ def compare(
     given: Sequence[str] | None = None,
     particles: int = 1000,
     seed: int = 0,
-) -> Comparison:
+) -> ModelComparison:
     """Compare pairs by the evidence of items that none was trained on, and stack them (Yao et al. 2018)."""
     found = {name: evidence(fitted, data, given, particles, seed) for name, fitted in fits.items()}
     names = sorted(found, key=lambda name: -found[name].values.mean())
     elpd = np.stack([found[name].values for name in names])
-    return Comparison(tuple(names), elpd, stacking(elpd), np.stack([found[name].khat for name in names]))
+    return ModelComparison(tuple(names), elpd, stacking(elpd), np.stack([found[name].khat for name in names]))
 
 
 def stacking(elpd: np.ndarray, tolerance: float = 1e-10, steps: int = 100_000) -> np.ndarray:

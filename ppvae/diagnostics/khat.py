@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import logsumexp
 
-from ppvae.answers import Question
 from ppvae.data.dataset import Dataset
-from ppvae.diagnostics import arviz, questions
-from ppvae.posterior import Fitted
+from ppvae.inference import arviz, subset_questions
+from ppvae.inference.fitted import Fitted
+from ppvae.inference.questions import Question
 
 THRESHOLD = 0.7  # above it, importance sampling from the guide is not to be trusted (Vehtari et al. 2024)
 
@@ -69,12 +69,13 @@ def khat(
         ValueError: a subset names what the run or the data do not have, or there are fewer than 25 draws.
     """
     chosen = tuple(
-        tuple(subset) for subset in (alone_and_all(questions.explained(fitted, data)) if subsets is None else subsets)
+        tuple(subset)
+        for subset in (alone_and_all(subset_questions.explained(fitted, data)) if subsets is None else subsets)
     )
-    question = Question(questions.log_weights, draws)
-    asked = [questions.ask(fitted, question, data, subset, seed)["log_weights"] for subset in chosen]
+    question = Question(subset_questions.log_weights, draws)
+    asked = [subset_questions.ask(fitted, question, data, subset, seed)["log_weights"] for subset in chosen]
     weights = [each.astype(np.float64) for each in asked]
-    seen = np.stack([questions.showing(data, subset) for subset in chosen])
+    seen = np.stack([subset_questions.showing(data, subset) for subset in chosen])
     return KHat(
         chosen,
         np.where(seen, np.stack([arviz.psis(each)[1] for each in weights]), np.nan),

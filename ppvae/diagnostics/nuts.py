@@ -1,8 +1,8 @@
-"""NUTS: long chains of each item's own latents under the trained model, the referee of its guide."""
+"""NUTS: long chains of each item's own latents under the trained model, and the guide's posterior beside them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
@@ -12,14 +12,16 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 from numpyro.infer.hmc import hmc
+from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
+from sklearn.model_selection import StratifiedKFold, cross_val_score
 
-from ppvae.answers import Question
-from ppvae.batch import Batch
 from ppvae.data.dataset import Dataset
-from ppvae.diagnostics import arviz
-from ppvae.diagnostics.flat import flat, located
-from ppvae.diagnostics.inquiry import Inquiry, inquiry
-from ppvae.posterior import Fitted
+from ppvae.inference import arviz, subset_questions
+from ppvae.inference.conditioned_items import ConditionedItems, conditioned
+from ppvae.inference.fitted import Fitted
+from ppvae.inference.questions import Question
+from ppvae.inference.unconstrained import located, unconstrained
+from ppvae.language.batch import Batch
 
 PROPOSED = 256  # draws from the guide that chains are whitened by
 CONVERGED = 1.01  # the largest R-hat (Vehtari et al. 2021, "Rank-normalization, folding, and localization")
@@ -96,7 +98,7 @@ def nuts(
     Raises:
         ValueError: a latent is discrete and not enumerated, or ``warmup`` is below 3.
     """
-    about = inquiry(fitted, data, given, seed)
+    about = conditioned(fitted, data, given, seed)
     found = walks(about, chains, draws, warmup, depth)
     values = located(about, np.concatenate(found["vectors"], 1))
     values = {name: value.reshape(chains, draws, *value.shape[1:]) for name, value in values.items()}
@@ -110,7 +112,7 @@ def nuts(
 
 
 def walks(
-    about: Inquiry, chains: int = 4, draws: int = 450, warmup: int = 150, depth: int = 4
+    about: ConditionedItems, chains: int = 4, draws: int = 450, warmup: int = 150, depth: int = 4
 ) -> dict[str, np.ndarray]:
     """What :func:`nuts` draws: ``vectors (chains, items, draws, size)``; without size ``diverging`` and ``steps``."""
     if warmup < 3:
@@ -126,7 +128,7 @@ def _sampler(draws: int, warmup: int, depth: int) -> Callable[..., dict[str, Any
     drawing = Phase(last, last, draws, {"adapt_mass_matrix": False, "max_tree_depth": depth})
 
     def sampled(model: Any, guide: Any, batch: Batch, chains: int) -> dict[str, Any]:
-        item = flat(model, guide, batch)
+        item = unconstrained(model, guide, batch)
         keys = jax.random.split(numpyro.prng_key(), 3)
         starts = item.draws(keys[0], max(chains, PROPOSED))
         loc, root = starts.mean(0), jnp.diag(jnp.maximum(starts.std(0), 1e-6))
@@ -172,3 +174,60 @@ def _moments(vectors: jax.Array, root: jax.Array) -> tuple[jax.Array, jax.Array]
     n = len(vectors)
     covariance = jnp.cov(vectors.T).reshape(root.shape)
     return vectors.mean(0), jnp.linalg.cholesky((n * covariance + 5e-3 * root @ root.T) / (n + 5))
+
+
+FOLDS, SHRINK = 5, 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class NutsComparison:
+    """The guide against NUTS.
+
+    Attributes:
+        latents: names of the columns: ``"z[0]"``, ``"z[1]"``, ...
+        guide_mean, guide_sd, nuts_mean, nuts_sd: moments ``(items, latents)``.
+        wasserstein: the distance W1 between the two marginals, in the latent's own units ``(items, latents)``.
+        c2st: how often a classifier tells the two apart, ``(items,)``: 0.5 where it cannot, 1 where it always does.
+    """
+
+    latents: tuple[str, ...]
+    guide_mean: np.ndarray
+    guide_sd: np.ndarray
+    nuts_mean: np.ndarray
+    nuts_sd: np.ndarray
+    wasserstein: np.ndarray
+    c2st: np.ndarray
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """A table: one row for each item and latent."""
+        columns = ("guide_mean", "guide_sd", "nuts_mean", "nuts_sd", "wasserstein")
+        for item, score in enumerate(self.c2st):
+            for k, latent in enumerate(self.latents):
+                values = {name: float(getattr(self, name)[item, k]) for name in columns}
+                yield {"item": item, "latent": latent, **values, "c2st": float(score)}
+
+
+def compare_with_nuts(
+    fitted: Fitted, data: Dataset, chains: Chains, given: Sequence[str] | None = None, seed: int = 0
+) -> NutsComparison:
+    """Compare q(z | x_given) with the chains of the same items and modalities, on as many draws of each.
+
+    The classifier two-sample test (Lopez-Paz & Oquab 2017, "Revisiting classifier two-sample tests") is quadratic
+    discriminant analysis, cross-validated: it sees differences of location, scale and correlation.
+    """
+    referee = {name: values.reshape(-1, *values.shape[2:]) for name, values in chains.draws.items()}
+    count = len(next(iter(referee.values())))
+    drawn = fitted.encode(data, given, count, seed)
+    names, p = subset_questions.columns(referee)
+    _, q = subset_questions.columns({name: drawn[name] for name in referee})
+    distance = np.abs(np.sort(p, 0) - np.sort(q, 0)).mean(0)
+    scores = np.array([_told_apart(p[:, item], q[:, item], seed) for item in range(p.shape[1])])
+    return NutsComparison(names, q.mean(0), q.std(0), p.mean(0), p.std(0), distance, scores)
+
+
+def _told_apart(one: np.ndarray, other: np.ndarray, seed: int) -> float:
+    """Accuracy on draws that the classifier was not fitted to."""
+    x, label = np.concatenate([one, other]), np.repeat([0, 1], [len(one), len(other)])
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
+    classifier = QuadraticDiscriminantAnalysis(reg_param=SHRINK)
+    return float(cross_val_score(classifier, (x - x.mean(0)) / x.std(0), label, cv=folds).mean())

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ppvae.chunks import NUMBERS
 from ppvae.data.dataset import Dataset
-from ppvae.diagnostics import questions
 from ppvae.diagnostics.calibration import ALPHA
-from ppvae.modality import COUNTS, Modality
-from ppvae.posterior import Fitted
+from ppvae.inference import subset_questions
+from ppvae.inference.chunks import NUMBERS
+from ppvae.inference.fitted import Fitted
+from ppvae.language.modality import COUNTS, Modality
 
 Statistic = Callable[[np.ndarray], float]
 
@@ -106,7 +106,7 @@ def predictive_check(
     """
     measured = [m for m in fitted.modalities if data.present(m.name).any()]
     held = data.only([m.name for m in measured])
-    names = questions.chosen(fitted, held, statistics)
+    names = subset_questions.chosen(fitted, held, statistics)
     kinds = {m.name: m for m in measured}
     chosen = {name: defaults(kinds[name]) for name in names} if statistics is None else statistics
     values = {name: _values(data, name, data.holed(name), functions) for name, functions in chosen.items()}
@@ -114,7 +114,7 @@ def predictive_check(
     replicated = _replicated(fitted, data, given, chosen, draws or least, seed)
     return {
         name: PredictiveCheck(
-            f"{name} given {questions.label(given)}", tuple(functions), values[name], np.array(replicated[name])
+            f"{name} given {subset_questions.label(given)}", tuple(functions), values[name], np.array(replicated[name])
         )
         for name, functions in chosen.items()
     }

@@ -16,16 +16,16 @@ import numpyro.distributions as nd
 import optax
 from jax.scipy.special import logsumexp
 
-from ppvae.answers import Question
-from ppvae.batch import Batch
 from ppvae.data.dataset import Dataset
-from ppvae.diagnostics import arviz, questions
-from ppvae.diagnostics.flat import Flat, flat, located
-from ppvae.diagnostics.inquiry import Inquiry, inquiry
 from ppvae.diagnostics.khat import THRESHOLD
 from ppvae.diagnostics.nuts import CONVERGED, walks
-from ppvae.diagnostics.questions import AT
-from ppvae.posterior import Fitted
+from ppvae.inference import arviz, subset_questions
+from ppvae.inference.conditioned_items import ConditionedItems, conditioned
+from ppvae.inference.fitted import Fitted
+from ppvae.inference.questions import Question
+from ppvae.inference.subset_questions import AT
+from ppvae.inference.unconstrained import Unconstrained, located, unconstrained
+from ppvae.language.batch import Batch
 
 MORE = 10  # times as many particles
 ROUNDS, FREEDOM = 4, 5.0  # of resampling, and the degrees of freedom of its proposals
@@ -97,8 +97,8 @@ def rescue(
         ValueError: no method has a name that was given, more than 1,000 draws were asked for, or a latent is discrete
             and not enumerated.
     """
-    chosen, count = _chosen(methods), questions.checked_draws(draws)
-    about = inquiry(fitted, data, given, seed)
+    chosen, count = _chosen(methods), subset_questions.checked_draws(draws)
+    about = conditioned(fitted, data, given, seed)
     how, passes, khat = np.full(len(data), chosen[0], object), np.zeros(len(data), bool), np.full(len(data), np.inf)
     vectors: Any = None
     for name in chosen:
@@ -121,24 +121,24 @@ def _chosen(methods: Sequence[str] | None) -> list[str]:
     return [name for name in METHODS if methods is None or name in methods or name == "guide"]
 
 
-def from_guide(about: Inquiry, draws: int, times: int = 1) -> Attempt:
+def from_guide(about: ConditionedItems, draws: int, times: int = 1) -> Attempt:
     """Importance resampling of the guide's own particles."""
     return _resampled(about.ask(Question(_particles, draws * times)), about, draws)
 
 
 def _particles(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
     """The question of an item's draws from the guide, with their log weights."""
-    item = flat(model, guide, batch)
+    item = unconstrained(model, guide, batch)
     return _weighed(item, item.draws(numpyro.prng_key(), draws), item.proposal)
 
 
-def _weighed(item: Flat, vectors: jax.Array, proposal: Callable[[jax.Array], jax.Array]) -> dict[str, Any]:
+def _weighed(item: Unconstrained, vectors: jax.Array, proposal: Callable[[jax.Array], jax.Array]) -> dict[str, Any]:
     """Vectors ``(draws, 1, size)`` of an item and their log weights ``(draws, 1)`` under a proposal's log density."""
     log_weights = jax.vmap(lambda vector: item.joint(vector) - proposal(vector))(vectors)
     return {"vectors": vectors[:, None], "log_weights": log_weights[:, None]}
 
 
-def _resampled(found: dict[str, np.ndarray], about: Inquiry, draws: int) -> Attempt:
+def _resampled(found: dict[str, np.ndarray], about: ConditionedItems, draws: int) -> Attempt:
     """Draws by the smoothed weights; where these are not numbers, the particles as they come."""
     smooth, khat = arviz.psis(found["log_weights"])
     picked = []
@@ -148,7 +148,7 @@ def _resampled(found: dict[str, np.ndarray], about: Inquiry, draws: int) -> Atte
     return Attempt(np.take_along_axis(found["vectors"], np.stack(picked, 1)[..., None], 0), khat, khat <= THRESHOLD)
 
 
-def resampling(about: Inquiry, draws: int) -> Attempt:
+def resampling(about: ConditionedItems, draws: int) -> Attempt:
     """Adaptive importance sampling: each round's proposal has the weighted moments of the round before."""
     found = about.ask(Question(_particles, draws))
     for number in range(1, ROUNDS + 1):
@@ -165,7 +165,7 @@ def _adapted(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]
     loc, root, number = (batch.arrays[AT + name][0] for name in ("loc", "root", "round"))
     proposal = nd.MultivariateStudentT(FREEDOM, loc, root)
     key = jax.random.fold_in(numpyro.prng_key(), number.astype(jnp.uint32))
-    return _weighed(flat(model, guide, batch), proposal.sample(key, (draws,)), proposal.log_prob)
+    return _weighed(unconstrained(model, guide, batch), proposal.sample(key, (draws,)), proposal.log_prob)
 
 
 def _moments(vectors: np.ndarray, log_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -181,14 +181,14 @@ def _moments(vectors: np.ndarray, log_weights: np.ndarray) -> tuple[np.ndarray, 
     return loc, np.linalg.cholesky(covariance + 1e-6 * np.diag(np.diag(spread)))
 
 
-def optimisation(about: Inquiry, draws: int) -> Attempt:
+def optimisation(about: ConditionedItems, draws: int) -> Attempt:
     """A diagonal Gaussian for each item, optimised for it alone."""
     return _resampled(about.ask(Question(_optimised, draws)), about, draws)
 
 
 def _optimised(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
     """The question of an item's draws from its own Gaussian."""
-    item = flat(model, guide, batch)
+    item = unconstrained(model, guide, batch)
     first, second, third = jax.random.split(numpyro.prng_key(), 3)
     center, unit = item.spread(first)
 
@@ -210,7 +210,7 @@ def _optimised(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, An
     return _weighed(item, own(gaussian).sample(third, (draws,)), own(gaussian).log_prob)
 
 
-def from_nuts(about: Inquiry, draws: int) -> Attempt:
+def from_nuts(about: ConditionedItems, draws: int) -> Attempt:
     """NUTS: what its chains draw, thinned evenly or repeated to the number wanted."""
     vectors = walks(about, draws=LONG)["vectors"]
     rhat = arviz.rhat(np.moveaxis(vectors, 1, 2))

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ppvae.answers import Question
-from ppvae.batch import Batch
-from ppvae.chunks import answer
 from ppvae.data.dataset import Dataset
-from ppvae.diagnostics import groups, questions
-from ppvae.posterior import Fitted
+from ppvae.inference import arviz_groups, subset_questions
+from ppvae.inference.chunks import answer
+from ppvae.inference.fitted import Fitted
+from ppvae.inference.questions import Question
+from ppvae.language.batch import Batch
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +36,8 @@ class Simulation:
     @property
     def flat(self) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
         """The names of all single latents, their truth ``(items, n)`` and their draws ``(draws, items, n)``."""
-        names, truth = questions.columns({name: value[None] for name, value in self.truth.items()})
-        return names, truth[0], questions.columns(self.draws)[1]
+        names, truth = subset_questions.columns({name: value[None] for name, value in self.truth.items()})
+        return names, truth[0], subset_questions.columns(self.draws)[1]
 
 
 def simulate(
@@ -53,11 +53,11 @@ def simulate(
     An item has the holes of a row of the data, and what the model takes as given from there; rows that have something
     of what is given, if there are any, are taken in turn. Latents that all items share are the guide's.
     """
-    rows = np.flatnonzero(questions.showing(data, given))
+    rows = np.flatnonzero(subset_questions.showing(data, given))
     rows = np.resize(rows if len(rows) else np.arange(len(data)), items)
     batch = conditions(fitted, data, given, rows)
     names = tuple(fitted.explained)
-    question = Question(questions.simulated, questions.checked_draws(draws), names)
+    question = Question(subset_questions.simulated, subset_questions.checked_draws(draws), names)
     found = answer(fitted.vae.pair, fitted.settings, question, batch, np.arange(items, dtype=np.uint32), seed)
     sites = [name.removeprefix("true ") for name in found if name.startswith("true ") and name != "true log_joint"]
     return Simulation(
@@ -72,14 +72,14 @@ def simulate(
 def prior_draws(fitted: Fitted, data: Dataset, draws: int, seed: int = 0) -> dict[str, np.ndarray]:
     """Draws of each item's own latents from the model, by name: ``(draws, items, *event)``."""
     batch = replace(conditions(fitted, data, (), np.arange(len(data))), ask=())
-    question = Question(groups.from_prior, draws)
+    question = Question(arviz_groups.from_prior, draws)
     drawn = answer(fitted.vae.pair, fitted.settings, question, batch, data.keys, seed)
     return {name: values for name, values in drawn.items() if name not in fitted.names}
 
 
 def conditions(fitted: Fitted, data: Dataset, given: Sequence[str] | None, rows: np.ndarray) -> Batch:
     """What new items take from rows of the data: conditions and holes; all that the data have is given by default."""
-    shown = questions.held(fitted, data) if given is None else given
+    shown = subset_questions.held(fitted, data) if given is None else given
     arrays = {name: data.arrays[name][rows] for name in fitted.vae.model.conditions if name in data.arrays}
     holes = {name: mask[rows] for name, mask in (data.observed or {}).items()}
-    return Batch(arrays, {**holes, **questions.shown_masks(fitted, shown, len(rows))}, size=len(rows))
+    return Batch(arrays, {**holes, **subset_questions.shown_masks(fitted, shown, len(rows))}, size=len(rows))

@@ -8,22 +8,23 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from pyro.infer import inspect as pyro_inspect
 from scipy import stats
 
-from ppvae.answers import Question
 from ppvae.backends import pyro as engine
-from ppvae.batch import Batch
-from ppvae.chunks import answer
 from ppvae.data.dataset import Dataset
-from ppvae.diagnostics import questions
-from ppvae.diagnostics.graph import below
+from ppvae.diagnostics.active_units import activity
 from ppvae.diagnostics.simulation import conditions, prior_draws
-from ppvae.diagnostics.use import activity
-from ppvae.metrics.noiseless import means
-from ppvae.posterior import Fitted
-from ppvae.ppl import ops, pyro
-from ppvae.settings import Settings
-from ppvae.traces import is_local, random_sites
+from ppvae.inference import subset_questions
+from ppvae.inference.chunks import answer
+from ppvae.inference.fitted import Fitted
+from ppvae.inference.questions import Question
+from ppvae.language.batch import Batch
+from ppvae.language.ppl import ops, pyro
+from ppvae.language.program import Program
+from ppvae.language.traces import is_local, random_sites
+from ppvae.metrics.predictive_means import means
+from ppvae.runs.settings import Settings
 
 ANCHORS = 1000  # draws behind an anchor, and behind the prior's moments
 SPAN = (-2.5, -1.5, -0.5, 0.5, 1.5, 2.5)
@@ -81,7 +82,7 @@ def traversal(
     continuous = [name for name, drawn in prior.items() if drawn.dtype.kind == "f"]
     if site not in continuous:
         raise ValueError(f"items have no continuous latent {site!r}; traverse one of {', '.join(continuous)}")
-    elements = questions.elements(site, prior[site].shape[2:])
+    elements = subset_questions.elements(site, prior[site].shape[2:])
     chosen = _most_active(fitted, data, elements, dimensions, seed) if isinstance(dimensions, int) else dimensions
     values = _grid(prior[site], chosen, span)
     anchors = prior if anchor is None else fitted.encode(data.take([row]), draws=ANCHORS, seed=seed)
@@ -131,19 +132,35 @@ def _decode(fitted: Fitted, data: Dataset, row: int, points: Arrays, draws: int,
     """The mean of each modality at each point, ``(points, *shape)``; one key for all, so that draws do not differ."""
     names, count = tuple(fitted.explained), len(next(iter(points.values())))
     batch = conditions(fitted, data, (), np.full(count, row))
-    batch = replace(batch, arrays={**batch.arrays, **{questions.AT + name: value for name, value in points.items()}})
-    question = Question(_decoded, questions.checked_draws(draws), names)
+    batch = replace(
+        batch, arrays={**batch.arrays, **{subset_questions.AT + name: value for name, value in points.items()}}
+    )
+    question = Question(_decoded, subset_questions.checked_draws(draws), names)
     found = answer(fitted.vae.pair, fitted.settings, question, batch, np.zeros(count, np.uint32), seed)
     return {name: found[name][0] for name in names}
 
 
 def _decoded(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
     """The mean over draws of ``E[x_ask | latents]``, where latents beside the data, ``at NAME``, are given."""
-    inner = replace(questions.measurements(batch), ask=ask)
+    inner = replace(subset_questions.measurements(batch), ask=ask)
     with pyro.plate("draws", draws, dim=-2):
         drawn = random_sites(guide, inner)
         shared = {name: site["value"] for name, site in drawn.items() if not is_local(site)}
-        beside = {name: batch.arrays[questions.AT + name] for name in drawn if questions.AT + name in batch.arrays}
+        beside = {
+            name: batch.arrays[subset_questions.AT + name]
+            for name in drawn
+            if subset_questions.AT + name in batch.arrays
+        }
         fixed = {name: ops.as_tensor(value, dtype=drawn[name]["value"].dtype) for name, value in beside.items()}
         sites = random_sites(model, inner, {**shared, **fixed})
     return {name: values.mean(0)[None] for name, values in means(sites, ask).items()}
+
+
+def below(model: Program, batch: Batch, site: str) -> set[str]:
+    """The sites whose distributions depend on a site, directly or through others; the site itself is not among them."""
+    parents: dict[str, list[str]] = pyro_inspect.get_model_relations(model, (batch,))["sample_sample"]
+    found = {site}
+    for name, above in parents.items():
+        if found & set(above):
+            found.add(name)
+    return found - {site}

@@ -1,59 +1,66 @@
-"""Metrics: what a fitted pair is worth on data that it never saw."""
+"""Metrics: what a fitted pair is worth on data that it never saw. Calls inference and below."""
 
-from ppvae.metrics.aggregate import with_aggregate_prior
-from ppvae.metrics.crossing import coherence, coherence_intervals, coherences
-from ppvae.metrics.encoding import encoded
-from ppvae.metrics.evidences import conditional_evidence
-from ppvae.metrics.generating import agreement, prior_coherence, prior_coherence_intervals
-from ppvae.metrics.grouping import Clustering, clustering
-from ppvae.metrics.hearing import log_mel, mel_distance
-from ppvae.metrics.judging import Judged, Judges, judges
-from ppvae.metrics.noiseless import generated, predicted
-from ppvae.metrics.probing import probe, probes
-from ppvae.metrics.reconstructing import r2, reconstruction
-from ppvae.metrics.resampling import Interval, interval
-from ppvae.metrics.resembling import frechet
-from ppvae.metrics.retrieving import Retrieval, matched, retrieval
-from ppvae.metrics.scoring import crps, energy, predictive_scores
-from ppvae.metrics.seeing import ssim
-from ppvae.metrics.shown import anything, shown
-from ppvae.metrics.spelling import edit_distance, levenshtein
+from __future__ import annotations
 
-__all__ = [
-    "Clustering",
-    "Interval",
-    "Judged",
-    "Judges",
-    "Retrieval",
-    "agreement",
-    "anything",
-    "clustering",
-    "coherence",
-    "coherence_intervals",
-    "coherences",
-    "conditional_evidence",
-    "crps",
-    "edit_distance",
-    "encoded",
-    "energy",
-    "frechet",
-    "generated",
-    "interval",
-    "judges",
-    "levenshtein",
-    "log_mel",
-    "matched",
-    "mel_distance",
-    "predicted",
-    "predictive_scores",
-    "prior_coherence",
-    "prior_coherence_intervals",
-    "probe",
-    "probes",
-    "r2",
-    "reconstruction",
-    "retrieval",
-    "shown",
-    "ssim",
-    "with_aggregate_prior",
-]
+from typing import TYPE_CHECKING
+
+from ppvae.face import show
+
+show(
+    __name__,
+    {
+        "aggregate_prior": "with_aggregate_prior",
+        "bootstrap": "Interval interval",
+        "classifiers": "Judged Judges judges",
+        "clustering": "Clustering clustering",
+        "coherence": "agreement coherence coherence_intervals coherences prior_coherence prior_coherence_intervals",
+        "edit_distance": "edit_distance levenshtein",
+        "frechet": "frechet",
+        "mel_distance": "log_mel mel_distance",
+        "predictive_means": "generated predicted",
+        "probes": "probe probes",
+        "proper_scores": "conditional_evidence crps energy predictive_scores",
+        "reconstruction": "r2 reconstruction",
+        "retrieval": "Retrieval matched retrieval",
+        "ssim": "ssim",
+        "subsets": "anything encoded shown",
+    },
+)
+
+if TYPE_CHECKING:
+    from ppvae.metrics.aggregate_prior import with_aggregate_prior as with_aggregate_prior
+    from ppvae.metrics.bootstrap import Interval as Interval
+    from ppvae.metrics.bootstrap import interval as interval
+    from ppvae.metrics.classifiers import Judged as Judged
+    from ppvae.metrics.classifiers import Judges as Judges
+    from ppvae.metrics.classifiers import judges as judges
+    from ppvae.metrics.clustering import Clustering as Clustering
+    from ppvae.metrics.clustering import clustering as clustering
+    from ppvae.metrics.coherence import agreement as agreement
+    from ppvae.metrics.coherence import coherence as coherence
+    from ppvae.metrics.coherence import coherence_intervals as coherence_intervals
+    from ppvae.metrics.coherence import coherences as coherences
+    from ppvae.metrics.coherence import prior_coherence as prior_coherence
+    from ppvae.metrics.coherence import prior_coherence_intervals as prior_coherence_intervals
+    from ppvae.metrics.edit_distance import edit_distance as edit_distance
+    from ppvae.metrics.edit_distance import levenshtein as levenshtein
+    from ppvae.metrics.frechet import frechet as frechet
+    from ppvae.metrics.mel_distance import log_mel as log_mel
+    from ppvae.metrics.mel_distance import mel_distance as mel_distance
+    from ppvae.metrics.predictive_means import generated as generated
+    from ppvae.metrics.predictive_means import predicted as predicted
+    from ppvae.metrics.probes import probe as probe
+    from ppvae.metrics.probes import probes as probes
+    from ppvae.metrics.proper_scores import conditional_evidence as conditional_evidence
+    from ppvae.metrics.proper_scores import crps as crps
+    from ppvae.metrics.proper_scores import energy as energy
+    from ppvae.metrics.proper_scores import predictive_scores as predictive_scores
+    from ppvae.metrics.reconstruction import r2 as r2
+    from ppvae.metrics.reconstruction import reconstruction as reconstruction
+    from ppvae.metrics.retrieval import Retrieval as Retrieval
+    from ppvae.metrics.retrieval import matched as matched
+    from ppvae.metrics.retrieval import retrieval as retrieval
+    from ppvae.metrics.ssim import ssim as ssim
+    from ppvae.metrics.subsets import anything as anything
+    from ppvae.metrics.subsets import encoded as encoded
+    from ppvae.metrics.subsets import shown as shown

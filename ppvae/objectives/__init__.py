@@ -1,7 +1,8 @@
 """Objectives: what SVI maximises, by name.
 
-An objective is a function ``(model, guide, batch, beta) -> shares`` in the words of :mod:`ppvae.ppl`; a name stands for
-what a function of this package makes with the paper's defaults. A tuple of :class:`Stage` gives a run several in turn.
+An objective is a function ``(model, guide, batch, beta) -> shares`` in the words of :mod:`ppvae.language.ppl`; a name
+stands for what a function of this package makes with the paper's defaults. A tuple of :class:`Stage` gives a run
+several in turn. Calls language and parts.
 """
 
 from __future__ import annotations

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ppvae.batch import Batch
+from ppvae.language.batch import Batch
+from ppvae.language.ppl import items, ops
+from ppvae.language.traces import Sites, alone, divergence, expected, guided, is_local, paired, random_sites
 from ppvae.objectives.elbo import Objective, added, fits, global_shares, prices, shares, times
 from ppvae.objectives.subsets import explained, singles
-from ppvae.ppl import items, ops
-from ppvae.traces import Sites, alone, divergence, expected, guided, is_local, paired, random_sites
 
 
 def mvtcae(a: float = 0.9, analytic: bool = True) -> Objective:

@@ -5,8 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ppvae.batch import Batch
-from ppvae.traces import Sites, density, divergence, expected, guided, is_local, joint, measured, mixtures, paired
+from ppvae.language.batch import Batch
+from ppvae.language.traces import (
+    Sites,
+    density,
+    divergence,
+    expected,
+    guided,
+    is_local,
+    joint,
+    measured,
+    mixtures,
+    paired,
+)
 
 # (model, guide, batch, beta) -> shares by name, ``(items,)`` in nats, or a number for what all items share.
 Objective = Callable[[Any, Any, Batch, Any], dict[str, Any]]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ppvae.batch import Batch
+from ppvae.language.batch import Batch
+from ppvae.language.ppl import ops
+from ppvae.language.traces import alone, density, random_sites
 from ppvae.objectives.elbo import Objective, bound
-from ppvae.ppl import ops
-from ppvae.traces import alone, density, random_sites
 
 
 def m2(alpha: float = 0.1, analytic: bool = True) -> Objective:

@@ -11,10 +11,10 @@ from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
-from ppvae.batch import Batch
+from ppvae.language.batch import Batch
+from ppvae.language.ppl import items, ops
+from ppvae.language.traces import Sites, alone, enumerated, is_local, latents, log_weights, paired, random_sites
 from ppvae.objectives.elbo import Objective, global_shares, revisiting, shares
-from ppvae.ppl import items, ops
-from ppvae.traces import Sites, alone, enumerated, is_local, latents, log_weights, paired, random_sites
 
 BOUND = "bound"  # the share that is no single site's
 

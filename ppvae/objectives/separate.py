@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ppvae.batch import Batch
+from ppvae.language.batch import Batch
+from ppvae.language.ppl import ops
+from ppvae.language.traces import Sites, paired
 from ppvae.objectives.elbo import Objective, fits, times
 from ppvae.objectives.subsets import explained
-from ppvae.ppl import ops
-from ppvae.traces import Sites, paired
 
 
 def mmvm() -> Objective:

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ppvae.batch import Batch
+from ppvae.language.batch import Batch
+from ppvae.language.ppl import ops
+from ppvae.language.traces import paired
 from ppvae.objectives.agreement import apart
 from ppvae.objectives.elbo import Objective, added, bound, elbo, times
 from ppvae.objectives.subsets import explained, singles
-from ppvae.ppl import ops
-from ppvae.traces import paired
 
 
 @dataclass(frozen=True)

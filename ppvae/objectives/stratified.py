@@ -6,14 +6,14 @@ from collections.abc import Collection
 from functools import partial
 from typing import Any, Literal
 
-from ppvae import experts
-from ppvae.batch import Batch
+from ppvae.language.batch import Batch
+from ppvae.language.ppl import ops
+from ppvae.language.traces import Sites, is_local, latents, log_weights, paired
 from ppvae.objectives.agreement import present_count
 from ppvae.objectives.elbo import Objective, added, fits, global_shares, prices, revisiting, times
 from ppvae.objectives.multisample import BOUND, doubly_reparameterised, in_place_of, log_mean_exp, proposed
 from ppvae.objectives.subsets import explained, singles
-from ppvae.ppl import ops
-from ppvae.traces import Sites, is_local, latents, log_weights, paired
+from ppvae.parts import experts
 
 Gradient = Literal["iwae", "dreg"]
 PRIVATE = "w_"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ppvae import experts
-from ppvae.batch import Batch
+from ppvae.language.batch import Batch
+from ppvae.language.ppl import dist, items, ops, pyro
+from ppvae.language.traces import divergence, expected, is_local, paired
 from ppvae.objectives.elbo import Objective, added, bound, fits, shares, times
-from ppvae.ppl import dist, items, ops, pyro
-from ppvae.traces import divergence, expected, is_local, paired
+from ppvae.parts import experts
 
 
 def mvae(random: int = 1, analytic: bool = True) -> Objective:

@@ -11,7 +11,7 @@ import numpy as np
 from ppvae.data.dataset import Dataset
 from ppvae.diagnostics.calibration import ALPHA, Uniform, fault
 from ppvae.diagnostics.khat import THRESHOLD
-from ppvae.posterior import Fitted
+from ppvae.inference.fitted import Fitted
 from ppvae.report.measures import Effort, Measures, Subset, measure
 
 WORDS = {"log joint": "the joint density"}

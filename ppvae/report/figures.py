@@ -16,10 +16,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ppvae.diagnostics.calibration import Uniform
-from ppvae.diagnostics.calibration_plots import coverage_figure, ecdf_figure
 from ppvae.diagnostics.khat import KHat
-from ppvae.diagnostics.plots import khat_map
-from ppvae.plots import loss_curves
+from ppvae.plots.calibration import coverage_figure, ecdf_figure
+from ppvae.plots.khat import khat_map
+from ppvae.plots.losses import loss_curves
 from ppvae.report.measures import Measures, Subset
 
 INKS = {"light": "#1f2328", "dark": "#e6e8eb"}

@@ -9,13 +9,14 @@ from functools import partial
 import numpy as np
 
 from ppvae.data.dataset import Dataset
-from ppvae.diagnostics import questions
+from ppvae.diagnostics.active_units import Activity, activity
 from ppvae.diagnostics.calibration import Uniform, predictive, sbc
 from ppvae.diagnostics.khat import KHat, khat
+from ppvae.diagnostics.modality_contributions import Contribution, contribution
 from ppvae.diagnostics.simulation import simulate
-from ppvae.diagnostics.use import Activity, Contribution, activity, contribution
-from ppvae.posterior import Fitted
-from ppvae.progress import tracked
+from ppvae.inference import subset_questions
+from ppvae.inference.fitted import Fitted
+from ppvae.training.progress import tracked
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def measure(
 
 def _subsets(fitted: Fitted, data: Dataset, also: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
     """Each modality alone, all others of each, all, and further ones."""
-    names = questions.explained(fitted, data)
+    names = subset_questions.explained(fitted, data)
     if not names:
         raise ValueError("the model takes all that the data have as given, so there is no posterior to look at")
     for name in (name for subset in also for name in subset):
@@ -127,7 +128,7 @@ def _subsets(fitted: Fitted, data: Dataset, also: Sequence[Sequence[str]]) -> li
 
 
 def _subset(fitted: Fitted, rows: Dataset, given: tuple[str, ...], effort: Effort) -> Subset:
-    names, seed = questions.explained(fitted, rows), effort.seed
+    names, seed = subset_questions.explained(fitted, rows), effort.seed
     asked = [name for name in names if name not in given]
     seen = np.flatnonzero(np.any([rows.present(name) for name in given], axis=0))[: effort.weighed]
     return Subset(

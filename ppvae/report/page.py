@@ -11,13 +11,13 @@ from jinja2 import Environment, StrictUndefined
 from ppvae import __version__
 from ppvae.data.dataset import Dataset
 from ppvae.diagnostics.khat import THRESHOLD
-from ppvae.posterior import Fitted
-from ppvae.progress import tracked
+from ppvae.inference.fitted import Fitted
 from ppvae.report import verdict as judging
 from ppvae.report.diagnosis import Diagnosis, Posterior, summary
 from ppvae.report.figures import Picture, drawings, file_name, picture
 from ppvae.report.measures import Effort, Measures, measure
 from ppvae.report.verdict import Verdict, verdict
+from ppvae.training.progress import tracked
 
 KINDS = dict(zip(judging.LEVELS, ("trust", "care", "distrust"), strict=True))
 SIGNS = dict(zip(judging.LEVELS, ("✓", "!", "✕"), strict=True))

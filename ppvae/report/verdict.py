@@ -12,7 +12,7 @@ from scipy import stats
 
 from ppvae.diagnostics.calibration import p_text
 from ppvae.diagnostics.khat import THRESHOLD
-from ppvae.diagnostics.use import IDLE
+from ppvae.diagnostics.modality_contributions import IDLE
 from ppvae.report.diagnosis import POINTS, Diagnosis, Posterior, Prediction
 
 TRUST, CARE, DISTRUST = "trust", "with care", "do not trust"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from ppvae.diagnostics import arviz
+from ppvae.inference import arviz
 
 only_1 = pytest.mark.skipif(not arviz.TREES, reason="a trap of ArviZ 1.x")
 RNG = np.random.default_rng(0)
@@ -35,7 +35,7 @@ def library_khat(log_weights: np.ndarray) -> Any:
 def test_neither_torch_nor_jax_is_needed() -> None:
     if "torch" in sys.modules or "jax" in sys.modules:
         pytest.skip("another test of this process loaded them")
-    assert {"ppvae", "ppvae.diagnostics.arviz"} <= sys.modules.keys()
+    assert {"ppvae", "ppvae.inference.arviz"} <= sys.modules.keys()
 
 
 @pytest.mark.parametrize("ratio", [0.4, 0.6, 0.8])

@@ -1,21 +1,13 @@
 """Mirror: torch modules and programs, run by JAX on the same parameters.
 
-``mirror.layer``, ``mirror.function`` and ``mirror.method`` extend the tables.
+``mirror.layer``, ``mirror.function`` and ``mirror.method`` extend the tables. Three rooms, lowest first: ``running``,
+how torch code is run; ``functions``, where one is added; ``layers``, where one is added.
 """
 
-from ppvae.backends.mirror import (
-    attention,
-    convolution,
-    dropout,
-    embedding,
-    functions,
-    pooling,
-    recurrent,
-    resampling,
-)
-from ppvae.backends.mirror.interpret import forward, to_jax
-from ppvae.backends.mirror.parameters import Parameters, aliases, arrays
-from ppvae.backends.mirror.tables import (
+from ppvae.backends.mirror import functions, layers
+from ppvae.backends.mirror.running.interpret import forward, to_jax
+from ppvae.backends.mirror.running.parameters import Parameters, aliases, arrays
+from ppvae.backends.mirror.running.tables import (
     FUNCTIONS,
     LAYERS,
     METHODS,
@@ -28,7 +20,7 @@ from ppvae.backends.mirror.tables import (
 )
 
 # Importing a file fills the tables.
-RULES = (attention, convolution, dropout, embedding, functions, pooling, recurrent, resampling)
+RULES = (*functions.RULES, *layers.RULES)
 
 __all__ = [
     "FUNCTIONS",

@@ -1,0 +1,14 @@
+"""Layers: torch's layers, and the functions of ``torch.nn.functional`` behind them. Importing one fills the tables."""
+
+from ppvae.backends.mirror.layers import (
+    attention,
+    convolution,
+    dropout,
+    embedding,
+    functional,
+    pooling,
+    recurrent,
+    resampling,
+)
+
+RULES = (attention, convolution, dropout, embedding, functional, pooling, recurrent, resampling)

@@ -1,0 +1,116 @@
+"""Convolutions and transposed convolutions, over one to three spatial dims."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ppvae.backends.mirror.functions.arguments import mirrors, namesakes
+from ppvae.backends.mirror.layers import subpixel
+
+Sizes = int | Sequence[int]
+Numbers = tuple[int, ...]
+Pairs = list[tuple[int, int]]
+Array = jax.Array
+
+
+def sizes(value: Sizes, dims: int) -> Numbers:
+    """One number for each spatial dim; a single one serves them all."""
+    given = (value,) if isinstance(value, int) else tuple(value)
+    return given * dims if len(given) == 1 else given
+
+
+def _pads(padding: Sizes | str, kernel: Numbers, dilation: Numbers) -> Pairs:
+    """Zeros before and after; ``"same"`` puts the odd one after."""
+    if padding == "valid":
+        padding = 0
+    if isinstance(padding, str):
+        totals = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
+        return [(total // 2, total - total // 2) for total in totals]
+    return [(p, p) for p in sizes(padding, len(kernel))]
+
+
+def convolve(
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    stride: Sizes = 1,
+    padding: Sizes | str = 0,
+    dilation: Sizes = 1,
+    groups: int = 1,
+) -> Array:
+    """``(items, in, *sizes)``, or one item without its dim, with a kernel ``(out, in / groups, *sizes)``."""
+    kernel = weight.shape[2:]
+    dims = len(kernel)
+    if x.ndim == dims + 1:
+        return convolve(x[None], weight, bias, stride, padding, dilation, groups)[0]
+    dilation = sizes(dilation, dims)
+    pads = _pads(padding, kernel, dilation)
+    dense = jax.lax.conv_general_dilated
+    y = dense(x, weight, sizes(stride, dims), pads, None, dilation, feature_group_count=groups)
+    return _biased(y, bias)
+
+
+def transpose_convolve(
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    stride: Sizes = 1,
+    padding: Sizes = 0,
+    output_padding: Sizes = 0,
+    groups: int = 1,
+    dilation: Sizes = 1,
+) -> Array:
+    """The adjoint of a convolution, with a kernel ``(in, out / groups, *sizes)``."""
+    dims = weight.ndim - 2
+    if x.ndim == dims + 1:
+        return transpose_convolve(x[None], weight, bias, stride, padding, output_padding, groups, dilation)[0]
+    stride, padding, extra, dilation = (sizes(v, dims) for v in (stride, padding, output_padding, dilation))
+    if on_cpu() and dims == 2 and groups == 1 and dilation == (1, 1) and max(stride) > 1:
+        y = _subpixel(x, weight, stride, padding, extra)
+    else:
+        y = _dilated(x, weight, stride, padding, extra, groups, dilation)
+    return _biased(y, bias)
+
+
+def on_cpu() -> bool:
+    """Whether JAX computes on the CPU by default, where sub-pixel products win if a stride is above one."""
+    device = jax.config.jax_default_device  # type: ignore[attr-defined]
+    return bool((device.platform if hasattr(device, "platform") else device or jax.default_backend()) == "cpu")
+
+
+def _dilated(
+    x: Array, weight: Array, stride: Numbers, padding: Numbers, extra: Numbers, groups: int, dilation: Numbers
+) -> Array:
+    """XLA's own: a convolution of the input with zeros between its elements."""
+    reach = [d * (k - 1) - p for k, d, p in zip(weight.shape[2:], dilation, padding, strict=True)]
+    pads = [(r, r + e) for r, e in zip(reach, extra, strict=True)]
+    ones = (1,) * len(stride)
+    dense = jax.lax.conv_general_dilated
+    return dense(x, _adjoint(weight, groups), ones, pads, stride, dilation, feature_group_count=groups)
+
+
+def _subpixel(x: Array, weight: Array, stride: Any, padding: Any, extra: Numbers) -> Array:
+    """The same as matrix products, for two dims."""
+    shape = zip(x.shape[2:], weight.shape[2:], stride, padding, extra, strict=True)
+    size = tuple((n - 1) * s - 2 * p + k + e for n, k, s, p, e in shape)
+    y = subpixel.transpose_convolve(x.transpose(0, 2, 3, 1), weight, stride, padding, size)
+    return y.transpose(0, 3, 1, 2)
+
+
+def _adjoint(weight: Array, groups: int) -> Array:
+    """``(in, out / groups, *sizes)`` to ``(out, in / groups, *sizes)``, mirrored in space."""
+    inputs, outputs, *kernel = weight.shape
+    split = weight.reshape(groups, inputs // groups, outputs, *kernel).swapaxes(1, 2)
+    return jnp.flip(split.reshape(groups * outputs, inputs // groups, *kernel), range(2, weight.ndim))
+
+
+def _biased(y: Array, bias: Array | None) -> Array:
+    return y if bias is None else y + bias.reshape(-1, *(1,) * (y.ndim - 2))
+
+
+mirrors(*namesakes("conv1d", "conv2d", "conv3d"))(convolve)
+mirrors(*namesakes("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"))(transpose_convolve)

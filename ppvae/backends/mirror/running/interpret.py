@@ -1,0 +1,32 @@
+"""Interpretation: a torch network's own ``forward``, run on JAX arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from ppvae.backends.mirror.running.convert import dtype, nested, to_jax
+from ppvae.backends.mirror.running.dispatch import Dispatch, dispatching
+from ppvae.backends.mirror.running.parameters import Parameters
+from ppvae.backends.mirror.running.shadow import Shadows, stand_in
+
+__all__ = ["dtype", "forward", "to_jax"]
+
+
+def forward(module: nn.Module, p: Parameters, *args: Any, **kwargs: Any) -> Any:
+    """``module(*args, **kwargs)`` on JAX arrays, with the arrays of ``p`` as its parameters.
+
+    Arguments may be arrays, plain Python values, and lists, tuples and dicts of them. The network's ``forward`` runs
+    in Python each time, so compile what calls it with ``jax.jit``.
+
+    Raises:
+        MirrorError: a layer, function or method has no mirror, or control flow depends on the values of an array.
+    """
+    shadows = Shadows(p)
+    shadow = shadows.of(module, p)
+    dispatch = Dispatch(p.key, shadows.tensors)
+    with dispatching(dispatch):
+        result = shadow(*stand_in(to_jax(args)), **stand_in(to_jax(kwargs)))
+        shadows.check_state()
+        return nested(result, dispatch.array)

@@ -1,0 +1,88 @@
+"""Shadows: copies of a module tree whose parameters are stand-ins, on which the network's own ``forward`` runs.
+
+The module itself is never touched: what ``forward`` sets on itself, and the training flag, live on the shadow.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from types import MethodType
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
+
+from ppvae.backends.mirror.running.convert import nested
+from ppvae.backends.mirror.running.dispatch import is_array
+from ppvae.backends.mirror.running.parameters import Parameters
+from ppvae.backends.mirror.running.refusals import PATH, keeps_statistics, layer_error
+from ppvae.backends.mirror.running.standin import Memory, StandIn, interpreter
+from ppvae.backends.mirror.running.tables import MirrorError, layer_rule
+
+
+class Shadows:
+    """The shadows of one call: one for each module, and one stand-in for each of their tensors."""
+
+    def __init__(self, p: Parameters) -> None:
+        self.training = p.training
+        self.modules: dict[int, Any] = {}
+        self.tensors: dict[int, StandIn] = {}
+
+    def of(self, module: nn.Module, p: Parameters) -> Any:
+        """The shadow of a module, whose parameters are those of ``p``."""
+        if id(module) not in self.modules:
+            _check(module, p)
+            self.modules[id(module)] = shadow = object.__new__(type(module))
+            shadow.__dict__.update(self._state(module, p))
+        return self.modules[id(module)]
+
+    def check_state(self) -> None:
+        """Raise if ``forward`` has replaced a parameter or buffer: its change would be lost with the shadow."""
+        for shadow in self.modules.values():
+            for name, tensor in (shadow._parameters | shadow._buffers).items():
+                if isinstance(tensor, StandIn) and not tensor.memory.fixed:
+                    where = f"{type(shadow).__name__} at {shadow.__dict__[PATH]!r}"
+                    raise MirrorError(f"the forward of {where} replaces its {name!r}, which training alone may change")
+
+    def _state(self, module: nn.Module, p: Parameters) -> dict[str, Any]:
+        state = dict(module.__dict__)
+        for kind in ("_parameters", "_buffers"):
+            state[kind] = {name: self._tensor(name, tensor, p) for name, tensor in state[kind].items()}
+        children = module._modules.items()
+        state["_modules"] = {name: None if m is None else self.of(m, p.child(name)) for name, m in children}
+        state |= {name: self._rebound(value) for name, value in state.items() if isinstance(value, MethodType)}
+        state |= {"training": self.training, PATH: p.prefix.rstrip(".")}
+        rule = layer_rule(module)
+        return state if rule is None else state | {"forward": partial(_run_leaf, rule, module, p)}
+
+    def _tensor(self, name: str, tensor: torch.Tensor | None, p: Parameters) -> Any:
+        array = None if tensor is None else p.get(name)
+        if array is None:
+            return tensor
+        return self.tensors.setdefault(id(tensor), StandIn(array, Memory(fixed=f"{p.prefix}{name}")))
+
+    def _rebound(self, method: MethodType) -> Any:
+        """A method that the module keeps as an attribute, on the module's shadow."""
+        owner = self.modules.get(id(method.__self__))
+        return method if owner is None else MethodType(method.__func__, owner)
+
+
+def _check(module: nn.Module, p: Parameters) -> None:
+    path = p.prefix.rstrip(".")
+    rule = layer_rule(module)
+    if rule is None and keeps_statistics(module):
+        raise layer_error(module, path)
+    if isinstance(module, torch.jit.ScriptModule):
+        raise MirrorError(f"the compiled torch.jit module at {path!r} has no mirror; use the module it was made of")
+    if rule is not None and is_parametrized(module):
+        raise MirrorError(f"the layer nn.{type(module).__name__} at {path!r} has a mirror, its parametrization has not")
+
+
+def _run_leaf(rule: Any, module: nn.Module, p: Parameters, *args: Any, **kwargs: Any) -> Any:
+    return interpreter.get().run(partial(rule, module, p), type(module).__name__, args, kwargs)
+
+
+def stand_in(value: Any) -> Any:
+    """The arrays inside ``value`` as stand-ins."""
+    return nested(value, lambda leaf: StandIn(leaf) if is_array(leaf) else leaf)

@@ -1,0 +1,93 @@
+"""The tables of mirrored layers, functions and methods, and the decorators that extend them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+import torch
+from torch import nn
+
+Key = Callable[[], jax.Array]
+Rule = TypeVar("Rule", bound=Callable[..., Any])
+
+LAYERS: dict[type[nn.Module], Callable[..., Any]] = {}
+FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {}
+RANDOM_FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {}
+METHODS: dict[str, Callable[..., Any]] = {}
+
+
+class MirrorError(NotImplementedError):
+    """A network holds something with no JAX counterpart, or something that cannot be traced."""
+
+
+def layer(*types: type[nn.Module]) -> Callable[[Rule], Rule]:
+    """Register the JAX forward of a leaf layer.
+
+    The decorated rule is called as ``rule(module, p, *inputs, **keywords)``: ``module`` is the torch layer, from
+    which only options such as strides are read, ``p`` the
+    :class:`~ppvae.backends.mirror.running.parameters.Parameters` of the layer
+    (``p["weight"]``, ``p.get("bias")``, ``p.training``, ``p.key()``), and inputs are JAX arrays.
+    """
+
+    def register(rule: Rule) -> Rule:
+        LAYERS.update(dict.fromkeys(types, rule))
+        return rule
+
+    return register
+
+
+def function(*functions: Callable[..., Any]) -> Callable[[Rule], Rule]:
+    """Register the JAX counterpart of torch functions; it takes the arguments that torch's takes."""
+
+    def register(rule: Rule) -> Rule:
+        FUNCTIONS.update(dict.fromkeys(functions, rule))
+        return rule
+
+    return register
+
+
+def random_function(*functions: Callable[..., Any]) -> Callable[[Rule], Rule]:
+    """Register the JAX counterpart of torch functions that draw at random.
+
+    The decorated rule is called as ``rule(key, *arguments)``: ``key`` returns a fresh PRNG key at every call, and
+    the arguments are those that torch's function takes. A rule that does not call ``key`` needs none, so dropout
+    with ``training=False`` runs without a seed.
+    """
+
+    def register(rule: Rule) -> Rule:
+        RANDOM_FUNCTIONS.update(dict.fromkeys(functions, rule))
+        return rule
+
+    return register
+
+
+def method(*names: str) -> Callable[[Rule], Rule]:
+    """Register the JAX counterpart of tensor methods whose namesake in ``torch`` is missing or differs."""
+
+    def register(rule: Rule) -> Rule:
+        METHODS.update(dict.fromkeys(names, rule))
+        return rule
+
+    return register
+
+
+def layer_rule(module: nn.Module) -> Callable[..., Any] | None:
+    """The rule of a layer or of the stock layer whose ``forward`` it inherits."""
+    for kind in type(module).__mro__:
+        if kind in LAYERS:
+            inherits = kind is type(module) or type(module).forward is kind.forward
+            return LAYERS[kind] if inherits else None
+    return None
+
+
+def method_rule(name: str) -> Callable[..., Any] | None:
+    """The rule of a tensor method: its own, or that of the function of the same name in ``torch``."""
+    return METHODS.get(name) or FUNCTIONS.get(getattr(torch, name, None))  # type: ignore[arg-type]
+
+
+def random_rule(target: Any) -> Callable[..., Any] | None:
+    """The rule of a random function, or of the tensor method (a string) of the same name in ``torch``."""
+    function: Any = getattr(torch, target, None) if isinstance(target, str) else target
+    return RANDOM_FUNCTIONS.get(function)

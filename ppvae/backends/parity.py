@@ -1,0 +1,111 @@
+"""Comparison: do both backends give the same log-probabilities and gradients at the same parameters and latents?"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import torch
+
+from ppvae.backends import mirror, numpyro, pyro
+from ppvae.language.batch import Batch
+from ppvae.language.ppl import handlers, items
+from ppvae.language.traces import density, is_local, joint, random_sites
+from ppvae.language.traces import latents as drawn_latents
+from ppvae.runs.settings import Settings
+from ppvae.runs.vae import VAE
+
+# Largest difference that rounding explains, by dtype: of log-probabilities, and of gradients.
+TOLERANCE = {"float32": (1e-5, 1e-4), "float64": (1e-9, 1e-9)}
+
+Arrays = dict[str, np.ndarray]
+
+
+def parity(vae: VAE, batch: Batch, dtype: str = "float32", seed: int = 0) -> dict[str, Any]:
+    """Site-by-site and parameter-by-parameter differences between Pyro and NumPyro.
+
+    Latents are drawn once from the guide and held fixed. A difference is ``max|a − b| / max|b|``: of a site's
+    log-probabilities over the items, of the guide's under the name ``guide z``; of the gradient of
+    ``log p(x, z) − log q(z | x)``, summed over the batch, with respect to each parameter.
+
+    Returns:
+        ``dtype``, ``sites``, ``parameters``, ``max_logprob_difference``, ``max_gradient_difference`` and ``ok``.
+    """
+    vae = copy.deepcopy(vae)
+    vae.pair.to(dtype=getattr(torch, dtype)).eval()
+    settings = Settings.model_validate({"dtype": dtype, "device": "cpu"})
+    latents = _draw(vae, batch, settings, seed)
+    sites, gradients = _on_pyro(vae, batch, latents, settings)
+    others, other_gradients = _on_numpyro(vae, batch, latents, settings)
+    differences = {name: _difference(others[name], sites[name]) for name in sites}
+    parameters = {name: _difference(other_gradients[name], gradients[name]) for name in gradients}
+    worst = max(differences.values()), max(parameters.values(), default=0.0)
+    return {
+        "dtype": dtype,
+        "sites": differences,
+        "parameters": parameters,
+        "max_logprob_difference": worst[0],
+        "max_gradient_difference": worst[1],
+        "ok": worst[0] <= TOLERANCE[dtype][0] and worst[1] <= TOLERANCE[dtype][1],
+    }
+
+
+def _draw(vae: VAE, batch: Batch, settings: Settings, seed: int) -> Arrays:
+    with pyro.environment(settings), torch.no_grad():
+        pyro.seed(seed)
+        drawn = drawn_latents(random_sites(vae.guide, batch))
+    return {name: value.numpy() for name, value in drawn.items()}
+
+
+def _on_pyro(vae: VAE, batch: Batch, latents: Arrays, settings: Settings) -> tuple[Arrays, Arrays]:
+    with pyro.environment(settings):
+        sites = log_probs(vae.model, vae.guide, batch, pyro.put(latents))
+        named = {name: p for name, p in vae.pair.named_parameters() if p.requires_grad}
+        gradients = torch.autograd.grad(integrand(sites), list(named.values()), materialize_grads=True)
+    return _numpy(sites), _numpy(dict(zip(named, gradients, strict=True)))
+
+
+def _on_numpyro(vae: VAE, batch: Batch, latents: Arrays, settings: Settings) -> tuple[Arrays, Arrays]:
+    trained = [name for name, p in vae.pair.named_parameters() if p.requires_grad]
+    with numpyro.environment(settings):
+        weights = mirror.arrays(vae.pair)
+        names, fixed = mirror.aliases(vae.pair), numpyro.put(latents)
+
+        def total(params: Any) -> Any:
+            with handlers.seed(rng_seed=0):
+                sites = log_probs(*numpyro.programs(vae.pair, {**weights, **params}, names), batch, fixed)
+            return integrand(sites), sites
+
+        gradients, sites = jax.jit(jax.grad(total, has_aux=True))({name: weights[name] for name in trained})
+    return _numpy(sites), _numpy(gradients)
+
+
+def log_probs(model: Any, guide: Any, batch: Batch, latents: Mapping[str, Any]) -> dict[str, Any]:
+    """Each site's log-probabilities at the given latents, what the model enumerates summed out.
+
+    Those of local sites are ``(items,)``; the guide's are named ``guide SITE``.
+    """
+    with items().enumerating():
+        proposal, target = random_sites(guide, batch, latents), random_sites(model, batch, latents)
+    shared = {name: density(site) for name, site in target.items() if not is_local(site) and site["is_observed"]}
+    return {**joint(target, {}), **shared, **{f"guide {name}": density(site) for name, site in proposal.items()}}
+
+
+def integrand(sites: Mapping[str, Any]) -> Any:
+    """``log p(x, z) − log q(z | x)``, summed over items."""
+    return sum(-p.sum() if name.startswith("guide ") else p.sum() for name, p in sites.items())
+
+
+def _difference(a: np.ndarray, b: np.ndarray) -> float:
+    scale = float(np.abs(b).max())
+    return float(np.abs(a - b).max()) / (scale or 1.0)
+
+
+def _numpy(arrays: Mapping[str, Any]) -> Arrays:
+    return {
+        name: array.detach().numpy() if isinstance(array, torch.Tensor) else np.asarray(array)
+        for name, array in arrays.items()
+    }

@@ -1,0 +1,44 @@
+"""Figures: the numbers that a run and its evaluation report."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import Any
+
+import numpy as np
+from scipy.special import logsumexp
+
+from ppvae.inference.fitted import Fitted
+
+
+def of_training(fitted: Fitted, items: int) -> dict[str, Any]:
+    """Last loss in nats per item, and times: medians over the epochs after the first; None where there were none."""
+    settings, history = fitted.settings, fitted.history
+    seconds = median(entry["seconds"] for entry in history[1:] or history) if history else None
+    steps = items // min(settings.batch_size, items)
+    return {
+        "backend": settings.backend,
+        "epochs": len(history),
+        "loss": history[-1]["loss"] if history else None,
+        "seconds_per_epoch": seconds,
+        "ms_per_step": None if seconds is None else 1000 * seconds / steps,
+        "first_step_seconds": fitted.notes.get("first_step_seconds"),
+    }
+
+
+def of_evidence(log_weights: np.ndarray) -> dict[str, Any]:
+    """ELBO and log evidence per item in nats, from the log weights ``(particles, items)`` of the same draws."""
+    particles, items = log_weights.shape
+    bounds = log_weights.astype(np.float64)
+    return {
+        "items": items,
+        "elbo": _mean(bounds.mean(0)),
+        "log_evidence": _mean(logsumexp(bounds, axis=0) - np.log(particles)),
+        "particles": particles,
+    }
+
+
+def _mean(values: np.ndarray) -> dict[str, float | None]:
+    """The mean over items and its standard error, which one item does not have."""
+    error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
+    return {"mean": float(values.mean()), "se": error}

@@ -1,0 +1,75 @@
+"""Chunks: a question asked of many items and draws, in bounded memory, whatever the backend."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from ppvae.inference.questions import Question
+from ppvae.language import ppl
+from ppvae.language.batch import Batch
+from ppvae.language.traces import is_local, random_sites
+from ppvae.runs.settings import Settings
+
+DRAWS = 1000  # at most so many draws of an item are held at once
+ROWS = 32768  # at most so many draws times items
+NUMBERS = 2**26  # at most so many numbers in the draws of latents that all items share, as each item has its own draws
+
+
+def answer(pair: Any, settings: Settings, question: Question, batch: Batch, keys: np.ndarray, seed: int) -> Any:
+    """The question's answer for every item, each alone, seeded by its key: name to ``(draws, items, ...)``.
+
+    Blocks of draws, and within them blocks of items, are each reduced at once.
+
+    Raises:
+        ValueError: no draws or no items were asked for, or the seed is out of range.
+    """
+    if question.draws < 1 or not len(keys):
+        raise ValueError(f"{question.draws} draws of {len(keys)} items were asked for; ask for at least one of one")
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed is {seed}; it must be from 0 to {2**32 - 1}")
+    engine = importlib.import_module(f"ppvae.backends.{settings.backend}")
+    sizes = [min(DRAWS, question.draws - start) for start in range(0, question.draws, DRAWS)]
+    with engine.environment(settings):
+        rows = min(ROWS, NUMBERS // max(1, _shared(pair, batch)))
+        blocks = [
+            _block(engine, pair, replace(question, draws=size), batch, _seeded(keys, seed, number), rows)
+            for number, size in enumerate(sizes)
+        ]
+    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+
+
+def _shared(pair: Any, batch: Batch) -> int:
+    """How many numbers the latents hold that all items share."""
+    arrays, observed = ({name: array[:1] for name, array in g.items()} for g in (batch.arrays, batch.observed or {}))
+    with ppl.running("pyro"), torch.no_grad(), torch.random.fork_rng():
+        sites = random_sites(pair["guide"].to(torch.empty(()).device), Batch(arrays, observed, 1, 1))
+    return sum(math.prod(site["value"].shape) for site in sites.values() if not is_local(site))
+
+
+def _block(
+    engine: Any, pair: Any, question: Question, batch: Batch, keys: np.ndarray, most: int
+) -> dict[str, np.ndarray]:
+    """Chunks of one size, so that a backend compiles once; the last wraps around to the first rows."""
+    items = len(keys)
+    chunks = -(-items // max(1, most // question.draws))
+    size = -(-items // chunks)
+    parts = []
+    for start in range(0, items, size):
+        rows = np.arange(start, start + size) % items
+        inputs = [_rows(engine, group, rows) for group in (batch.arrays, batch.observed or {})]
+        parts.append(question.reduced(engine.each_item(pair, question, *inputs, keys[rows])))
+    return {name: np.concatenate([p[name] for p in parts], 1)[:, :items] for name in parts[0]}
+
+
+def _rows(engine: Any, arrays: Any, rows: np.ndarray) -> Any:
+    return engine.put({name: array[rows] for name, array in arrays.items()})
+
+
+def _seeded(keys: np.ndarray, seed: int, block: int) -> np.ndarray:
+    return np.stack([keys, np.full_like(keys, seed), np.full_like(keys, block)], 1)

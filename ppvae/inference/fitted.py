@@ -1,0 +1,226 @@
+"""Posterior: what a fitted pair answers about data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.special import logsumexp
+from scipy.stats import mode
+
+from ppvae.data.dataset import Dataset, check_fits
+from ppvae.inference import questions
+from ppvae.inference.chunks import answer
+from ppvae.inference.questions import Question
+from ppvae.language.batch import Batch, over
+from ppvae.language.modality import Modality
+from ppvae.language.ppl import BACKENDS
+from ppvae.runs import checkpoint
+from ppvae.runs.settings import Settings
+from ppvae.runs.snapshot import Snapshot
+from ppvae.runs.vae import VAE
+
+LIBRARIES = ("ppvae", "torch", "pyro-ppl", "jax", "numpyro", "optax", "numpy")
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A trained pair.
+
+    Attributes:
+        vae: the pair, holding the trained weights.
+        modalities: what it was trained on.
+        settings: how it was trained; its backend and dtype also run the answers.
+        history: per epoch ``epoch``, ``loss`` and ``sites`` (nats per item), ``seconds``, and ``validation_loss``
+            where there was validation data.
+        snapshot: weights and optimiser state, from which training can go on.
+        notes: facts about the run worth keeping, such as which rows were held out.
+
+    Answers are computed item by item: an item's draws depend on the item and the seed alone, never on its row or on
+    the other items.
+    """
+
+    vae: VAE
+    modalities: Sequence[Modality]
+    settings: Settings
+    history: Sequence[Mapping[str, Any]]
+    snapshot: Snapshot
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """The modalities that the run knows."""
+        return [modality.name for modality in self.modalities]
+
+    @property
+    def explained(self) -> list[str]:
+        """The modalities that the model explains, and does not take as given."""
+        return [name for name in self.names if name not in self.vae.model.conditions]
+
+    def known(self, names: Iterable[str]) -> list[str]:
+        """The names as a list.
+
+        Raises:
+            ValueError: the run does not know one of them, or a single name was given in place of a list.
+        """
+        if isinstance(names, str):
+            raise ValueError(f"modalities are given as a list of names: [{names!r}]")
+        for name in (found := list(names)):
+            if name not in self.names:
+                raise ValueError(f"unknown modality {name!r}; this run knows {', '.join(self.names)}")
+        return found
+
+    def asked(self, names: Iterable[str] | None) -> list[str]:
+        """The modalities that are asked for: by default all that the model explains.
+
+        Raises:
+            ValueError: the run does not know one of them, or the model takes it as given.
+        """
+        for name in (found := self.explained if names is None else self.known(names)):
+            if name not in self.explained:
+                others = ", ".join(self.explained)
+                raise ValueError(f"the model takes {name!r} as given and does not explain it; ask for {others}")
+        return found
+
+    def encode(
+        self, data: Dataset, given: Sequence[str] | None = None, draws: int = 1, seed: int = 0
+    ) -> dict[str, np.ndarray]:
+        """Draws of every latent from q(z | x_given): site to ``(draws, items, *event)``."""
+        return self._ask(Question(questions.encode, draws), data, given, seed)
+
+    def query(
+        self,
+        data: Dataset,
+        given: Sequence[str] | None = None,
+        ask: Sequence[str] | None = None,
+        draws: int = 1,
+        seed: int = 0,
+    ) -> dict[str, np.ndarray]:
+        """Draws of the asked modalities given the others: name to ``(draws, items, *shape)``.
+
+        Each item is predicted from what it has of ``given`` (all by default). ``ask`` defaults to all modalities that
+        the model explains.
+        """
+        return self._ask(Question(questions.predict, draws, tuple(self.asked(ask))), data, given, seed)
+
+    def generate(self, items: int, seed: int = 0, draws: int | None = None) -> dict[str, np.ndarray]:
+        """New items from the model: name to ``(items, *shape)``.
+
+        With ``draws`` each item is measured so many times, ``(draws, items, *shape)``: their mean is the item without
+        its measurement noise.
+        """
+        keys = np.arange(items, dtype=np.uint32)
+        question = Question(questions.generate, 1 if draws is None else draws, tuple(self.explained))
+        drawn = answer(self.vae.pair, self.settings, question, Batch(size=items), keys, seed)
+        return drawn if draws is not None else {name: values[0] for name, values in drawn.items()}
+
+    def impute(self, data: Dataset, draws: int = 100, seed: int = 0) -> dict[str, np.ndarray]:
+        """The data with each hole filled by the mean of its predictive draws: name to ``(items, *shape)``.
+
+        A categorical element takes its most frequent draw. Modalities that the model takes as given are left out.
+        """
+        asked = [name for name in data.arrays if name not in self.vae.model.conditions]
+        drawn = self.query(data, ask=asked, draws=draws, seed=seed)
+        observed, found = data.observed or {}, {}
+        for modality in self.modalities:
+            if (name := modality.name) in drawn:
+                values, array = drawn[name], data.arrays[name]
+                guess = mode(values).mode if modality.likelihood == "categorical" else values.mean(0)
+                found[name] = np.where(over(observed[name], array), array, guess) if name in observed else array
+        return found
+
+    def log_weights(
+        self, data: Dataset, given: Sequence[str] | None = None, particles: int = 1000, seed: int = 0
+    ) -> np.ndarray:
+        """``log p(x_given, z) − log q(z | x_given)`` of each particle: ``(particles, items)``, in nats.
+
+        Their mean over particles is the ELBO, their log mean exp the importance-weighted evidence.
+        """
+        return self._ask(Question(questions.log_weights, particles), data, given, seed)["log_weights"]
+
+    def log_evidence(
+        self, data: Dataset, given: Sequence[str] | None = None, particles: int = 1000, seed: int = 0
+    ) -> np.ndarray:
+        """log p(x_given) of each item in nats, ``(items,)``: importance weighted (Burda et al. 2016).
+
+        Weights are summed chunk by chunk, so that memory does not grow with particles times items.
+        """
+        question = Question(questions.log_weights, particles, reduce=_log_sum)
+        return logsumexp(self._ask(question, data, given, seed)["log_weights"], axis=0) - np.log(particles)
+
+    def to_arviz(
+        self,
+        data: Dataset,
+        given: Sequence[str] | None = None,
+        draws: int = 100,
+        seed: int = 0,
+        coords: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Everything ArviZ can look at: an ``InferenceData`` on ArviZ 0.2x, an xarray ``DataTree`` on 1.x.
+
+        Groups ``posterior``, ``posterior_predictive``, ``prior``, ``prior_predictive``, ``log_likelihood`` (nats, NaN
+        where nothing was measured), ``sample_stats`` (log weights of the draws, their mean ``elbo``, and ``khat``),
+        ``observed_data`` (NaN in holes) and ``constant_data`` (labels). Dimensions are ``chain`` (one), ``draw``,
+        ``item``, ``latent`` for z and ``NAME_latent`` for other sites, ``NAME_feature`` for a modality, numbered where
+        it has several axes. Draws are independent, so R-hat says nothing: ``az.summary(..., kind="stats")``.
+
+        Args:
+            data: the items.
+            given: what the posterior is conditioned on; all modalities by default.
+            draws: of everything; ask for 1,000 before you trust ``khat``.
+            seed: of the draws.
+            coords: labels of a dimension's entries, ``{"item": ids, "rna_feature": genes}``; counted by default.
+
+        Raises:
+            ValueError: coords name no dimension, or have not as many labels as that has entries.
+        """
+        from ppvae.inference import arviz, arviz_groups
+
+        return arviz.inference_data(arviz_groups.groups(self, data, given, draws, seed), coords)
+
+    def to(self, backend: str) -> Fitted:
+        """The same weights on the other backend."""
+        if backend not in BACKENDS:
+            raise ValueError(f"unknown backend {backend!r}; choose one of {', '.join(BACKENDS)}")
+        return replace(self, settings=Settings(**{**self.settings.model_dump(), "backend": backend}))
+
+    def save(self, path: str | Path) -> None:
+        """Write a run folder that ``ppvae.load`` reads."""
+        checkpoint.write(path, self.snapshot, self._description())
+
+    def _description(self) -> dict[str, Any]:
+        return {
+            "format": 1,
+            "versions": {name: metadata.version(name) for name in LIBRARIES},
+            "recipe": dict(self.vae.recipe),
+            "modalities": [modality.plain() for modality in self.modalities],
+            "settings": self.settings.model_dump(),
+            "history": list(self.history),
+            "notes": dict(self.notes),
+        }
+
+    def _ask(self, question: Question, data: Dataset, given: Sequence[str] | None, seed: int) -> dict[str, np.ndarray]:
+        names = [name for name in self.names if name in data.arrays] if given is None else self.known(given)
+        if not names and given is None:
+            known = ", ".join(self.names)
+            raise ValueError(f"the data have none of the run's modalities {known}; they have {', '.join(data.arrays)}")
+        for modality in self.modalities:
+            if modality.name in names:
+                _check_has(data, modality)
+        batch = data.batch(given=names) if names else Batch(size=len(data))
+        return answer(self.vae.pair, self.settings, question, batch, data.keys, seed)
+
+
+def _log_sum(log_weights: np.ndarray) -> np.ndarray:
+    """The log of the sum over particles, ``(1, items)``, in double precision."""
+    return logsumexp(log_weights.astype(np.float64), axis=0, keepdims=True)
+
+
+def _check_has(data: Dataset, modality: Modality) -> None:
+    if modality.name not in data.arrays:
+        raise ValueError(f"the data has no modality {modality.name!r}; it has {', '.join(data.arrays)}")
+    check_fits(modality, data.arrays[modality.name])

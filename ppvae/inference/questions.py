@@ -1,0 +1,78 @@
+"""Answers: the questions a pair can be asked, as programs over the words; backends run them item by item.
+
+Every function takes the model, the guide and a batch, and returns arrays of shape ``(draws, items, ...)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ppvae.language.batch import Batch
+from ppvae.language.ppl import items, pyro
+from ppvae.language.traces import alone, is_local, latents, random_sites
+from ppvae.language.traces import log_weights as weights
+
+
+@dataclass(frozen=True)
+class Question:
+    """One of the functions below with its options: hashable, so that a backend compiles it once.
+
+    ``reduce`` is what is kept of each array ``(draws, items, ...)`` of a chunk.
+    """
+
+    function: Callable[..., dict[str, Any]]
+    draws: int = 1
+    ask: tuple[str, ...] | None = None
+    reduce: Callable[[Any], Any] | None = None
+
+    def __call__(self, model: Any, guide: Any, batch: Batch) -> dict[str, Any]:
+        options = {} if self.ask is None else {"ask": self.ask}
+        return self.function(model, guide, batch, self.draws, **options)
+
+    def reduced(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """What is kept of a chunk's answer."""
+        return {name: self.reduce(values) if self.reduce else values for name, values in answer.items()}
+
+
+def encode(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
+    """Draws of each item's own latents from q(z | what the batch gives)."""
+    with pyro.plate("draws", draws, dim=-2):
+        sites = random_sites(guide, batch)
+    return latents({name: site for name, site in sites.items() if is_local(site)})
+
+
+def predict(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
+    """Draws of the asked modalities from p(x_ask | z), z from q(z | what the batch gives)."""
+    with pyro.plate("draws", draws, dim=-2):
+        drawn = latents(random_sites(guide, batch))
+        known = batch.given([name for name in model.conditions if name in batch.arrays])
+        sites = random_sites(model, replace(known, ask=ask), drawn)
+    return {name: sites[name]["value"] for name in ask}
+
+
+def generate(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
+    """Draws of the asked modalities from the model; all draws of an item share its latents.
+
+    An item's own latents come from their prior; those that all items share are known from the data, and come from the
+    guide.
+    """
+    shared = {name: site for name, site in random_sites(guide, batch).items() if not is_local(site)}
+    sites = random_sites(model, batch, latents(shared))
+    drawn = {name: site["value"] for name, site in sites.items() if name not in ask}
+    with pyro.plate("draws", draws, dim=-2):
+        sites = random_sites(model, batch, drawn)
+    return {name: sites[name]["value"] for name in ask}
+
+
+def log_weights(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
+    """``log p(x, z) − log q(z | x)`` of every draw and item, for what the batch gives, in nats.
+
+    What is enumerated is summed out. Latents that all items share are drawn from the guide and count no further: the
+    weights are then those of an item's predictive density.
+    """
+    with pyro.plate("draws", draws, dim=-2), items().enumerating():
+        proposal = random_sites(guide, alone(batch))
+        target = random_sites(model, alone(batch), latents(proposal))
+        return {"log_weights": weights(target, proposal)}

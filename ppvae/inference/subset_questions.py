@@ -1,0 +1,259 @@
+"""Questions that the diagnostics ask of a fitted pair, item by item, for subsets of modalities given as masks.
+
+What is shown to the guide is a boolean an item and modality beside the data, never another set of arrays: all subsets
+have one shape, so that a backend compiles a question once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ppvae.data.dataset import Dataset, check_fits
+from ppvae.inference import questions
+from ppvae.inference.chunks import DRAWS, answer
+from ppvae.inference.fitted import Fitted
+from ppvae.inference.questions import Question
+from ppvae.language.batch import Batch
+from ppvae.language.ppl import items, ops, pyro
+from ppvae.language.traces import Sites, density, is_local, joint, latents, mixtures, random_sites
+from ppvae.language.traces import log_weights as weights
+
+GIVEN = "given "  # before a modality's name: the mask of the items that show it
+AT = "at "  # before a name: an array that stands beside the data
+
+
+def ask(
+    fitted: Fitted,
+    question: Question,
+    data: Dataset,
+    given: Collection[str] | None = None,
+    seed: int = 0,
+    at: Mapping[str, np.ndarray] | None = None,
+    keys: np.ndarray | None = None,
+) -> dict[str, np.ndarray]:
+    """The question's answer for every item, which shows what it has of ``given`` (None for all it has).
+
+    Arrays ``at``, ``(items, ...)``, stand beside the data; ``keys`` take the place of the data's own.
+
+    Raises:
+        ValueError: the data do not fit the run, or a name that is given is unknown or not in the data.
+    """
+    arrays = {name: data.arrays[name] for name in held(fitted, data)}
+    given = None if given is None else there(data, fitted.known(given))
+    arrays |= {AT + name: array for name, array in (at or {}).items()}
+    masks = {**(data.observed or {}), **shown_masks(fitted, given, len(data))}
+    own = data.keys if keys is None else keys
+    return answer(fitted.vae.pair, fitted.settings, question, Batch(arrays, masks), own, seed)
+
+
+def held(fitted: Fitted, data: Dataset) -> list[str]:
+    """The run's modalities that the data have.
+
+    Raises:
+        ValueError: there is none, or one does not fit the run.
+    """
+    found = [m for m in fitted.modalities if m.name in data.arrays]
+    if not found:
+        raise ValueError(f"the data have none of the run's modalities {', '.join(fitted.names)}")
+    for modality in found:
+        check_fits(modality, data.arrays[modality.name])
+    return [m.name for m in found]
+
+
+def explained(fitted: Fitted, data: Dataset) -> list[str]:
+    """The modalities of the data that the model explains, and does not take as given."""
+    return [name for name in held(fitted, data) if name in fitted.explained]
+
+
+def there(data: Dataset, names: list[str]) -> list[str]:
+    """The names.
+
+    Raises:
+        ValueError: the data have no such modality.
+    """
+    for name in names:
+        if name not in data.arrays:
+            raise ValueError(f"the data have no modality {name!r} to be given; they have {', '.join(data.arrays)}")
+    return names
+
+
+def chosen(fitted: Fitted, data: Dataset, names: Iterable[str] | None) -> list[str]:
+    """The modalities that are asked for: by default all that the data have and the model explains.
+
+    Raises:
+        ValueError: the run does not know one, the model takes it as given, or the data do not have it.
+    """
+    held_ones = explained(fitted, data)
+    for name in (found := held_ones if names is None else fitted.asked(names)):
+        if name not in held_ones:
+            raise ValueError(f"the data have no modality {name!r} to ask for; they have {', '.join(held_ones)}")
+    return found
+
+
+def shown_masks(fitted: Fitted, given: Collection[str] | None, count: int) -> dict[str, np.ndarray]:
+    """For each modality of the run, which of ``count`` items show it; what the model takes as given is always shown."""
+    kept = set(fitted.names if given is None else fitted.known(given)) | set(fitted.vae.model.conditions)
+    return {GIVEN + name: np.full(count, name in kept) for name in fitted.names}
+
+
+def showing(data: Dataset, given: Sequence[str] | None) -> np.ndarray:
+    """Which items have something of what is given, ``(items,)``: all if that is nothing, or whatever there is."""
+    return np.any([data.present(name) for name in given], axis=0) if given else np.ones(len(data), bool)
+
+
+def label(given: Sequence[str] | None) -> str:
+    """A subset in words."""
+    return "everything" if given is None else ", ".join(given) or "nothing"
+
+
+def elements(site: str, shape: Sequence[int]) -> tuple[str, ...]:
+    """Names of the elements of a site's value: ``z[0]``, ``z[1]``, ..., or its own if it is a single number."""
+    return tuple(f"{site}[{','.join(map(str, index))}]" for index in np.ndindex(*shape)) if shape else (site,)
+
+
+def columns(draws: Mapping[str, np.ndarray]) -> tuple[tuple[str, ...], np.ndarray]:
+    """All latents of draws ``(draws, items, *event)`` side by side, ``(draws, items, latents)``, and their names."""
+    names = tuple(element for site, values in draws.items() for element in elements(site, values.shape[2:]))
+    parts = [values.reshape(*values.shape[:2], -1).astype(np.float64) for values in draws.values()]
+    return names, np.concatenate(parts, 2)
+
+
+def checked_draws(draws: int, what: str = "draws") -> int:
+    """The number of draws.
+
+    Raises:
+        ValueError: they are more than a question is asked for at once.
+    """
+    if not 1 <= draws <= DRAWS:
+        raise ValueError(f"{what} is {draws}; give from 1 to {DRAWS}")
+    return draws
+
+
+def shown(batch: Batch) -> Batch:
+    """What the batch's masks show of its modalities."""
+    masks, inner = batch.observed or {}, measurements(batch)
+    return inner.without({name: ~ops.as_tensor(masks[GIVEN + name]) for name in inner.arrays})
+
+
+def measurements(batch: Batch) -> Batch:
+    """The batch without the arrays that stand beside the data."""
+    return batch.given([name for name in batch.arrays if not name.startswith(AT)])
+
+
+def log_weights(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
+    """``log p(x_S, z) − log q(z | x_S)`` of every draw for the S that is shown: ``(draws, items)``."""
+    return questions.log_weights(model, guide, shown(batch), draws)
+
+
+def bounds(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
+    """``log p(X, z) − log q(z | x_S)`` of every draw: z from what is shown, measured by all there is."""
+    with pyro.plate("draws", draws, dim=-2), items().enumerating():
+        proposal = random_sites(guide, shown(batch))
+        target = random_sites(model, batch, latents(proposal))
+        return {"bounds": weights(target, proposal)}
+
+
+def terms(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
+    """Draws z of q(z | x_S), and there ``log_guide``, ``log_prior`` and ``log_joint``, log p(x_S, z).
+
+    ``log_like NAME`` is log p(x_m | z) of each modality of S; where it depends on what the model alone enumerates, and
+    is summed out, also given the other modalities. All are ``(draws, items)`` but the latents.
+    """
+    with pyro.plate("draws", draws, dim=-2):
+        proposal = random_sites(guide, shown(batch))
+        with items().enumerating():
+            target = random_sites(model, shown(batch), latents(proposal))
+    local = {name: site for name, site in proposal.items() if is_local(site)}
+    drawn = {name: target[name] for name in local if name in target}
+    log_p = joint(target, drawn)
+    return {
+        **latents(local),
+        "log_guide": total(local, local),
+        "log_prior": sum(log_p[name] for name in drawn),
+        "log_joint": sum(log_p.values()),
+        **{f"log_like {n}": _left_out(target, drawn, n) for n in batch.arrays if n not in model.conditions},
+    }
+
+
+def _left_out(target: Sites, drawn: Sites, name: str) -> Any:
+    """The density of a site given all other sites, what is enumerated summed out."""
+    if name not in mixtures(target, drawn):
+        return density(target[name])
+    others = {other: site for other, site in target.items() if other != name}
+    return sum(joint(target, drawn).values()) - sum(joint(others, drawn).values())
+
+
+def simulated(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
+    """A new item of the model with its latents, and draws of those from q(z | x_S) of what is shown of the item.
+
+    The batch holds what the model takes as given, and masks. Returns the latents by name ``(draws, items, ...)`` and,
+    after ``true ``, as they were; ``log_joint`` and ``true log_joint``, log p(x_S, z) at either; and, after
+    ``new ``, the measurements.
+    """
+    truth, item = new_item(model, guide, batch, ask)
+    with pyro.plate("draws", draws, dim=-2):
+        proposal = random_sites(guide, shown(item))
+        at_draws = log_joint(model, shown(item), latents(proposal))
+    local = {name: site for name, site in proposal.items() if is_local(site)}
+    at_truth = log_joint(model, shown(item), {name: truth[name] for name in proposal})
+    return {
+        **latents(local),
+        "log_joint": at_draws,
+        "true log_joint": at_truth.reshape(1, -1),
+        **{f"true {name}": truth[name][None] for name in local},
+        **{f"new {name}": item.arrays[name][None] for name in ask},
+    }
+
+
+def new_item(model: Any, guide: Any, batch: Batch, ask: tuple[str, ...]) -> tuple[dict[str, Any], Batch]:
+    """The latents of a new item, and the batch with its measurements. Global latents are the guide's."""
+    shared = {name: site["value"] for name, site in random_sites(guide, batch).items() if not is_local(site)}
+    truth = latents(random_sites(model, batch, shared))
+    item = Batch({**batch.arrays, **{name: truth[name] for name in ask}}, batch.observed, batch.total, batch.size)
+    return {**truth, **shared}, item
+
+
+def ranks(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
+    """How many predictive draws given what is shown lie below each measured element, and how many are equal to it."""
+    with pyro.plate("draws", draws, dim=-2):
+        drawn = latents(random_sites(guide, shown(batch)))
+        sites = random_sites(model, batch.given([name for name in model.conditions if name in batch.arrays]), drawn)
+    found = {}
+    for name in ask:
+        value, x = sites[name]["value"], batch.get(name)
+        found[f"below {name}"] = (value < x).sum(0)[None]
+        found[f"equal {name}"] = (value == x).sum(0)[None]
+    return found
+
+
+def divergences(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
+    """``log q(z | X) − log q(z | x_S)`` at draws of q(z | X), S what is shown: ``(draws, items)``."""
+    with pyro.plate("draws", draws, dim=-2):
+        whole = random_sites(guide, batch)
+        part = random_sites(guide, shown(batch), latents(whole))
+    local = {name: site for name, site in whole.items() if is_local(site)}
+    return {"divergences": total(whole, local) - total(part, local)}
+
+
+def densities(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
+    """``log q(z | x_S)`` at latents that stand beside the data as ``at NAME``, ``(items, draws, ...)``."""
+    with pyro.plate("draws", draws, dim=-2):
+        own = {name: site for name, site in random_sites(guide, shown(batch)).items() if is_local(site)}
+        kinds = {name: site["value"].dtype for name, site in own.items()}
+        fixed = {n: ops.as_tensor(batch.arrays[AT + n][0], dtype=k)[:, None] for n, k in kinds.items()}
+        return {"log_guide": total(random_sites(guide, shown(batch), fixed), kinds)}
+
+
+def total(sites: Sites, names: Iterable[str]) -> Any:
+    """The sum of the named sites' log densities."""
+    return sum(density(sites[name]) for name in names)
+
+
+def log_joint(model: Any, batch: Batch, values: Mapping[str, Any]) -> Any:
+    """``log p`` of each item's measurements and given latents, ``(..., items)``; what is enumerated is summed out."""
+    with items().enumerating():
+        sites = random_sites(model, batch, values)
+    return sum(joint(sites, {}).values())

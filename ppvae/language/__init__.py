@@ -1,0 +1,1 @@
+"""Language: what a program may say and see. Calls nobody."""

@@ -1,0 +1,154 @@
+"""Traces: programs run once on a batch, and what their sites are worth, item by item."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from ppvae.language.batch import Batch
+from ppvae.language.ppl import dist, handlers, items, ops
+
+Sites = dict[str, Any]
+
+
+def random_sites(program: Any, batch: Batch, latents: Mapping[str, Any] | None = None) -> Sites:
+    """The random sites of a program that is run once, at the given values of its latents if there are any."""
+    known: Any = handlers
+    trace = known.trace(known.condition(program, data=latents or {})).get_trace(batch)
+    return {name: site for name, site in trace.nodes.items() if is_random(site)}
+
+
+def is_random(site: Any) -> bool:
+    """Is this site of a trace a random variable? Pyro's plates leave sample sites of their own."""
+    return site["type"] == "sample" and type(site["fn"]).__name__ != "_Subsample"
+
+
+def is_local(site: Any) -> bool:
+    """Does each item have this site of its own, in the plate of items, or do all share it?"""
+    return any(frame.name == "items" for frame in site["cond_indep_stack"])
+
+
+def is_enumerated(site: Any) -> bool:
+    """Is this a discrete latent that its program marks ``infer={"enumerate": "parallel"}``, to be summed out?"""
+    return not site["is_observed"] and bool((site["infer"] or {}).get("enumerate"))
+
+
+def latents(sites: Sites) -> dict[str, Any]:
+    """The values of the sites that were drawn, by name."""
+    return {name: site["value"] for name, site in sites.items() if not site["is_observed"]}
+
+
+def density(site: Any) -> Any:
+    """The site's log density at its value, ``(..., items)`` for a local one; zero where it is masked."""
+    return weighed(site["fn"].log_prob(site["value"]), site)
+
+
+def weighed(value: Any, site: Any) -> Any:
+    """A density or divergence of a site under the mask and the scale of its handlers."""
+    mask, scale = site.get("mask"), site.get("scale")
+    if mask is not None:  # Pyro keeps the mask of a handler beside the distribution
+        value = ops.where(ops.as_tensor(mask), value, ops.zeros_like(value))
+    return value if scale is None or (isinstance(scale, float) and scale == 1.0) else value * scale
+
+
+def paired(model: Any, guide: Any, batch: Batch, draws: int = 1, scored: Batch | None = None) -> tuple[Sites, Sites]:
+    """The guide's sites, drawn given ``batch``, and the model's at those latents, measured by ``scored``.
+
+    Local sites have densities ``(items,)``, or ``(draws, items)`` for more than one draw; enumerated ones have a
+    dimension to the left of these for each enumerated site. Scales are relative to one item.
+    """
+    with items().draws(draws), items().enumerating():
+        proposal = random_sites(guide, alone(batch))
+        return proposal, random_sites(model, alone(scored or batch), latents(proposal))
+
+
+def alone(batch: Batch) -> Batch:
+    """The batch as if it were all of the data: local sites are not scaled up, and no model draws what is not there."""
+    return replace(batch, total=batch.size, ask=tuple(batch.arrays))
+
+
+def measured(target: Sites, proposal: Sites) -> list[str]:
+    """The model's local sites that hold data, and not what the guide drew."""
+    return [name for name, site in target.items() if is_local(site) and site["is_observed"] and name not in proposal]
+
+
+def guided(target: Sites, proposal: Sites) -> list[str]:
+    """The local sites that the guide drew and the model has."""
+    return [name for name, site in proposal.items() if is_local(site) and name in target]
+
+
+def joint(target: Sites, proposal: Sites, names: Iterable[str] | None = None) -> dict[str, Any]:
+    """``log p`` of the model's local sites that the guide drew or that hold data, or of the named ones.
+
+    Each is ``(..., items)``. What only the model enumerates is summed out exactly: sites that depend on it count given
+    those before them, the guide's first, so that the sum of all is still the log joint density.
+    """
+    known = [*guided(target, proposal), *measured(target, proposal)]
+    chosen = known if names is None else list(names)
+    mixed = mixtures(target, proposal)
+    found = {name: density(target[name]) for name in chosen if name not in mixed}
+    if len(found) < len(chosen):
+        hidden = [density(site) for site in target.values() if is_enumerated(site) and is_local(site)]
+        inner, total = 2 + len(enumerated(proposal)), sum(hidden)
+        before: Any = 0.0
+        for name in (name for name in known if name in mixed):
+            total = total + density(target[name])
+            summed = ops.logsumexp(total.reshape(-1, *total.shape[total.ndim - inner :]), 0)
+            found[name], before = summed - before, summed
+    return {name: found[name] for name in chosen}
+
+
+def mixtures(target: Sites, proposal: Sites) -> set[str]:
+    """The local sites whose distribution depends on what the model alone enumerates."""
+    inner = 2 + len(enumerated(proposal))
+    return {name for name, site in target.items() if is_local(site) and levels(site) > inner}
+
+
+def levels(site: Any) -> int:
+    """The number of dimensions of a site's density."""
+    fn = site["fn"]
+    return max(len(fn.batch_shape), site["value"].ndim - fn.event_dim)
+
+
+def enumerated(proposal: Sites) -> list[str]:
+    """The sites that a guide enumerates."""
+    return [name for name, site in proposal.items() if is_enumerated(site)]
+
+
+def expected(values: Any, proposal: Sites) -> Any:
+    """The mean over what the guide enumerates, and over draws: ``(items,)``."""
+    names = enumerated(proposal)
+    if names and values.ndim > 2:
+        chances = ops.exp(sum(density(proposal[name]) for name in names))
+        weighted = chances * ops.where(chances > 0, values, 0.0)  # what cannot be counts nothing, 0 log 0 too
+        values = weighted.reshape(-1, *weighted.shape[-2:]).sum(0)
+    return values.mean(0) if values.ndim > 1 else values
+
+
+def log_weights(target: Sites, proposal: Sites, beta: Any = 1.0) -> Any:
+    """``log p(x | z) + beta (log p(z) − log q(z | x))`` over local sites, what is enumerated summed out.
+
+    Shape ``(draws, items)``, or ``(items,)`` for a single draw.
+    """
+    names, data = enumerated(proposal), measured(target, proposal)
+    log_p = joint(target, proposal)
+    total = sum(value if name in data else beta * value for name, value in log_p.items())
+    total = total - beta * sum(density(s) for name, s in proposal.items() if is_local(s) and name not in names)
+    return ops.logsumexp(total.reshape(-1, *total.shape[-2:]), 0) if names else total
+
+
+def divergence(q: Any, p: Any, analytic: bool = True) -> Any:
+    """``log q − log p`` at the draw of a site, or ``KL(q ‖ p)`` where that is wanted and there is a formula."""
+    if analytic and _same_scale(q, p):
+        try:
+            return weighed(dist.kl.kl_divergence(q["fn"], p["fn"]), q)
+        except NotImplementedError:
+            pass  # there is no formula for this pair of distributions: its draw counts
+    return density(q) - weighed(p["fn"].log_prob(q["value"]), p)
+
+
+def _same_scale(q: Any, p: Any) -> bool:
+    """Do handlers scale both sites alike, so that their divergence is defined?"""
+    one, other = q.get("scale"), p.get("scale")
+    return one is other or (isinstance(one, float) and isinstance(other, float) and one == other)

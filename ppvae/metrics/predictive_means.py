@@ -1,0 +1,64 @@
+"""Noiseless: modalities without their measurement noise, predicted from others or generated from the prior."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ppvae.data.dataset import Dataset
+from ppvae.inference.chunks import answer
+from ppvae.inference.fitted import Fitted
+from ppvae.inference.questions import Question
+from ppvae.language.batch import Batch
+from ppvae.language.ppl import ops, pyro
+from ppvae.language.traces import Sites, latents, random_sites
+
+
+def predicted(
+    fitted: Fitted, data: Dataset, ask: Sequence[str] | None = None, draws: int = 1, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """``E[x_ask | z]`` for draws of z given what each item has: name to ``(draws, items, *shape)``.
+
+    As :meth:`~ppvae.inference.fitted.Fitted.query`, but without the noise of the likelihood. A categorical element
+    counts as its expected level.
+    """
+    question = Question(_predicted, draws, tuple(fitted.asked(ask)))
+    return answer(fitted.vae.pair, fitted.settings, question, data.batch(), data.keys, seed)
+
+
+def generated(fitted: Fitted, items: int, ask: Sequence[str] | None = None, seed: int = 0) -> dict[str, np.ndarray]:
+    """``E[x | z]`` for latents of new items from the model: name to ``(items, *shape)``, without measurement noise."""
+    question, keys = Question(_generated, 1, tuple(fitted.asked(ask))), np.arange(items, dtype=np.uint32)
+    drawn = answer(fitted.vae.pair, fitted.settings, question, Batch(size=items), keys, seed)
+    return {name: values[0] for name, values in drawn.items()}
+
+
+def _predicted(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
+    with pyro.plate("draws", draws, dim=-2):
+        drawn = latents(random_sites(guide, batch))
+        sites = random_sites(model, batch.given([name for name in model.conditions if name in batch.arrays]), drawn)
+    return means(sites, ask)
+
+
+def _generated(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
+    with pyro.plate("draws", draws, dim=-2):
+        sites = random_sites(model, batch)
+    return means(sites, ask)
+
+
+def means(sites: Sites, ask: tuple[str, ...]) -> dict[str, Any]:
+    """The means of the asked modalities' distributions, by name."""
+    return {name: _mean(sites[name]["fn"]) for name in ask}
+
+
+def _mean(fn: Any) -> Any:
+    """The mean of a distribution over one modality; of a categorical one, which neither library gives, its level's."""
+    base = fn
+    while hasattr(base, "base_dist"):
+        base = base.base_dist
+    if not type(base).__name__.startswith("Categorical"):
+        return fn.mean
+    probs = base.probs
+    return ops.broadcast_to((probs * ops.arange(probs.shape[-1])).sum(-1), (*fn.batch_shape, *fn.event_shape))

@@ -1,0 +1,1 @@
+"""Parts: what models and guides are built from. Calls language."""

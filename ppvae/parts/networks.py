@@ -1,0 +1,72 @@
+"""Networks: the stock encoders and decoders."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from ppvae.language.modality import COUNTS, Modality
+
+
+class Standardise(nn.Module):
+    """``(x - center) / spread``, of ``log(1 + x)`` for counts."""
+
+    center: torch.Tensor
+    spread: torch.Tensor
+
+    def __init__(self, modality: Modality) -> None:
+        super().__init__()
+        self.counts = modality.likelihood in COUNTS
+        for name in ("center", "spread"):
+            value = torch.as_tensor(getattr(modality, name), dtype=torch.get_default_dtype())
+            self.register_buffer(name, value.expand(modality.shape).clone())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.counts:
+            x = torch.log1p(x)
+        return (x - self.center) / self.spread
+
+
+def mlp(inputs: int, hidden: Sequence[int], outputs: int) -> nn.Sequential:
+    """Linear layers with ReLU between them: ``(..., inputs) -> (..., outputs)``."""
+    sizes = [inputs, *hidden, outputs]
+    layers: list[nn.Module] = []
+    for before, after in itertools.pairwise(sizes):
+        layers += [nn.Linear(before, after), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def encoder(modality: Modality, latent: int, hidden: Sequence[int]) -> nn.Module:
+    """``(..., *shape) -> (..., 2 * latent)``: location and log scale of the modality's expert.
+
+    The input is standardised; the modality's own encoder takes the place of the stock MLP.
+    """
+    if modality.encoder is not None:
+        return nn.Sequential(Standardise(modality), _built(modality.encoder, latent, modality, "encoder"))
+    flat = nn.Flatten(-len(modality.shape)) if len(modality.shape) > 1 else nn.Identity()
+    return nn.Sequential(Standardise(modality), flat, mlp(math.prod(modality.shape), hidden, 2 * latent))
+
+
+def decoder(modality: Modality, latent: int, hidden: Sequence[int]) -> nn.Module:
+    """``(..., latent) -> (..., *shape)``, with the levels of a categorical as one more axis at the end."""
+    if modality.decoder is not None:
+        return _built(modality.decoder, latent, modality, "decoder")
+    shape = output_shape(modality)
+    net = mlp(latent, tuple(hidden)[::-1], math.prod(shape))
+    return nn.Sequential(net, nn.Unflatten(-1, shape)) if len(shape) > 1 else net
+
+
+def output_shape(modality: Modality) -> tuple[int, ...]:
+    """The shape of what a decoder returns for one item."""
+    return (*modality.shape, modality.levels or 0) if modality.likelihood == "categorical" else modality.shape
+
+
+def _built(make: object, latent: int, modality: Modality, part: str) -> nn.Module:
+    net = make(latent) if callable(make) and not isinstance(make, nn.Module) else None
+    if not isinstance(net, nn.Module):
+        raise TypeError(f"the {part} of modality {modality.name!r} must be a function latent -> torch.nn.Module")
+    return net

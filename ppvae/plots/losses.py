@@ -1,0 +1,30 @@
+"""Losses: training curves of one run or of several."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from ppvae.plots.palette import COLOURS
+
+
+def loss_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]], title: str = "") -> Figure:
+    """Training loss in nats per item against the epoch: one line for each ``label -> history``.
+
+    The first of several is drawn wide and pale, so that a second one on top of it does not hide it.
+    """
+    figure = Figure(figsize=(6.0, 3.4), layout="constrained")
+    axis = figure.subplots()
+    for number, (label, history) in enumerate(histories.items()):
+        width, alpha = (5.0, 0.35) if number == 0 and len(histories) > 1 else (1.2, 1.0)
+        style: dict[str, Any] = {"color": COLOURS[number % len(COLOURS)], "lw": width, "alpha": alpha}
+        axis.plot([h["epoch"] for h in history], [h["loss"] for h in history], label=label, **style)
+    axis.set(xlabel="epoch", ylabel="loss, nats per item", title=title)
+    axis.locator_params(axis="x", integer=True)
+    axis.grid(alpha=0.3)
+    axis.legend(frameon=False)
+    ends = [f"{label} from {h[0]['loss']:.1f} to {h[-1]['loss']:.1f}" for label, h in histories.items() if h]
+    figure.set_label(f"{title or 'Training loss'}, nats per item by epoch: {', '.join(ends)}.")
+    return figure

@@ -1,0 +1,104 @@
+"""Plan: what both backends must know to train a pair, and what they hand over to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from ppvae.language.batch import Batch
+from ppvae.objectives import Objective, Stage, ends, exact, stage_at, stages
+from ppvae.runs.settings import Settings
+from ppvae.runs.vae import VAE
+
+
+@dataclass(frozen=True)
+class Sites:
+    """What is known of a pair's sites: which are latent, and which of those the guide cannot reparameterise.
+
+    ``enumerated`` are the discrete latents that are summed out; those of the model alone are among ``latents`` too.
+    ``subsampled`` tells ``batch.plate()``, which speaks for the whole data set, from a plain plate over the batch.
+    """
+
+    latents: frozenset[str]
+    discrete: frozenset[str] = frozenset()
+    enumerated: frozenset[str] = frozenset()
+    subsampled: bool = True
+
+    def items(self, batch: Batch) -> int:
+        """The number of items that the objective of a batch speaks for."""
+        return (batch.total or batch.size) if self.subsampled else batch.size
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A pair, how to train it, what its sites are, the number of items, and that of steps in an epoch."""
+
+    vae: VAE
+    settings: Settings
+    sites: Sites
+    items: int
+    steps: int
+
+    def stage_at(self, step: int) -> int:
+        """Which stage of the objective a step belongs to."""
+        return stage_at(stages(self.vae.objective), step / self.steps, self.settings.epochs)
+
+    def reached(self, step: int) -> tuple[int, int]:
+        """The stage that the last of so many steps belonged to, and how many of them did."""
+        number = self.stage_at(max(step - 1, 0))
+        before = ends(stages(self.vae.objective), self.settings.epochs)[number - 1] if number else 0
+        return number, step - before * self.steps
+
+    @property
+    def stages(self) -> int:
+        """How many stages the objective has."""
+        return len(stages(self.vae.objective))
+
+    def stage(self, number: int) -> Stage:
+        """A stage of the objective."""
+        return stages(self.vae.objective)[number]
+
+    def objective(self, number: int) -> Objective | str:
+        """What is maximised in a stage: a function, or the name of a library's own estimator."""
+        return exact(self.stage(number).objective, bool(self.sites.enumerated))
+
+    def rests(self, name: str, number: int) -> bool:
+        """Does the parameter of this name keep its value in a stage? A shared one does where all of its names do."""
+        return all(known.startswith(self.stage(number).frozen) for known in self.names[name])
+
+    @cached_property
+    def names(self) -> dict[str, list[str]]:
+        """All names of each parameter, by the first: model and guide may share it."""
+        found: dict[int, list[str]] = {}
+        for name, parameter in self.vae.pair.named_parameters(remove_duplicate=False):
+            found.setdefault(id(parameter), []).append(name)
+        return {names[0]: names for names in found.values()}
+
+
+class Pace(NamedTuple):
+    """What changes from step to step: a factor on learning rates, and the weight of latent sites."""
+
+    rate_factor: Any
+    beta: Any
+
+
+@contextmanager
+def torch_dtype(kind: torch.dtype) -> Iterator[None]:
+    """torch's default dtype within the block: what ``ops.zeros`` and its like make, on either backend."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(kind)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def part(name: str) -> str:
+    """``"model"`` or ``"guide"``: whose parameter this is; shared ones are the model's."""
+    return name.partition(".")[0]

@@ -1,0 +1,1 @@
+"""Training: what is checked first, the loop, its progress, loading what it wrote. Calls inference, zoo and below."""

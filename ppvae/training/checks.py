@@ -1,0 +1,196 @@
+"""Checks: what can be wrong with a pair and its data, found before training starts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyro
+import torch
+from pyro.distributions import ExpandedDistribution, MaskedDistribution, constraints
+
+from ppvae.data.dataset import Dataset
+from ppvae.language import ppl
+from ppvae.language.batch import Batch
+from ppvae.language.traces import is_enumerated, is_local, is_random, paired
+from ppvae.objectives import stages
+from ppvae.runs.plan import Sites, torch_dtype
+from ppvae.runs.vae import VAE
+
+ROWS = 4
+WRAPPERS = (torch.distributions.Independent, MaskedDistribution, ExpandedDistribution)
+
+
+def inspect(vae: VAE, data: Dataset) -> Sites:
+    """What the programs' sites are, after running both on a few rows.
+
+    Raises:
+        ValueError: a program fails on the data, uses ``pyro.param``, or model and guide differ in their latent sites.
+    """
+    batch = data.batch(_telling_rows(data))
+    batch = replace(batch, total=2 * batch.size)
+    kind = next((p.dtype for p in vae.pair.parameters()), torch.get_default_dtype())
+    with (
+        ppl.running("pyro"),
+        torch_dtype(kind),
+        pyro.validation_enabled(True),
+        torch.random.fork_rng(),
+        torch.no_grad(),
+    ):
+        guide = _sites("guide", vae.guide, batch)
+        model = _sites("model", pyro.poutine.condition(vae.model, _values(guide)), batch)
+        _check_batch_shapes(model, batch)
+        _check_supports(model, batch)
+        enumerated = _enumerated("model", model) | _enumerated("guide", guide)
+        latents = _match(model, guide, [name for name in data.arrays if name not in vae.model.conditions])
+        if enumerated:
+            _check_enumeration(vae, batch, enumerated)
+        if any(getattr(stage.objective, "revisits", False) for stage in stages(vae.objective)):
+            _check_same_density(vae.guide, batch)
+    if enumerated or not all(isinstance(stage.objective, str) for stage in stages(vae.objective)):
+        _check_local(model, data.arrays)
+    return Sites(
+        latents=latents | enumerated,
+        discrete=frozenset(name for name in latents - enumerated if not guide[name]["fn"].has_rsample),
+        enumerated=enumerated,
+        subsampled=any(site["scale"] != 1.0 for site in model.values()),
+    )
+
+
+def _telling_rows(data: Dataset) -> np.ndarray:
+    """The first rows, and for each modality those with its lowest, highest and first fractional value.
+
+    Whatever value a distribution would refuse, such as a negative count, is in one of them.
+    """
+    rows = set(range(min(ROWS, len(data))))
+    for array in data.arrays.values():
+        flat = array.reshape(len(array), -1)
+        rows |= {int(row) for row in (flat.min(1).argmin(), flat.max(1).argmax())}
+        rows.add(int((flat != np.round(flat)).any(1).argmax()))
+    return np.array(sorted(rows))
+
+
+def _sites(role: str, program: Any, batch: Batch) -> dict[str, Any]:
+    name = type(pyro.poutine.unwrap(program)).__name__
+    try:
+        nodes = pyro.poutine.trace(program).get_trace(batch).nodes
+    except (RuntimeError, ValueError, IndexError, TypeError, KeyError) as error:
+        raise ValueError(f"the {role} {name} fails on the data: {_first_line(error)}") from error
+    params = [key for key, node in nodes.items() if node["type"] == "param"]
+    if params:
+        raise ValueError(f"the {role} {name} uses pyro.param {params}; declare them as nn.Parameter of the Program")
+    return {key: node for key, node in nodes.items() if is_random(node)}
+
+
+def _check_batch_shapes(sites: dict[str, Any], batch: Batch) -> None:
+    """Raise ValueError where a measured site holds more than one density an item, which would broadcast in silence."""
+    for name in batch.arrays:
+        if name in sites and sites[name]["is_observed"]:
+            shape = tuple(sites[name]["fn"].batch_shape)
+            if shape != (batch.size,):
+                raise ValueError(
+                    f"the model's site {name!r} has batch shape {shape} for {batch.size} items, not ({batch.size},): "
+                    f"end its distribution with .to_event({batch.arrays[name].ndim - 1})"
+                )
+
+
+def _check_supports(sites: dict[str, Any], batch: Batch) -> None:
+    """Raise ValueError where a distribution cannot take what was measured; what fills the holes may be anything."""
+    for name in batch.arrays:
+        if name not in sites or not sites[name]["is_observed"]:
+            continue
+        fn, value, mask = sites[name]["fn"], sites[name]["value"], batch.mask(name)
+        while isinstance(fn, WRAPPERS):
+            fn = fn.base_dist
+        fine = getattr(fn, "support", constraints.real).check(value)
+        if mask is not None and mask.ndim <= fine.ndim:
+            fine = fine | ~mask.reshape(mask.shape + (1,) * (fine.ndim - mask.ndim))
+        if not fine.all():
+            bad = value[~fine].flatten()[0].item()
+            raise ValueError(
+                f"the model gives {name!r} the distribution {type(fn).__name__}, which cannot take {bad:g}"
+            )
+
+
+def _enumerated(role: str, sites: dict[str, Any]) -> frozenset[str]:
+    """The sites that are to be enumerated.
+
+    Raises:
+        ValueError: one of them cannot be.
+    """
+    found = {name: site for name, site in sites.items() if is_enumerated(site)}
+    for name, site in found.items():
+        try:
+            finite = bool(len(site["fn"].enumerate_support(expand=False)))
+        except NotImplementedError:
+            finite = False
+        if not finite or not is_local(site) or site["infer"]["enumerate"] != "parallel":
+            raise ValueError(
+                f"the {role}'s site {name!r} cannot be enumerated; what can is a dist.Categorical or dist.Bernoulli "
+                'of batch shape (items,), within batch.plate(), marked infer={"enumerate": "parallel"}'
+            )
+    return frozenset(found)
+
+
+def _check_enumeration(vae: VAE, batch: Batch, names: Collection[str]) -> None:
+    """Raise ValueError where the programs do not run on all values at once."""
+    try:
+        paired(vae.model, vae.guide, batch, draws=2)
+    except (RuntimeError, ValueError, IndexError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"the programs fail where {sorted(names)} take all of their values at once, along new dimensions to the "
+            f"left of draws and items: {_first_line(error)}"
+        ) from error
+
+
+def _check_same_density(guide: Any, batch: Batch) -> None:
+    """Raise ValueError where the guide, run again at the latents that it drew, gives them another density."""
+    drawn = _sites("guide", guide, batch)
+    again = _sites("guide", pyro.poutine.condition(guide, _values(drawn)), batch)
+    for name, site in drawn.items():
+        one, other = (found[name]["fn"].log_prob(site["value"]) for found in (drawn, again))
+        if not torch.allclose(one, other, rtol=1e-4, atol=1e-4, equal_nan=True):
+            raise ValueError(
+                f"the objective runs the guide again at the latents it drew, and this guide gives {name!r} another "
+                "density each time (dropout, or subsets drawn anew): choose an objective such as elbo or iwae"
+            )
+
+
+def _check_local(sites: dict[str, Any], modalities: Collection[str]) -> None:
+    """Raise ValueError where a measured site is not in the plate of items, by which objectives tell items apart."""
+    for name in modalities:
+        if name in sites and sites[name]["is_observed"] and not is_local(sites[name]):
+            raise ValueError(
+                f"the model's site {name!r} is not in the plate of items, which this objective needs: "
+                "draw it within `with batch.plate():`"
+            )
+
+
+def _values(sites: dict[str, Any]) -> dict[str, Any]:
+    return {name: site["value"] for name, site in sites.items() if not site["is_observed"]}
+
+
+def _match(model: dict[str, Any], guide: dict[str, Any], modalities: Collection[str]) -> frozenset[str]:
+    guided = frozenset(_values(guide))
+    unused = [name for name in modalities if name not in model]
+    if unused:
+        raise ValueError(f"the model has no site named {unused[0]!r}, so that modality would go unexplained")
+    lacking = [name for name in _values(model) if name not in guided and not is_enumerated(model[name])]
+    unobserved = [name for name in lacking if name in modalities]
+    if unobserved:
+        raise ValueError(
+            f"the model's site {unobserved[0]!r} is a modality, but nothing is observed there: "
+            f"pass obs=batch.get({unobserved[0]!r})"
+        )
+    if lacking:
+        raise ValueError(f"the guide lacks the site {lacking[0]!r}, which the model samples; add it to the guide")
+    extra = [name for name in guided if name not in model]
+    if extra:
+        raise ValueError(f"the guide has the site {extra[0]!r}, which the model does not sample; remove it")
+    return guided
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,53 @@
+"""Every block of the README and of CONTRIBUTING runs."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+ROOT = Path(__file__).parents[2]
+
+
+def blocks(file: str, language: str) -> list[str]:
+    """The fenced blocks of a language, without the indentation of a list around them."""
+    found = re.findall(rf"^( *)```{language}\n(.*?)^\1```", (ROOT / file).read_text(), re.S | re.M)
+    return [re.sub(rf"^{indent}", "", body, flags=re.M) for indent, body in found]
+
+
+@pytest.mark.parametrize(("file", "count"), [("README.md", 4), ("CONTRIBUTING.md", 1)])
+def test_python_blocks_run_in_order(file, count, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    found = blocks(file, "python")
+    assert len(found) == count
+    names: dict[str, object] = {"__name__": "readme"}
+    for number, block in enumerate(found):
+        exec(compile(block, f"{file}, block {number + 1}", "exec"), names)
+    if file == "README.md":
+        named = re.search(r"named rightly from the picture: (\d+)%", capsys.readouterr().out)
+        assert named is not None
+        assert int(named[1]) > 30, "a guess is right one time in ten"
+
+
+def test_commands_run_in_order(tmp_path, monkeypatch):
+    from ppvae.cli import app
+
+    monkeypatch.chdir(tmp_path)
+    lines = [line for block in blocks("README.md", "bash") for line in block.splitlines()]
+    assert {line.split()[0] for line in lines} == {"make", "ppvae"}
+    for line in lines:
+        program, *words = shlex.split(line)
+        if program == "ppvae":
+            result = CliRunner().invoke(app, words, catch_exceptions=False)
+            assert result.exit_code == 0, f"{line}: {result.output}"
+
+
+def test_make_knows_the_targets_that_the_readme_names():
+    targets = re.findall(r"^make (\w+)$", "\n".join(blocks("README.md", "bash")), re.M)
+    assert targets == ["demo", "test"]
+    for target in targets:
+        assert subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True).returncode == 0
