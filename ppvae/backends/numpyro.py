@@ -18,8 +18,11 @@ from numpyro import infer
 
 from ppvae.backends import mirror
 from ppvae.backends.mirror.running.program import Mirror
+from ppvae.backends.numpyro_words import STACKS
+from ppvae.backends.stacks import emptied
 from ppvae.language import ppl
 from ppvae.language.batch import Batch
+from ppvae.language.turns import turn
 from ppvae.objectives.elbo import per_item
 from ppvae.objectives.library import ESTIMATORS, tempered
 from ppvae.runs.plan import Pace, Plan, part, torch_dtype
@@ -36,6 +39,8 @@ OPTIMIZERS: dict[str, tuple[Callable[[], optax.GradientTransformation], tuple[st
 }
 
 Arrays = dict[str, jax.Array]
+
+ITEMS = 32768  # at most so many items are asked in one turn, all at once
 
 
 @jax.tree_util.register_dataclass
@@ -69,15 +74,24 @@ class Run:
 
 @contextmanager
 def environment(settings: Settings) -> Iterator[None]:
-    """Words on NumPyro, and the run's dtype and device as JAX's defaults, within the block."""
-    x64 = settings.dtype == "float64"
-    place = device(settings.device)
+    """Words on NumPyro, the run's dtype and device as JAX's defaults, and no handlers of others, within the block.
+
+    One thread at a time is in such a block, of either backend: programs use torch's default dtype on NumPyro too.
+    """
     with (
+        turn(),
         ppl.running("numpyro"),
+        emptied(*STACKS),
         torch_dtype(getattr(torch, settings.dtype)),
-        jax.enable_x64(x64),
-        jax.default_device(place),
+        _defaults(settings),
     ):
+        yield
+
+
+@contextmanager
+def _defaults(settings: Settings) -> Iterator[None]:
+    """The run's dtype and device as JAX's defaults within the block, in this thread only."""
+    with jax.enable_x64(settings.dtype == "float64"), jax.default_device(device(settings.device)):
         yield
 
 
@@ -188,17 +202,20 @@ def _own_shares(objective: Any, pair: tuple[Mirror, Mirror], batch: Batch, beta:
 
 
 def compile_epoch(state: State, arrays: Arrays, observed: Arrays, rows: np.ndarray, pace: Pace) -> None:
-    """Compile an epoch of this shape once for the whole run."""
-    lowered = jax.jit(_epoch).lower(state, arrays, observed, jnp.asarray(rows), pace)
-    state.run.compiled["epoch", state.stage] = lowered.compile()
+    """Compile an epoch of this shape once for the whole run. Programs run here alone, so that the rest is no turn."""
+    with environment(state.plan.settings):
+        lowered = jax.jit(_epoch).lower(state, arrays, observed, jnp.asarray(rows), pace)
+    with _defaults(state.plan.settings):
+        state.run.compiled["epoch", state.stage] = lowered.compile()
 
 
 def epoch(
     state: State, arrays: Arrays, observed: Arrays, rows: np.ndarray, pace: Pace
 ) -> tuple[State, dict[str, np.ndarray]]:
     """One step for each row of ``rows``, ``(steps, batch)``; returns loss and shares ``(steps,)``."""
-    state, infos = state.run.compiled["epoch", state.stage](state, arrays, observed, jnp.asarray(rows), pace)
-    return state, {name: np.asarray(info) for name, info in infos.items()}
+    with _defaults(state.plan.settings):
+        state, infos = state.run.compiled["epoch", state.stage](state, arrays, observed, jnp.asarray(rows), pace)
+        return state, {name: np.asarray(info) for name, info in infos.items()}
 
 
 def _epoch(state: State, arrays: Arrays, observed: Arrays, rows: jax.Array, pace: Pace) -> tuple[State, Arrays]:

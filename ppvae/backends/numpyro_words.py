@@ -14,10 +14,12 @@ import numpyro.distributions as nd
 import torch
 import torch.nn.functional as F
 
-from ppvae.backends import distributions, effects, mirror
+from ppvae.backends import distributions, effects, mirror, stacks
 from ppvae.backends.pyro_words import Density, Sampler, Shape, known
 
 __all__ = ["dist", "distribution", "handlers", "ops", "pyro"]
+
+STACKS = [stacks.own(numpyro.primitives, "_PYRO_STACK")]
 
 pyro, handlers, dist = effects.STATEMENTS, effects.HANDLERS, distributions.NAMESPACE
 

@@ -15,8 +15,11 @@ from pyro.infer.trace_elbo import _compute_log_r
 from pyro.infer.util import is_identically_zero
 from torch import nn
 
+from ppvae.backends.pyro_words import STACKS
+from ppvae.backends.stacks import emptied
 from ppvae.language import ppl
 from ppvae.language.batch import Batch
+from ppvae.language.turns import turn
 from ppvae.objectives.elbo import added, per_item
 from ppvae.objectives.library import ESTIMATORS, tempered
 from ppvae.runs.plan import Pace, Plan, part, torch_dtype
@@ -36,6 +39,8 @@ OPTIMIZERS: dict[str, tuple[Any, dict[str, Any], dict[str, str]]] = {
     "sgd": (torch.optim.SGD, {}, {}),
 }
 
+ITEMS = 64  # at most so many items are asked in one turn, one after the other
+
 
 @dataclass(frozen=True, eq=False)
 class State:
@@ -54,10 +59,20 @@ class State:
 
 @contextmanager
 def environment(settings: Settings) -> Iterator[None]:
-    """Words on Pyro, and the run's dtype and device as torch's defaults, within the block."""
+    """Words on Pyro, the run's dtype and device as torch's defaults, and no handlers of others, within the block.
+
+    One thread at a time is in such a block, of either backend; random numbers go on after it as if it had not been.
+    """
     place = device(settings.device)
     entered = nullcontext() if place.type == "cpu" else place  # as a context, a device slows every call of torch
-    with ppl.running("pyro"), torch_dtype(getattr(torch, settings.dtype)), torch.random.fork_rng(), entered:
+    with (
+        turn(),
+        ppl.running("pyro"),
+        emptied(*STACKS),
+        torch_dtype(getattr(torch, settings.dtype)),
+        torch.random.fork_rng(),
+        entered,
+    ):
         yield
 
 
@@ -211,17 +226,20 @@ def compile_epoch(state: State, arrays: Any, observed: Any, rows: np.ndarray, pa
 def epoch(
     state: State, arrays: Mapping[str, Any], observed: Mapping[str, Any], rows: np.ndarray, pace: Pace
 ) -> tuple[State, dict[str, np.ndarray]]:
-    """One step for each row of ``rows``, ``(steps, batch)``; returns loss and shares ``(steps,)``."""
-    total, infos = len(next(iter(arrays.values()))), []
-    with pyro.validation_enabled(False):
-        for i, index in enumerate(torch.as_tensor(rows)):
+    """One step for each row of ``rows``, ``(steps, batch)``; returns loss and shares ``(steps,)``.
+
+    Each step is a turn of its own, so that other threads need not wait for the end of the epoch.
+    """
+    first, infos = next(iter(arrays.values())), []
+    for i, index in enumerate(torch.as_tensor(rows, device=first.device)):
+        with environment(state.plan.settings), pyro.validation_enabled(False):
             batch = Batch(
                 {name: array[index] for name, array in arrays.items()},
                 {name: mask[index] for name, mask in observed.items()},
-                total,
+                len(first),
             )
             state, info = step(state, batch, Pace(pace.rate_factor[i], float(pace.beta[i])))
-            infos.append(info)
+        infos.append(info)
     return state, {name: torch.stack([info[name] for info in infos]).cpu().numpy() for name in infos[0]}
 
 

@@ -10,8 +10,13 @@ import pyro.distributions as dist
 import pyro.poutine as handlers
 import torch
 import torch.nn.functional as F
+from pyro.poutine import runtime
+
+from ppvae.backends import stacks
 
 __all__ = ["dist", "distribution", "handlers", "ops", "pyro"]
+
+STACKS = [stacks.own(runtime, name) for name in ("_PYRO_STACK", "_DIM_ALLOCATOR")]
 
 Shape = tuple[int, ...]
 Sampler = Callable[[Callable[[Any], Any]], Any]

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from ppvae.backends.pyro_words import STACKS
+from ppvae.backends.stacks import emptied
 from ppvae.inference.questions import Question
 from ppvae.language import ppl
 from ppvae.language.batch import Batch
@@ -37,33 +39,38 @@ def answer(pair: Any, settings: Settings, question: Question, batch: Batch, keys
     sizes = [min(DRAWS, question.draws - start) for start in range(0, question.draws, DRAWS)]
     with engine.environment(settings):
         rows = min(ROWS, NUMBERS // max(1, _shared(pair, batch)))
-        blocks = [
-            _block(engine, pair, replace(question, draws=size), batch, _seeded(keys, seed, number), rows)
-            for number, size in enumerate(sizes)
-        ]
+    blocks = [
+        _block(engine, pair, settings, replace(question, draws=size), batch, _seeded(keys, seed, number), rows)
+        for number, size in enumerate(sizes)
+    ]
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
 
 def _shared(pair: Any, batch: Batch) -> int:
     """How many numbers the latents hold that all items share."""
     arrays, observed = ({name: array[:1] for name, array in g.items()} for g in (batch.arrays, batch.observed or {}))
-    with ppl.running("pyro"), torch.no_grad(), torch.random.fork_rng():
+    with ppl.running("pyro"), emptied(*STACKS), torch.no_grad(), torch.random.fork_rng():
         sites = random_sites(pair["guide"].to(torch.empty(()).device), Batch(arrays, observed, 1, 1))
     return sum(math.prod(site["value"].shape) for site in sites.values() if not is_local(site))
 
 
 def _block(
-    engine: Any, pair: Any, question: Question, batch: Batch, keys: np.ndarray, most: int
+    engine: Any, pair: Any, settings: Settings, question: Question, batch: Batch, keys: np.ndarray, most: int
 ) -> dict[str, np.ndarray]:
-    """Chunks of one size, so that a backend compiles once; the last wraps around to the first rows."""
+    """Chunks of one size, so that a backend compiles once; the last wraps around to the first rows.
+
+    Each is a turn of its own, so that other threads need not wait for the last.
+    """
     items = len(keys)
-    chunks = -(-items // max(1, most // question.draws))
+    chunks = -(-items // max(1, min(engine.ITEMS, most // question.draws)))
     size = -(-items // chunks)
     parts = []
     for start in range(0, items, size):
         rows = np.arange(start, start + size) % items
-        inputs = [_rows(engine, group, rows) for group in (batch.arrays, batch.observed or {})]
-        parts.append(question.reduced(engine.each_item(pair, question, *inputs, keys[rows])))
+        with engine.environment(settings):
+            inputs = [_rows(engine, group, rows) for group in (batch.arrays, batch.observed or {})]
+            answers = engine.each_item(pair, question, *inputs, keys[rows])
+        parts.append(question.reduced(answers))
     return {name: np.concatenate([p[name] for p in parts], 1)[:, :items] for name in parts[0]}
 
 

@@ -11,6 +11,7 @@ from sklearn.mixture import GaussianMixture
 
 from ppvae.data.dataset import Dataset
 from ppvae.inference.fitted import Fitted
+from ppvae.language.turns import turn
 from ppvae.parts.priors import Mixture
 from ppvae.runs.snapshot import Snapshot
 from ppvae.runs.vae import VAE
@@ -46,7 +47,7 @@ def with_aggregate_prior(fitted: Fitted, data: Dataset, components: int = 50, dr
 
 
 def _prior(found: GaussianMixture) -> Mixture:
-    with torch.random.fork_rng():
+    with turn(), torch.random.fork_rng():
         prior = Mixture(found.means_.shape[1], len(found.weights_)).double()
     with torch.no_grad():
         prior.logits.copy_(torch.as_tensor(np.log(found.weights_)))

@@ -11,10 +11,13 @@ import pyro
 import torch
 from pyro.distributions import ExpandedDistribution, MaskedDistribution, constraints
 
+from ppvae.backends.pyro_words import STACKS
+from ppvae.backends.stacks import emptied
 from ppvae.data.dataset import Dataset
 from ppvae.language import ppl
 from ppvae.language.batch import Batch
 from ppvae.language.traces import is_enumerated, is_local, is_random, paired
+from ppvae.language.turns import turn
 from ppvae.objectives import stages
 from ppvae.runs.plan import Sites, torch_dtype
 from ppvae.runs.vae import VAE
@@ -33,7 +36,9 @@ def inspect(vae: VAE, data: Dataset) -> Sites:
     batch = replace(batch, total=2 * batch.size)
     kind = next((p.dtype for p in vae.pair.parameters()), torch.get_default_dtype())
     with (
+        turn(),
         ppl.running("pyro"),
+        emptied(*STACKS),
         torch_dtype(kind),
         pyro.validation_enabled(True),
         torch.random.fork_rng(),

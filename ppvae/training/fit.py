@@ -139,9 +139,10 @@ def _train(
 ) -> Fitted:
     settings = state.plan.settings
     engine = _engine(settings)
-    with engine.environment(settings), progress_bar(settings, len(data), progress) as show:
+    with progress_bar(settings, len(data), progress) as show:
         if fitted.snapshot.weights:
-            state = engine.restore(state, fitted.snapshot)
+            with engine.environment(settings):
+                state = engine.restore(state, fitted.snapshot)
         epochs = _epochs(engine, state, data, len(fitted.history), validation)
         for state, entry, first in epochs:
             fitted = replace(fitted, history=[*fitted.history, entry], notes={**fitted.notes, **first})
@@ -159,10 +160,13 @@ def _epochs(
     engine: Any, state: Any, data: Dataset, done: int, validation: Dataset | None
 ) -> Iterator[tuple[Any, dict[str, Any], dict[str, float]]]:
     """For each epoch that is left: the state, the history's entry, and what the first step took, once."""
-    arrays, observed = engine.put(data.arrays), engine.put(data.observed or {})
+    settings = state.plan.settings
+    with engine.environment(settings):
+        arrays, observed = engine.put(data.arrays), engine.put(data.observed or {})
     compilation: float | None = None
-    for epoch in range(done, state.plan.settings.epochs):
-        entered = _entered(engine, state, epoch * state.plan.steps)
+    for epoch in range(done, settings.epochs):
+        with engine.environment(settings):  # never across a yield: what runs meanwhile must not see it
+            entered = _entered(engine, state, epoch * state.plan.steps)
         if compilation is None or entered is not state:
             state, compilation = entered, _compile(engine, entered, arrays, observed, len(data))
         state, entry = _epoch(engine, state, arrays, observed, epoch)
@@ -204,9 +208,10 @@ def _validation_loss(engine: Any, state: Any, data: Dataset, epoch: int) -> floa
     losses, sizes = [], []
     for start in range(0, len(data), 1000):
         rows = slice(start, start + 1000)
-        arrays = engine.put({name: array[rows] for name, array in data.arrays.items()})
-        observed = engine.put({name: mask[rows] for name, mask in (data.observed or {}).items()})
-        losses.append(engine.validate(state, arrays, observed, epoch))
+        with engine.environment(state.plan.settings):
+            arrays = engine.put({name: array[rows] for name, array in data.arrays.items()})
+            observed = engine.put({name: mask[rows] for name, mask in (data.observed or {}).items()})
+            losses.append(engine.validate(state, arrays, observed, epoch))
         sizes.append(len(data.keys[rows]))
     return float(np.average(losses, weights=sizes))
 

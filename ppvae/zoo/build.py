@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ppvae import objectives
 from ppvae.language.modality import Modality
+from ppvae.language.turns import turn
 from ppvae.runs.vae import VAE
 from ppvae.zoo.table import Row, find
 
@@ -32,7 +33,7 @@ def method(name: str, modalities: Sequence[Modality], *, seed: int = 0, **option
     options = _checked(name, options)
     model, guide = parts(row)
     chosen = {**row.options, **options}
-    with torch.random.fork_rng():
+    with turn(), torch.random.fork_rng():
         torch.manual_seed(seed)
         generative = model(modalities, **_accepted(model, chosen))
         shared = {"model": generative} if "model" in inspect.signature(guide).parameters else {}
