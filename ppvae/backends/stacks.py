@@ -11,6 +11,19 @@ from types import ModuleType
 from typing import Any
 
 
+class Handlers(UserList[Any]):
+    """A list that hands out plain ones, as it is read at every site of a program."""
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.data[index]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.data)
+
+    def __reversed__(self) -> Iterator[Any]:
+        return reversed(self.data)
+
+
 def own(module: ModuleType, name: str) -> Any:
     """A library's list or object of that name, put everywhere in its place by one that each thread has for itself.
 
@@ -18,9 +31,9 @@ def own(module: ModuleType, name: str) -> Any:
     seeded by the handlers of all others. What is on the stack stays there, for the thread that calls this.
     """
     shared = getattr(module, name)
-    kind = UserList if isinstance(shared, list) else type(shared)
+    kind = Handlers if isinstance(shared, list) else type(shared)
     each: Any = type(name, (threading.local, kind), {})()
-    vars(each).update({"data": shared} if kind is UserList else vars(shared))
+    vars(each).update({"data": shared} if kind is Handlers else vars(shared))
     for holder in list(sys.modules.values()):
         if getattr(holder, "__dict__", {}).get(name) is shared:
             setattr(holder, name, each)

@@ -132,7 +132,8 @@ def evaluate(
     from ppvae.cli import sources, summaries
 
     fitted, rows, _ = sources.looked_at(run, data, every, programs, backend, device)
-    return summaries.of_evidence(fitted.log_weights(rows, sources.names(given), particles, seed))
+    found = fitted.elbo_and_evidence(rows, sources.names(given), particles, seed)
+    return summaries.of_evidence(*found, particles)
 
 
 @app.command()

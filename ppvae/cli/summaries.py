@@ -6,7 +6,6 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from scipy.special import logsumexp
 
 from ppvae.inference.fitted import Fitted
 
@@ -26,14 +25,12 @@ def of_training(fitted: Fitted, items: int) -> dict[str, Any]:
     }
 
 
-def of_evidence(log_weights: np.ndarray) -> dict[str, Any]:
-    """ELBO and log evidence per item in nats, from the log weights ``(particles, items)`` of the same draws."""
-    particles, items = log_weights.shape
-    bounds = log_weights.astype(np.float64)
+def of_evidence(elbo: np.ndarray, log_evidence: np.ndarray, particles: int) -> dict[str, Any]:
+    """ELBO and log evidence per item in nats, from those of each item, ``(items,)``."""
     return {
-        "items": items,
-        "elbo": _mean(bounds.mean(0)),
-        "log_evidence": _mean(logsumexp(bounds, axis=0) - np.log(particles)),
+        "items": len(elbo),
+        "elbo": _mean(elbo),
+        "log_evidence": _mean(log_evidence),
         "particles": particles,
     }
 

@@ -73,16 +73,18 @@ def khat(
         for subset in (alone_and_all(subset_questions.explained(fitted, data)) if subsets is None else subsets)
     )
     question = Question(subset_questions.log_weights, draws)
-    asked = [subset_questions.ask(fitted, question, data, subset, seed)["log_weights"] for subset in chosen]
-    weights = [each.astype(np.float64) for each in asked]
-    seen = np.stack([subset_questions.showing(data, subset) for subset in chosen])
-    return KHat(
-        chosen,
-        np.where(seen, np.stack([arviz.psis(each)[1] for each in weights]), np.nan),
-        np.where(seen, np.stack([logsumexp(each, axis=0) - np.log(draws) for each in weights]), np.nan),
-        np.where(seen, np.stack([each.mean(0) for each in weights]), np.nan),
-        draws,
+    found = np.stack(
+        [_summed(subset_questions.ask(fitted, question, data, subset, seed)["log_weights"]) for subset in chosen], 1
     )
+    seen = np.stack([subset_questions.showing(data, subset) for subset in chosen])
+    return KHat(chosen, *np.where(seen, found, np.nan), draws)
+
+
+def _summed(log_weights: np.ndarray) -> np.ndarray:
+    """k-hat, log evidence and ELBO of each item, ``(3, items)``: the weights of one subset are let go before the next."""
+    weights = log_weights.astype(np.float64)
+    evidence = logsumexp(weights, axis=0) - np.log(len(weights))
+    return np.stack([arviz.psis(weights)[1], evidence, weights.mean(0)])
 
 
 def alone_and_all(names: Sequence[str]) -> list[tuple[str, ...]]:

@@ -145,12 +145,19 @@ class Fitted:
     def log_evidence(
         self, data: Dataset, given: Sequence[str] | None = None, particles: int = 1000, seed: int = 0
     ) -> np.ndarray:
-        """log p(x_given) of each item in nats, ``(items,)``: importance weighted (Burda et al. 2016).
+        """log p(x_given) of each item in nats, ``(items,)``: importance weighted (Burda et al. 2016)."""
+        return self.elbo_and_evidence(data, given, particles, seed)[1]
+
+    def elbo_and_evidence(
+        self, data: Dataset, given: Sequence[str] | None = None, particles: int = 1000, seed: int = 0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The ELBO and log p(x_given) of each item in nats, ``(items,)`` each, by the same particles.
 
         Weights are summed chunk by chunk, so that memory does not grow with particles times items.
         """
-        question = Question(questions.log_weights, particles, reduce=_log_sum)
-        return logsumexp(self._ask(question, data, given, seed)["log_weights"], axis=0) - np.log(particles)
+        question = Question(questions.log_weights, particles, reduce=_sums)
+        sums = self._ask(question, data, given, seed)["log_weights"]
+        return sums[::2].sum(0) / particles, logsumexp(sums[1::2], axis=0) - np.log(particles)
 
     def to_arviz(
         self,
@@ -215,9 +222,10 @@ class Fitted:
         return answer(self.vae.pair, self.settings, question, batch, data.keys, seed)
 
 
-def _log_sum(log_weights: np.ndarray) -> np.ndarray:
-    """The log of the sum over particles, ``(1, items)``, in double precision."""
-    return logsumexp(log_weights.astype(np.float64), axis=0, keepdims=True)
+def _sums(log_weights: np.ndarray) -> np.ndarray:
+    """The sum of log weights over particles, and the log of the sum of weights, ``(2, items)``, in double precision."""
+    weights = log_weights.astype(np.float64)
+    return np.stack([weights.sum(0), logsumexp(weights, axis=0)])
 
 
 def _check_has(data: Dataset, modality: Modality) -> None:
