@@ -268,7 +268,7 @@ def test_a_bug_keeps_its_traceback(ppvae_, monkeypatch) -> None:
 
 
 def test_a_single_item_has_no_standard_error() -> None:
-    figures = ppvae.cli.summaries.of_evidence(np.array([[0.0], [0.0]]))
+    figures = ppvae.cli.summaries.of_evidence(np.zeros(1), np.zeros(1), particles=2)
     assert figures["log_evidence"] == {"mean": 0.0, "se": None}
     assert "±" not in tables.facts(figures).columns[1]._cells[2]
     assert figures["items"] == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.special import logsumexp
 
 import ppvae
 from ppvae import Dataset, Modality
@@ -133,6 +135,31 @@ def test_log_evidence_does_not_depend_on_rows_or_chunks(backend: str, monkeypatc
     rows = [6, 5, 1, 7, 0, 2, 3]
     found = fitted(backend).log_evidence(patterns, particles=DRAWS)
     np.testing.assert_allclose(np.delete(found, 5), whole[rows], rtol=1e-5, atol=1e-5)
+
+
+@both
+def test_elbo_and_evidence_are_the_means_of_the_weights(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunks, "DRAWS", DRAWS)
+    monkeypatch.setattr(chunks, "ROWS", 3 * DRAWS)
+    weights = fitted(backend).log_weights(data(), particles=3 * DRAWS)
+    elbo, evidence = fitted(backend).elbo_and_evidence(data(), particles=3 * DRAWS)
+    np.testing.assert_allclose(elbo, weights.mean(0), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(evidence, logsumexp(weights, axis=0) - np.log(3 * DRAWS), rtol=1e-5, atol=1e-5)
+
+
+def test_memory_of_elbo_and_evidence_does_not_grow_with_particles_times_items() -> None:
+    rng = np.random.default_rng(2)
+    many = Dataset({"x": rng.normal(size=(2000, 3)), "y": np.zeros((2000, 2))}, modalities=data().modalities)
+
+    def found() -> Any:
+        return fitted("numpyro").elbo_and_evidence(many, particles=500)
+
+    found()  # compiles, which takes memory too
+    tracemalloc.start()
+    found()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 500 * 2000 * 4 / 2, "half of what the weights take"
 
 
 @both
