@@ -1,4 +1,4 @@
-"""Threads: what several do at once is what each does alone, and whatever is raised, the next call finds all in order."""
+"""Threads: several at once do what each does alone, and whatever is raised, the next call finds all in order."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _hasty() -> Iterator[None]:
 
 
 class Line(Program):
-    """z ~ N(0, 1);  x ~ N(W z, 1).  Where there is a ``fault``, it is raised within two plates, one of them left open."""
+    """z ~ N(0, 1);  x ~ N(W z, 1).  A ``fault`` is raised within two plates, one of which stays open."""
 
     fault: BaseException | None = None
 
