@@ -87,7 +87,7 @@ def fit(
         out: a run folder for checkpoints and the result; nothing is written without it.
         resume: go on from the checkpoint in ``out``, if there is one.
         progress: show a progress bar; by default where the output is a terminal.
-        callbacks: each is called with the history's entry after every epoch.
+        callbacks: each is called with the history's entry after every epoch; other threads may use ppvae meanwhile.
         notes: facts to keep with the run.
         **options: those of :class:`~ppvae.runs.settings.Settings`: ``backend``, ``epochs``, ``batch_size``, ...
 
