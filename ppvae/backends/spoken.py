@@ -14,6 +14,7 @@ import jax
 import numpyro
 import torch
 from numpyro.distributions import Distribution
+from numpyro.distributions.constraints import Constraint
 from numpyro.distributions.transforms import Transform
 
 from ppvae.backends.mirror.running.convert import nested
@@ -54,7 +55,7 @@ def spoken(value: Any) -> Any:
         return Object(value)
     if type(value) is tuple and all(isinstance(part, int) for part in value):
         return torch.Size(value)
-    return partial(say, value) if callable(value) else value
+    return partial(say, value) if callable(value) and not isinstance(value, Constraint) else value
 
 
 def say(function: Any, *args: Any, **kwargs: Any) -> Any:

@@ -47,7 +47,7 @@ class Dispatch(TorchFunctionMode):
         random = random_rule(function)
         if random is None and function not in _DRAWS and not any(map(self._stands, leaves([args, kwargs]))):
             return function(*args, **kwargs)
-        if is_tensor_method_or_property(function):
+        if _is_method(function):
             return self.method(method_name(function), *args, **kwargs)
         rule = FUNCTIONS.get(function) if random is None else partial(random, self.key)
         if rule is None:
@@ -96,6 +96,11 @@ class Dispatch(TorchFunctionMode):
 
     def _stands(self, leaf: Any) -> bool:
         return isinstance(leaf, StandIn | jax.Array) or id(leaf) in self.known
+
+
+def _is_method(function: Any) -> bool:
+    """Whether a method or property of tensors was called; torch's own test does not know ``x.new_zeros`` and its like."""
+    return is_tensor_method_or_property(function) or getattr(torch.Tensor, function.__name__, None) is function
 
 
 def is_array(leaf: Any) -> bool:
