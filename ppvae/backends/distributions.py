@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable
-from types import SimpleNamespace
 from typing import Any
 
 import numpyro.distributions as nd
@@ -15,6 +14,7 @@ import pyro.distributions as pd
 import torch
 
 from ppvae.backends import translations as to
+from ppvae.backends.spoken import Vocabulary
 
 # NumPyro's own class takes Pyro's arguments in Pyro's order.
 SAME = """AsymmetricLaplace Beta BetaBinomial Cauchy Chi2 Delta Dirichlet Distribution Exponential
@@ -81,12 +81,12 @@ def _same(module: Any, names: str) -> dict[str, Any]:
     return {name: getattr(module, name) for name in names.split()}
 
 
-def _namespace() -> SimpleNamespace:
-    transforms = SimpleNamespace(**_same(nd.transforms, TRANSFORMS_SAME), **TRANSFORMS)
-    constraints = SimpleNamespace(**_same(nd.constraints, CONSTRAINTS))
-    kl = SimpleNamespace(kl_divergence=nd.kl_divergence)
+def _namespace() -> Vocabulary:
+    transforms = Vocabulary(**_same(nd.transforms, TRANSFORMS_SAME), **TRANSFORMS)
+    constraints = Vocabulary(**_same(nd.constraints, CONSTRAINTS))
+    kl = Vocabulary(kl_divergence=nd.kl_divergence)
     translated = {name: builder for name, (builder, _) in TRANSLATED.items()}
-    return SimpleNamespace(**_same(nd, SAME), **translated, transforms=transforms, constraints=constraints, kl=kl)
+    return Vocabulary(**_same(nd, SAME), **translated, transforms=transforms, constraints=constraints, kl=kl)
 
 
 NAMESPACE = _namespace()

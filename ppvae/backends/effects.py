@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import numpyro
 from numpyro import handlers as nh
 from numpyro.primitives import get_mask
+
+from ppvae.backends.spoken import Vocabulary, heard
 
 
 def sample(name: str, fn: Any, *, obs: Any = None, obs_mask: Any = None, infer: dict | None = None) -> Any:
@@ -33,6 +34,9 @@ class plate(numpyro.plate):
         super().__init__(name, size, subsample_size if subsample is None else None, dim)
         if subsample is not None:
             self._indices, self.subsample_size = subsample, len(subsample)
+
+    def __enter__(self) -> Any:
+        return heard(super().__enter__())
 
     def __iter__(self) -> Iterator[int]:
         raise NotImplementedError(f"pyro.plate({self.name!r}) is not a loop on NumPyro: write `with pyro.plate(...)`")
@@ -74,6 +78,11 @@ class trace(nh.trace):
         self.trace = Trace()
         return self.trace
 
+    def get_trace(self, *args: Any, **kwargs: Any) -> Trace:
+        """The sites of a run, as the text that asks for them sees their values and distributions."""
+        sites = super().get_trace(*args, **kwargs)
+        return Trace({name: {key: heard(held) for key, held in site.items()} for name, site in sites.items()})
+
 
 def block(
     fn: Callable[..., Any] | None = None,
@@ -112,7 +121,7 @@ def _named(site: Any, names: Sequence[str] | None, types: Sequence[str] | None) 
     return site.get("name") in (names or ()) or kind in (types or ())
 
 
-HANDLERS = SimpleNamespace(
+HANDLERS = Vocabulary(
     block=block,
     condition=nh.condition,
     do=nh.do,
@@ -129,7 +138,7 @@ HANDLERS = SimpleNamespace(
     uncondition=nh.uncondition,
 )
 
-STATEMENTS = SimpleNamespace(
+STATEMENTS = Vocabulary(
     condition=nh.condition,
     deterministic=deterministic,
     do=nh.do,

@@ -10,10 +10,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpyro
+import torch
 from numpyro.primitives import Messenger
 
 from ppvae.backends.mirror.running.program import Mirror
 from ppvae.backends.pyro_items import masked, support
+from ppvae.backends.spoken import bare
 
 
 @contextmanager
@@ -26,7 +28,7 @@ def plate(size: int, total: int) -> Iterator[None]:
 
 def float_dtype() -> Any:
     """The floating dtype that programs run in."""
-    return jax.dtypes.canonicalize_dtype(jnp.float64)
+    return torch.get_default_dtype()
 
 
 class Draws(numpyro.plate):
@@ -77,7 +79,7 @@ class Holes(Messenger):
 
     def __init__(self, masks: Mapping[str, jax.Array]) -> None:
         super().__init__(None)
-        self.masks = masks
+        self.masks = {name: bare(mask) for name, mask in masks.items()}
 
     def process_message(self, msg: Any) -> None:
         if msg["type"] == "sample" and msg["is_observed"] and msg["name"] in self.masks:

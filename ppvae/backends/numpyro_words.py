@@ -15,7 +15,9 @@ import torch
 import torch.nn.functional as F
 
 from ppvae.backends import distributions, effects, mirror, stacks
+from ppvae.backends.mirror.running.standin import interpreter
 from ppvae.backends.pyro_words import Density, Sampler, Shape, known
+from ppvae.backends.spoken import bare, heard, within
 
 __all__ = ["dist", "distribution", "handlers", "ops", "pyro"]
 
@@ -52,6 +54,8 @@ class Mirrored(ModuleType):
         if name not in self._held:
             raise AttributeError(name)
         target = self._held[name]
+        if interpreter.get(None) is not None:  # a program's text speaks torch itself, which leads to the same rules
+            return target
         return Mirrored(name, target) if isinstance(target, ModuleType) else mirrored(target)
 
     def __dir__(self) -> list[str]:
@@ -74,7 +78,8 @@ class Written(nd.Distribution):
     def __init__(
         self, sample: Sampler, log_prob: Density, batch_shape: Shape, event_shape: Shape, mean: Any, variance: Any
     ) -> None:
-        self._sampler, self._density, self._moments = sample, log_prob, (mean, variance)
+        self._sampler, self._density = within(sample), within(log_prob)
+        self._moments = bare(mean), bare(variance)
         super().__init__(batch_shape, event_shape, validate_args=False)
 
     @property
@@ -103,6 +108,6 @@ class Written(nd.Distribution):
 
 def distribution(
     sample: Sampler, log_prob: Density, batch_shape: Shape, event_shape: Shape, mean: Any = None, variance: Any = None
-) -> Written:
+) -> Any:
     """See :func:`ppvae.language.ppl.distribution`."""
-    return Written(sample, log_prob, batch_shape, event_shape, mean, variance)
+    return heard(Written(sample, log_prob, batch_shape, event_shape, mean, variance))

@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode, is_tensor_method_or_property
 
 from ppvae.backends.mirror.running.convert import leaf_to_jax, nested
 from ppvae.backends.mirror.running.refusals import function_error, located, method_name, refusal
-from ppvae.backends.mirror.running.standin import StandIn, interpreter
+from ppvae.backends.mirror.running.standin import Spoken, StandIn, interpreter
 from ppvae.backends.mirror.running.tables import FUNCTIONS, Key, MirrorError, method_rule, random_rule
 
 # With no array among their arguments torch runs functions by itself; these would draw once and for all.
@@ -47,7 +47,7 @@ class Dispatch(TorchFunctionMode):
         random = random_rule(function)
         if random is None and function not in _DRAWS and not any(map(self._stands, leaves([args, kwargs]))):
             return function(*args, **kwargs)
-        if is_tensor_method_or_property(function):
+        if _is_method(function):
             return self.method(method_name(function), *args, **kwargs)
         rule = FUNCTIONS.get(function) if random is None else partial(random, self.key)
         if rule is None:
@@ -60,9 +60,11 @@ class Dispatch(TorchFunctionMode):
     def method(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """``args[0].name(*args[1:])``; one whose name ends with an underscore changes ``args[0]``."""
         tensor = self._stand_in(args[0])
-        if hasattr(StandIn, name) or not callable(getattr(torch.Tensor, name)):
+        if name in vars(StandIn):
             value = getattr(tensor, name)
             return value(*args[1:], **kwargs) if callable(value) else value
+        if not callable(getattr(torch.Tensor, name)):
+            return self.run(FUNCTIONS.get(getattr, getattr), name, (tensor, name), {})
         changes = name.endswith("_")
         random = random_rule(name)
         rule = method_rule(name.removesuffix("_")) if random is None else partial(random, self.key)
@@ -87,13 +89,18 @@ class Dispatch(TorchFunctionMode):
     def array(self, leaf: Any) -> Any:
         """What a rule sees of a leaf: the array of a stand-in or of one of the network's own parameters."""
         leaf = self.known.get(id(leaf), leaf)
-        return leaf.value if isinstance(leaf, StandIn) else leaf_to_jax(leaf)
+        return leaf.value if isinstance(leaf, StandIn | Spoken) else leaf_to_jax(leaf)
 
     def _stand_in(self, leaf: Any) -> StandIn:
         return leaf if isinstance(leaf, StandIn) else self.known.get(id(leaf)) or StandIn(leaf_to_jax(leaf))
 
     def _stands(self, leaf: Any) -> bool:
-        return isinstance(leaf, StandIn) or id(leaf) in self.known
+        return isinstance(leaf, StandIn | jax.Array) or id(leaf) in self.known
+
+
+def _is_method(function: Any) -> bool:
+    """Whether a method or property of tensors was called; torch's own test does not know ``x.new_zeros`` and its like."""
+    return is_tensor_method_or_property(function) or getattr(torch.Tensor, function.__name__, None) is function
 
 
 def is_array(leaf: Any) -> bool:

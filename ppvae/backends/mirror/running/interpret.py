@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import nn
@@ -23,10 +24,15 @@ def forward(module: nn.Module, p: Parameters, *args: Any, **kwargs: Any) -> Any:
     Raises:
         MirrorError: a layer, function or method has no mirror, or control flow depends on the values of an array.
     """
+    return interpret(module, p, lambda shadow: shadow(*stand_in(to_jax(args)), **stand_in(to_jax(kwargs))))
+
+
+def interpret(module: nn.Module, p: Parameters, question: Callable[[Any], Any]) -> Any:
+    """``question(module)`` on JAX arrays, asked of the module's shadow; see :func:`forward`."""
     shadows = Shadows(p)
     shadow = shadows.of(module, p)
     dispatch = Dispatch(p.key, shadows.tensors)
     with dispatching(dispatch):
-        result = shadow(*stand_in(to_jax(args)), **stand_in(to_jax(kwargs)))
+        result = question(shadow)
         shadows.check_state()
         return nested(result, dispatch.array)

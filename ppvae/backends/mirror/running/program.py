@@ -1,26 +1,27 @@
-"""A program's mirror: what stands in for ``self`` when a program's ``forward`` runs on NumPyro."""
+"""A program's mirror: what stands in for a torch module, and for what it holds, outside the module's own text."""
 
 from __future__ import annotations
 
-import types
+import inspect
 from typing import Any
 
 from torch import nn
 
-from ppvae.backends.mirror.running.interpret import forward
+from ppvae.backends.mirror.running.convert import to_jax
+from ppvae.backends.mirror.running.interpret import forward, interpret
 from ppvae.backends.mirror.running.parameters import Parameters
-from ppvae.language.program import Program, holes
+from ppvae.backends.mirror.running.shadow import stand_in
 
 _LISTS = (nn.ModuleList, nn.ParameterList)
 _DICTS = (nn.ModuleDict, nn.ParameterDict)
 
 
 class Mirror:
-    """A module whose parameters are JAX arrays.
+    """A module whose parameters are JAX arrays, and whose text runs on them.
 
-    Networks become JAX callables, programs become mirrors, ``ModuleDict`` and ``ModuleList`` dicts and lists of
-    them, parameters and buffers arrays; methods and properties are bound to the mirror, and everything else is the
-    instance's own.
+    Called, it runs the module's own ``forward``; so do its methods and properties. Modules within it are mirrors,
+    ``ModuleDict`` and ``ModuleList`` dicts and lists of them, parameters and buffers arrays; everything else is the
+    module's own.
     """
 
     def __init__(self, module: nn.Module, p: Parameters) -> None:
@@ -28,32 +29,29 @@ class Mirror:
         self._p = p
 
     @property  # type: ignore[misc]
-    def __class__(self) -> Any:  # so that super() and isinstance work in the program's methods
+    def __class__(self) -> Any:  # so that isinstance tells programs apart
         return type(self._module)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if not isinstance(self._module, Program):
-            return forward(self._module, self._p, *args, **kwargs)
-        with holes(*args, *kwargs.values()):
-            return type(self._module).forward(self, *args, **kwargs)
-
-    def __getitem__(self, key: Any) -> Any:
-        index = key % len(self._module) if isinstance(key, int) else key  # type: ignore[arg-type]
-        return self.__getattr__(str(index))
+        return forward(self._module, self._p, *args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
-        if name == "training":
-            return self._p.training
-        array = self._p.get(name)
-        if array is not None:
+        if (array := self._p.get(name)) is not None:
             return array
-        bound = getattr(type(self._module), name, None)
-        if isinstance(bound, property):
-            return bound.fget(self)  # type: ignore[misc]
-        if isinstance(bound, types.FunctionType):
-            return types.MethodType(bound, self)
+        found = inspect.getattr_static(type(self._module), name, None)
+        if isinstance(found, property):
+            return interpret(self._module, self._p, lambda shadow: getattr(shadow, name))
         value = getattr(self._module, name)
-        return mirrored(value, self._p.child(name)) if isinstance(value, nn.Module) else value
+        if isinstance(value, nn.Module):
+            return mirrored(value, self._p.child(name))
+        return self._method(name) if inspect.ismethod(value) else value
+
+    def _method(self, name: str) -> Any:
+        def method(*args: Any, **kwargs: Any) -> Any:
+            given = stand_in(to_jax((args, kwargs)))
+            return interpret(self._module, self._p, lambda shadow: getattr(shadow, name)(*given[0], **given[1]))
+
+        return method
 
     def __repr__(self) -> str:
         return f"<mirror of {type(self._module).__name__}>"

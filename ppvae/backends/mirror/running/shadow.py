@@ -5,6 +5,7 @@ The module itself is never touched: what ``forward`` sets on itself, and the tra
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from types import MethodType
 from typing import Any
@@ -19,6 +20,7 @@ from ppvae.backends.mirror.running.parameters import Parameters
 from ppvae.backends.mirror.running.refusals import PATH, keeps_statistics, layer_error
 from ppvae.backends.mirror.running.standin import Memory, StandIn, interpreter
 from ppvae.backends.mirror.running.tables import MirrorError, layer_rule
+from ppvae.language.batch import Batch
 
 
 class Shadows:
@@ -84,5 +86,11 @@ def _run_leaf(rule: Any, module: nn.Module, p: Parameters, *args: Any, **kwargs:
 
 
 def stand_in(value: Any) -> Any:
-    """The arrays inside ``value`` as stand-ins."""
-    return nested(value, lambda leaf: StandIn(leaf) if is_array(leaf) else leaf)
+    """The arrays inside ``value``, and inside the batches there, as stand-ins."""
+    return nested(value, _stand_in)
+
+
+def _stand_in(leaf: Any) -> Any:
+    if isinstance(leaf, Batch):
+        return replace(leaf, arrays=stand_in(leaf.arrays), observed=stand_in(leaf.observed))
+    return StandIn(leaf) if is_array(leaf) else leaf

@@ -27,6 +27,9 @@ class Interpreter(Protocol):
     def run(self, rule: Callable[..., Any], name: str, args: Any, kwargs: Any) -> Any:
         """A rule on the arrays of stand-ins; what it returns stands in again."""
 
+    def array(self, leaf: Any) -> Any:
+        """What stands behind a stand-in; another leaf as JAX sees it."""
+
 
 interpreter: ContextVar[Interpreter] = ContextVar("interpreter")
 
@@ -39,28 +42,47 @@ class Memory:
         self.fixed = fixed
 
 
-class StandIn:
+class Spoken:
+    """An object of NumPyro's in a program's text; see :mod:`ppvae.backends.spoken`."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class StandIn(torch.Tensor):
     """A JAX array in the place of a tensor.
 
     Shape and dtype are known, so control flow may depend on them; values are not, so it may not. JAX's arrays have
     no views: once an array is changed in place, those of its views that would show the change refuse to be read.
+
+    To torch it is a tensor without storage, so that ``isinstance`` and ``torch.is_tensor`` hold.
     """
 
-    __slots__ = ("__weakref__", "_value", "_version", "memory")
     __array_ufunc__ = None  # numpy's scalars leave arithmetic to the stand-in
     __hash__ = object.__hash__
 
+    @staticmethod
+    def __new__(cls, value: jax.Array, memory: Memory | None = None) -> StandIn:
+        make: Any = torch.Tensor._make_wrapper_subclass
+        return make(cls, value.shape, dtype=getattr(torch, value.dtype.name))
+
     def __init__(self, value: jax.Array, memory: Memory | None = None) -> None:
         self.memory = memory or Memory()
-        self._value, self._version = value, self.memory.version
+        self._value, self._version_seen = value, self.memory.version
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return interpreter.get().call(func, args, kwargs or {})
 
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        raise refusal(f"torch's own {func} has no mirror", "register the function that calls it with @mirror.function")
+
     @property
     def value(self) -> jax.Array:
-        if self._version != self.memory.version:
+        if self._version_seen != self.memory.version:
             raise refusal("reading a view of an array that was changed in place has no mirror", "write x = x + y")
         return self._value
 
@@ -72,7 +94,7 @@ class StandIn:
             raise refusal(f"a change in place to shape {tuple(result.shape)} has no mirror", "write x = x + y")
         self._value = result.value.astype(self.value.dtype)
         self.memory.version += 1
-        self._version = self.memory.version
+        self._version_seen = self.memory.version
         return self
 
     @property
@@ -130,12 +152,6 @@ class StandIn:
 
     def __iter__(self) -> Iterator[Any]:
         return (self[index] for index in range(len(self)))  # type: ignore[index]
-
-    def __getattr__(self, name: str) -> Any:
-        theirs = getattr(torch.Tensor, name)  # an AttributeError where a tensor would raise one
-        if callable(theirs):
-            return partial(interpreter.get().method, name, self)
-        return interpreter.get().run(FUNCTIONS.get(getattr, getattr), name, (self, name), {})
 
     def __setitem__(self, index: Any, value: Any) -> None:
         raise refusal("assignment to elements has no mirror", "build the array with torch.where or torch.stack")
