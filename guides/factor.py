@@ -10,7 +10,7 @@ from torch import nn
 
 from ppvae import Modality, Program, dist, ops, pyro
 from ppvae.language.batch import Batch
-from ppvae.parts import experts
+from ppvae.parts import experts, networks
 from ppvae.parts.encoders import Encoders
 
 
@@ -45,11 +45,10 @@ class Factor(Program):
     ) -> None:
         super().__init__()
         self.encoders = Encoders(modalities, latent, hidden)
-        self.loadings = nn.ModuleDict()
-        self.scales = nn.ModuleList()
-        for name, view in model.views.items():
-            self.loadings[name] = MeanField(f"loadings_{name}", view.size)
-            self.scales.extend(MeanField(site, shape, positive=True) for site, shape in view.scales.items())
+        views = model.views.items()
+        self.loadings = networks.ByName({name: MeanField(f"loadings_{name}", view.size) for name, view in views})
+        scales = [scale for _, view in views for scale in view.scales.items()]
+        self.scales = nn.ModuleList(MeanField(site, shape, positive=True) for site, shape in scales)
 
     def forward(self, batch: Batch) -> Any:
         for scale in self.scales:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from torch import nn
-
 from ppvae import Modality, Program, dist, distribution, ops, pyro
 from ppvae.language.batch import Batch
+from ppvae.parts import networks
 from ppvae.parts.encoders import Encoders
 from ppvae.parts.flows import ExpertFlow
 from ppvae.parts.joint_network import JointNetwork
@@ -38,7 +37,7 @@ class FlowSurrogates(Program):
         super().__init__()
         self.joint = JointNetwork(modalities, latent, hidden)
         self.encoders = Encoders(modalities, latent, hidden)
-        self.flows: Any = nn.ModuleDict({m.name: ExpertFlow(latent, layers, hidden[-1:]) for m in modalities})
+        self.flows: Any = networks.ByName({m.name: ExpertFlow(latent, layers, hidden[-1:]) for m in modalities})
 
     def forward(self, batch: Batch) -> Any:
         given = [name for name in self.flows if name in batch.arrays]

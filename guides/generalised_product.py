@@ -11,7 +11,7 @@ from torch import nn
 
 from ppvae import Modality, Program, dist, ops, pyro
 from ppvae.language.batch import Batch
-from ppvae.parts import experts
+from ppvae.parts import experts, networks
 from ppvae.parts.encoders import Encoders
 
 
@@ -41,7 +41,7 @@ class GeneralisedProduct(Program):
         self.encoders = Encoders(modalities, latent, hidden)
         self.weights, self.prior_expert = weights, prior_expert
         if weights == "input":
-            self.powers = nn.ModuleDict({m.name: nn.Linear(math.prod(m.shape), 1) for m in modalities})
+            self.powers = networks.ByName({m.name: nn.Linear(math.prod(m.shape), 1) for m in modalities})
         else:
             self.logits = nn.Parameter(torch.zeros(len(modalities), 1, latent if weights == "dimension" else 1))
 

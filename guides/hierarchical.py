@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from torch import nn
-
 from ppvae import Modality, Program, dist, ops, pyro
 from ppvae.language.batch import Batch
 from ppvae.parts import networks
@@ -43,7 +41,7 @@ class Hierarchical(Program):
     ) -> None:
         super().__init__()
         self.encoders = Encoders(modalities, bottom, hidden)
-        self.messages = nn.ModuleDict({m.name: networks.mlp(bottom, hidden, latent) for m in modalities})
+        self.messages = networks.ByName({m.name: networks.mlp(bottom, hidden, latent) for m in modalities})
         self.top = Gaussian(latent, latent, hidden)
         self.levels = model.levels
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from torch import nn
-
 from ppvae import Modality, Program, dist, ops, pyro
 from ppvae.language.batch import Batch
 from ppvae.parts import experts, networks
@@ -35,7 +33,7 @@ class Labelled(Program):
         self.label, self.levels, self.logits = model.label, model.levels, model.logits
         others = [m for m in modalities if m.name != self.label]
         self.classifiers = Features(others, latent, hidden)
-        self.votes = nn.ModuleDict({m.name: networks.mlp(2 * latent, (), self.levels) for m in others})
+        self.votes = networks.ByName({m.name: networks.mlp(2 * latent, (), self.levels) for m in others})
         self.features = Features(others, latent, hidden)
         self.heads = Heads([m.name for m in others], 2 * latent, self.levels, latent, hidden)
 

@@ -41,7 +41,7 @@ class MixturePrivate(Program):
         super().__init__()
         self.shared = Encoders(modalities, latent, hidden)
         self.private = Encoders(modalities, private, hidden)
-        self.auxiliary = nn.ParameterDict({m.name: torch.zeros(private) for m in modalities})
+        self.auxiliary = nn.Parameter(torch.zeros(len(modalities), private))
         prior = getattr(model, "prior", None)
         # A prior that attaches to the guide holds its encoders; held in turn by the guide it would close a circle.
         self.prior = Standard(latent) if prior is None or hasattr(prior, "attach") else prior
@@ -62,7 +62,7 @@ class MixturePrivate(Program):
         loc, scale, present = self.private(batch)
         for i, name in enumerate(self.private.networks):
             there = present[i][:, None]
-            other = ops.exp(self.auxiliary[name]) if self.training else 1.0
+            other = ops.exp(self.auxiliary[i]) if self.training else 1.0
             own = dist.Normal(ops.where(there, loc[i], 0.0), ops.where(there, scale[i], other))
             pyro.sample(f"w_{name}", own.to_event(1))
 

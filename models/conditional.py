@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from torch import nn
-
 from ppvae import Modality, Program, dist, ops, pyro
 from ppvae.language.batch import Batch
+from ppvae.parts import networks
 from ppvae.parts.conditionals import Features, Gaussian, joined
 from ppvae.parts.likelihoods import Likelihood
 
@@ -63,7 +62,7 @@ class Conditional(Program):
         self.context = Context(known.pop(name), latent, hidden)
         width = 2 * latent + 1
         self.prior = Gaussian(width, latent, hidden)
-        self.likelihoods = nn.ModuleDict({m.name: Likelihood(m, latent + width, hidden) for m in known.values()})
+        self.likelihoods = networks.ByName({m.name: Likelihood(m, latent + width, hidden) for m in known.values()})
 
     def forward(self, batch: Batch) -> dict[str, Any]:
         c = self.context(batch)

@@ -11,6 +11,7 @@ from torch import nn
 
 from ppvae import Modality, Program, dist, ops, pyro
 from ppvae.language.batch import Batch, over
+from ppvae.parts import networks
 from ppvae.parts.conditionals import one_hot
 from ppvae.parts.likelihoods import Family
 
@@ -73,7 +74,7 @@ class Factor(Program):
     def __init__(self, modalities: Sequence[Modality], latent: int = 16, sparsity: Sparsity = "ard") -> None:
         super().__init__()
         self.latent = latent
-        self.views: Any = nn.ModuleDict({m.name: View(m, latent, sparsity) for m in modalities})
+        self.views: Any = networks.ByName({m.name: View(m, latent, sparsity) for m in modalities})
 
     def forward(self, batch: Batch) -> dict[str, Any]:
         loadings = {name: view.loadings() for name, view in self.views.items()}

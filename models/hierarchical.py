@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from torch import nn
-
 from ppvae import Modality, Program, dist, pyro
 from ppvae.language.batch import Batch
+from ppvae.parts import networks
 from ppvae.parts.conditionals import Gaussian
 from ppvae.parts.likelihoods import Likelihood
 from ppvae.parts.priors import prior as make_prior
@@ -37,8 +36,8 @@ class Hierarchical(Program):
     ) -> None:
         super().__init__()
         self.prior = make_prior(prior, latent, modalities)
-        self.levels = nn.ModuleDict({m.name: Gaussian(latent, bottom, hidden) for m in modalities})
-        self.likelihoods = nn.ModuleDict({m.name: Likelihood(m, bottom, hidden) for m in modalities})
+        self.levels = networks.ByName({m.name: Gaussian(latent, bottom, hidden) for m in modalities})
+        self.likelihoods = networks.ByName({m.name: Likelihood(m, bottom, hidden) for m in modalities})
 
     def forward(self, batch: Batch) -> dict[str, Any]:
         prior = self.prior()

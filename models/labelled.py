@@ -10,6 +10,7 @@ from torch import nn
 
 from ppvae import Modality, Program, dist, pyro
 from ppvae.language.batch import Batch
+from ppvae.parts import networks
 from ppvae.parts.conditionals import joined, one_hot
 from ppvae.parts.likelihoods import Likelihood
 from ppvae.parts.priors import prior as make_prior
@@ -47,7 +48,7 @@ class Labelled(Program):
         self.logits = nn.Parameter(torch.zeros(self.levels))
         self.prior = make_prior(prior, latent)
         others = [m for m in modalities if m is not chosen]
-        self.likelihoods = nn.ModuleDict({m.name: Likelihood(m, latent + self.levels, hidden) for m in others})
+        self.likelihoods = networks.ByName({m.name: Likelihood(m, latent + self.levels, hidden) for m in others})
 
     def forward(self, batch: Batch) -> dict[str, Any]:
         prior = self.prior()

@@ -9,6 +9,7 @@ from torch import nn
 
 from ppvae import Modality, Program, dist, pyro
 from ppvae.language.batch import Batch
+from ppvae.parts import networks
 from ppvae.parts.conditionals import Gaussian, joined
 from ppvae.parts.likelihoods import Likelihood
 
@@ -32,7 +33,7 @@ class Ladder(Program):
         self.latent, self.depth = latent, levels
         # levels[l - 1] is p(z_l | z_{>l}), for every level below the top.
         self.levels = nn.ModuleList([Gaussian((levels - l) * latent, latent, hidden) for l in range(1, levels)])  # noqa: E741
-        self.likelihoods = nn.ModuleDict({m.name: Likelihood(m, levels * latent, hidden) for m in modalities})
+        self.likelihoods = networks.ByName({m.name: Likelihood(m, levels * latent, hidden) for m in modalities})
 
     def forward(self, batch: Batch) -> dict[str, Any]:
         with batch.plate():

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from torch import nn
-
 from ppvae import Modality, Program, dist, pyro
 from ppvae.language.batch import Batch
+from ppvae.parts import networks
 from ppvae.parts.likelihoods import Likelihood
 
 
@@ -31,7 +30,7 @@ class Separate(Program):
     def __init__(self, modalities: Sequence[Modality], latent: int = 16, hidden: Sequence[int] = (256, 256)) -> None:
         super().__init__()
         self.latent = latent
-        self.likelihoods = nn.ModuleDict({m.name: Likelihood(m, latent, hidden) for m in modalities})
+        self.likelihoods = networks.ByName({m.name: Likelihood(m, latent, hidden) for m in modalities})
 
     def forward(self, batch: Batch) -> dict[str, Any]:
         with batch.plate():

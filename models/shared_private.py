@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from torch import nn
-
 from ppvae import Modality, Program, dist, ops, pyro
 from ppvae.language.batch import Batch
+from ppvae.parts import networks
 from ppvae.parts.likelihoods import Likelihood
 from ppvae.parts.priors import prior as make_prior
 
@@ -38,7 +37,7 @@ class SharedPrivate(Program):
         super().__init__()
         self.private = private
         self.prior = make_prior(prior, latent, modalities)
-        self.likelihoods = nn.ModuleDict({m.name: Likelihood(m, latent + private, hidden) for m in modalities})
+        self.likelihoods = networks.ByName({m.name: Likelihood(m, latent + private, hidden) for m in modalities})
 
     def forward(self, batch: Batch) -> dict[str, Any]:
         prior = self.prior()

@@ -144,7 +144,7 @@ def programs(pair: Any, arrays: Arrays, aliases: Mapping[str, str], training: bo
 
 
 def step(state: State, batch: Batch, pace: Pace) -> tuple[State, Arrays]:
-    """One gradient step; returns the loss and each site's share, in nats per item, on the device."""
+    """One gradient step; returns each site's share of minus the loss, in nats per item, on the device."""
     names = tuple(sorted(batch.arrays)), batch.total, state.stage
     if names not in state.run.compiled:
         state.run.compiled[names] = jax.jit(lambda s, a, o, p: _step(s, Batch(a, o, batch.total), p))
@@ -170,10 +170,7 @@ def _step(state: State, batch: Batch, pace: Pace) -> tuple[State, Arrays]:
         name: value if name in resting else value - settings.rate(part(name)) * pace.rate_factor * updates[name]
         for name, value in state.params.items()
     }
-    return replace(state, params=params, moments=moments, step=state.step + 1), {
-        "loss": -sum(shares.values()),
-        **shares,
-    }
+    return replace(state, params=params, moments=moments, step=state.step + 1), shares
 
 
 def loss_by_site(
@@ -212,7 +209,7 @@ def compile_epoch(state: State, arrays: Arrays, observed: Arrays, rows: np.ndarr
 def epoch(
     state: State, arrays: Arrays, observed: Arrays, rows: np.ndarray, pace: Pace
 ) -> tuple[State, dict[str, np.ndarray]]:
-    """One step for each row of ``rows``, ``(steps, batch)``; returns loss and shares ``(steps,)``."""
+    """One step for each row of ``rows``, ``(steps, batch)``; returns the shares ``(steps,)``."""
     with _defaults(state.plan.settings):
         state, infos = state.run.compiled["epoch", state.stage](state, arrays, observed, jnp.asarray(rows), pace)
         return state, {name: np.asarray(info) for name, info in infos.items()}

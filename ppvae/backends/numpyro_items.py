@@ -22,8 +22,16 @@ from ppvae.backends.spoken import bare
 def plate(size: int, total: int) -> Iterator[None]:
     """The items plate over ``size`` rows, scaled by ``total / size``: NumPyro's own would draw a permutation."""
     scaled = nullcontext() if total == size else numpyro.handlers.scale(scale=total / size)
-    with scaled, numpyro.plate("items", size, dim=-1):
+    with numpyro.handlers.block():  # a plate's own site would take its name from the program's
+        rows = numpyro.plate("items", size, dim=-1)
+    with scaled, rows:
         yield
+
+
+def repeated(draws: int) -> Any:
+    """The plate of draws of everything within, dim -2."""
+    with numpyro.handlers.block():
+        return numpyro.plate("draws", draws, dim=-2)
 
 
 def float_dtype() -> Any:
@@ -41,7 +49,10 @@ class Draws(numpyro.plate):
 
 def draws(count: int) -> Any:
     """The plate of ``count`` draws of every item's own latents; none for a single draw."""
-    return nullcontext() if count == 1 else Draws("draws", count, dim=-2)
+    if count == 1:
+        return nullcontext()
+    with numpyro.handlers.block():
+        return Draws("draws", count, dim=-2)
 
 
 class Enumerating(Messenger):

@@ -128,7 +128,7 @@ def enter(state: State, stage: int) -> State:
 
 
 def step(state: State, batch: Batch, pace: Pace) -> tuple[State, dict[str, torch.Tensor]]:
-    """One gradient step; returns the loss and each site's share, in nats per item, on the device."""
+    """One gradient step; returns each site's share of minus the loss, in nats per item, on the device."""
     seed(state.plan.settings.seed, state.step)
     if not state.pair.training:
         state.pair.train()
@@ -136,7 +136,7 @@ def step(state: State, batch: Batch, pace: Pace) -> tuple[State, dict[str, torch
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward(inputs=[p for group in state.optimizer.param_groups for p in group["params"]])
     _update(state, float(pace.rate_factor))
-    return replace(state, step=state.step + 1), {"loss": -sum(shares.values()), **shares}  # type: ignore[dict-item]
+    return replace(state, step=state.step + 1), shares
 
 
 def _update(state: State, rate_factor: float) -> None:
@@ -226,7 +226,7 @@ def compile_epoch(state: State, arrays: Any, observed: Any, rows: np.ndarray, pa
 def epoch(
     state: State, arrays: Mapping[str, Any], observed: Mapping[str, Any], rows: np.ndarray, pace: Pace
 ) -> tuple[State, dict[str, np.ndarray]]:
-    """One step for each row of ``rows``, ``(steps, batch)``; returns loss and shares ``(steps,)``.
+    """One step for each row of ``rows``, ``(steps, batch)``; returns the shares ``(steps,)``.
 
     Each step is a turn of its own, so that other threads need not wait for the end of the epoch.
     """

@@ -22,7 +22,14 @@ def _rows(size: int) -> torch.Tensor:
 
 def plate(size: int, total: int) -> Any:
     """``pyro.plate("items", total)``, subsampled to ``size`` rows; no permutation is drawn."""
-    return pyro.plate("items", total, subsample=_rows(size), dim=-1)
+    with pyro.poutine.block():  # a plate's own site would take its name from the program's
+        return pyro.plate("items", total, subsample=_rows(size), dim=-1)
+
+
+def repeated(draws: int) -> Any:
+    """The plate of draws of everything within, dim -2."""
+    with pyro.poutine.block():
+        return pyro.plate("draws", draws, dim=-2)
 
 
 def float_dtype() -> torch.dtype:
@@ -40,7 +47,10 @@ class Draws(pyro.plate):
 
 def draws(count: int) -> Any:
     """The plate of ``count`` draws of every item's own latents; none for a single draw."""
-    return nullcontext() if count == 1 else Draws("draws", count, dim=-2)
+    if count == 1:
+        return nullcontext()
+    with pyro.poutine.block():
+        return Draws("draws", count, dim=-2)
 
 
 class Enumerating(Messenger):
@@ -72,8 +82,18 @@ def support(fn: Any, before: int) -> Any:
 
 def frozen(program: Any) -> Callable[..., Any]:
     """The program with its parameters held fixed: gradients pass through its values, not into it."""
-    fixed = {name: parameter.detach() for name, parameter in program.named_parameters()}
-    return lambda batch: torch.func.functional_call(program, fixed, (batch,))
+    trained = [parameter for parameter in program.parameters() if parameter.requires_grad]
+
+    def still(batch: Any) -> Any:
+        for parameter in trained:
+            parameter.requires_grad_(False)
+        try:
+            return program(batch)
+        finally:
+            for parameter in trained:
+                parameter.requires_grad_(True)
+
+    return still
 
 
 class Holes(Messenger):

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import traceback
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -183,8 +184,10 @@ def writable_folder(path: Path) -> Path:
 def write(path: Path, arrays: Mapping[str, np.ndarray]) -> str:
     """Write arrays as an ``.npz`` file; returns its name."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:  # savez takes no array named like its arguments
+        for name, array in arrays.items():
+            with file.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, array, allow_pickle=False)
     return str(path)
 
 

@@ -63,8 +63,8 @@ def activity(
         raise ValueError(f"activity is measured over items, of which there are {len(data)}; take two or more")
     found = subset_questions.ask(fitted, Question(subset_questions.terms, draws), data, given, seed)
     prior = prior_draws(fitted, data, draws, seed)
-    sites = [name for name in found if not name.startswith("log_")]
-    (names, posterior), (_, start) = (subset_questions.columns({n: each[n] for n in sites}) for each in (found, prior))
+    drawn = subset_questions.beginning(subset_questions.DRAWN, found)
+    (names, posterior), (_, start) = (subset_questions.columns({n: each[n] for n in drawn}) for each in (drawn, prior))
     mean, spread = posterior.mean(0), posterior.var(0, ddof=1)
     ratio = spread / start.var((0, 1), ddof=1)
     shift = (mean - start.mean((0, 1))) ** 2 / start.var((0, 1), ddof=1)

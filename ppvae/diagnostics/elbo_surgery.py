@@ -57,8 +57,7 @@ def surgery(
     """
     data = data.take(np.flatnonzero(subset_questions.showing(data, given))[:items])
     found = subset_questions.ask(fitted, Question(subset_questions.terms, 1), data, given, seed)
-    sites = [name for name in found if not name.startswith("log_")]
-    points = {name: found[name][0] for name in sites}
+    points = {name: values[0] for name, values in subset_questions.beginning(subset_questions.DRAWN, found).items()}
     mixture = np.concatenate(
         [
             _mixture(fitted, data, given, {name: z[start : start + DRAWS] for name, z in points.items()}, seed)

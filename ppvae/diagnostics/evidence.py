@@ -111,7 +111,7 @@ def leave_one_modality_out(
     """
     chosen = subset_questions.chosen(fitted, data, ask)
     found = subset_questions.ask(fitted, Question(subset_questions.terms, draws), data, None, seed)
-    likes = {n.removeprefix("log_like "): v.astype(np.float64) for n, v in found.items() if n.startswith("log_like ")}
+    likes = {n: v.astype(np.float64) for n, v in subset_questions.beginning("log_like ", found).items()}
     joint = found["log_joint"].astype(np.float64) - found["log_guide"]
     return {name: _left_out(name, joint, likes[name], data.present(name)) for name in chosen}
 

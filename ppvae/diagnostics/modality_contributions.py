@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from ppvae.backends import pyro as engine
 from ppvae.data.dataset import Dataset
@@ -97,8 +98,8 @@ class Balance:
 def gradient_balance(fitted: Fitted, data: Dataset, steps: int = 10, seed: int = 0) -> Balance:
     """Gradient norms of so many steps of the last stage of training, at the weights as they are.
 
-    A parameter is a modality's own where the modality's name is a part of the parameter's. Both backends have the same
-    gradients; this takes Pyro's.
+    A parameter is a modality's own where it lies under the modality's name in a ``ModuleDict`` or ``ParameterDict``.
+    Both backends have the same gradients; this takes Pyro's.
     """
     settings = {**fitted.to("pyro").settings.model_dump(), "seed": seed}
     state = fit.init(fitted.vae, data, **settings)
@@ -119,12 +120,18 @@ def _norms(state: Any, data: Dataset, rows: np.ndarray, names: Sequence[str], st
     state.pair.zero_grad(set_to_none=True)
     loss.backward()
     squares = np.zeros((2, len(names)))
+    owners = _owners(state.pair, names)
     for path, parameter in state.pair.named_parameters():
-        part, *inner = path.split(".")
-        for column in {names.index(word) for word in inner if word in names}:
+        for column in {names.index(name) for beginning, name in owners.items() if f"{path}.".startswith(beginning)}:
             if parameter.grad is not None and not state.plan.rests(path, state.stage):
-                squares[int(part == "guide"), column] += float((parameter.grad**2).sum())
+                squares[int(path.startswith("guide.")), column] += float((parameter.grad**2).sum())
     return np.sqrt(squares)
+
+
+def _owners(pair: nn.ModuleDict, names: Sequence[str]) -> dict[str, str]:
+    """How the names of each modality's own parameters begin; ``model`` and ``guide`` are no modalities."""
+    held = [(path, m) for path, m in pair.named_modules() if path and isinstance(m, nn.ModuleDict | nn.ParameterDict)]
+    return {f"{path}.{name}.": name for path, module in held for name in module if name in names}
 
 
 def shapley(value: Callable[[frozenset[str]], Any], players: Sequence[str]) -> dict[str, Any]:

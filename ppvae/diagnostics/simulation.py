@@ -59,13 +59,14 @@ def simulate(
     names = tuple(fitted.explained)
     question = Question(subset_questions.simulated, subset_questions.checked_draws(draws), names)
     found = answer(fitted.vae.pair, fitted.settings, question, batch, np.arange(items, dtype=np.uint32), seed)
-    sites = [name.removeprefix("true ") for name in found if name.startswith("true ") and name != "true log_joint"]
+    prefixes = ("true ", subset_questions.DRAWN, "new ")
+    truth, drawn, measured = (subset_questions.beginning(prefix, found) for prefix in prefixes)
     return Simulation(
         None if given is None else tuple(given),
-        {name: found[f"true {name}"][0] for name in sites},
-        {name: found[name] for name in sites},
-        (found["true log_joint"][0], found["log_joint"]),
-        {name: found[f"new {name}"][0] for name in names},
+        {name: values[0] for name, values in truth.items()},
+        {name: drawn[name] for name in truth},
+        (found["log_joint_at_truth"][0], found["log_joint"]),
+        {name: measured[name][0] for name in names},
     )
 
 

@@ -20,7 +20,7 @@ from ppvae.inference.chunks import answer
 from ppvae.inference.fitted import Fitted
 from ppvae.inference.questions import Question
 from ppvae.language.batch import Batch
-from ppvae.language.ppl import ops, pyro
+from ppvae.language.ppl import items, ops
 from ppvae.language.program import Program
 from ppvae.language.traces import is_local, random_sites
 from ppvae.metrics.predictive_means import means
@@ -143,7 +143,7 @@ def _decode(fitted: Fitted, data: Dataset, row: int, points: Arrays, draws: int,
 def _decoded(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
     """The mean over draws of ``E[x_ask | latents]``, where latents beside the data, ``at NAME``, are given."""
     inner = replace(subset_questions.measurements(batch), ask=ask)
-    with pyro.plate("draws", draws, dim=-2):
+    with items().repeated(draws):
         drawn = random_sites(guide, inner)
         shared = {name: site["value"] for name, site in drawn.items() if not is_local(site)}
         beside = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +16,7 @@ from scipy.special import logsumexp
 TREES = int(az.__version__.split(".")[0]) >= 1  # 1.x holds results in DataTree, 0.x in its own InferenceData
 FEWEST = 25  # draws, so that the largest fifth holds the five that a Pareto tail is fitted to
 FLAT = 0.01  # nats
+MADE = ("chain", "draw", "sample")  # dimensions that ArviZ makes
 
 Groups = Mapping[str, Mapping[str, tuple[tuple[str, ...], Any]]]
 
@@ -24,18 +26,31 @@ def inference_data(groups: Groups, coords: Mapping[str, Any] | None = None) -> A
 
     Args:
         groups: group to name to ``(dimensions, array)``. An array whose first dimension is ``"draw"`` becomes the one
-            chain that ArviZ expects.
+            chain that ArviZ expects. No variable may be named like a dimension, such as ``item`` or ``draw``: in every
+            group it gets an underscore after its name.
         coords: dimension to labels; other dimensions count from 0.
 
     Raises:
         ValueError: coords name no dimension, or have not as many labels as that has entries.
     """
+    groups = _apart(groups)
     _check_coords(groups, coords or {})
     found = {group: _dataset(arrays, coords or {}) for group, arrays in groups.items() if arrays}
     if TREES:
         return xr.DataTree.from_dict(found)
     from_groups: Any = az.InferenceData
     return from_groups(**found)
+
+
+def _apart(groups: Groups) -> Groups:
+    """The groups, with underscores after the names of variables that are also those of dimensions."""
+    arrays = [(name, dims) for group in groups.values() for name, (dims, _) in group.items()]
+    taken = {*MADE, *(dim for _, dims in arrays for dim in dims)}
+    known, renamed = taken | {name for name, _ in arrays}, {}
+    for name in sorted({name for name, _ in arrays if name in taken}):
+        renamed[name] = name + "_" * next(n for n in itertools.count(1) if name + "_" * n not in known)
+        known.add(renamed[name])
+    return {group: {renamed.get(name, name): pair for name, pair in held.items()} for group, held in groups.items()}
 
 
 def _dataset(arrays: Mapping[str, tuple[tuple[str, ...], Any]], coords: Mapping[str, Any]) -> xr.Dataset:

@@ -13,7 +13,7 @@ from ppvae.inference import arviz
 from ppvae.inference.chunks import answer
 from ppvae.inference.questions import Question
 from ppvae.language.batch import Batch
-from ppvae.language.ppl import items, pyro
+from ppvae.language.ppl import items
 from ppvae.language.traces import is_enumerated, is_local, joint, latents, random_sites
 
 Group = dict[str, tuple[tuple[str, ...], Any]]
@@ -44,7 +44,7 @@ def groups(fitted: Any, data: Dataset, given: Sequence[str] | None, draws: int, 
 
 def from_prior(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
     """Draws of each item's latents, and of its modalities, from the model alone."""
-    with pyro.plate("draws", draws, dim=-2):
+    with items().repeated(draws):
         sites = random_sites(model, batch)
     return {name: site["value"] for name, site in sites.items() if is_local(site) and not site["is_observed"]}
 
@@ -59,7 +59,7 @@ class LogLikelihood:
     given: tuple[str, ...]
 
     def __call__(self, model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
-        with pyro.plate("draws", draws, dim=-2):
+        with items().repeated(draws):
             drawn = latents(random_sites(guide, batch.given(self.given)))
             with items().enumerating():
                 sites = random_sites(model, batch, drawn)

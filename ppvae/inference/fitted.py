@@ -173,7 +173,8 @@ class Fitted:
         where nothing was measured), ``sample_stats`` (log weights of the draws, their mean ``elbo``, and ``khat``),
         ``observed_data`` (NaN in holes) and ``constant_data`` (labels). Dimensions are ``chain`` (one), ``draw``,
         ``item``, ``latent`` for z and ``NAME_latent`` for other sites, ``NAME_feature`` for a modality, numbered where
-        it has several axes. Draws are independent, so R-hat says nothing: ``az.summary(..., kind="stats")``.
+        it has several axes. A site called like a dimension gets an underscore: ``item_``. Draws are independent, so
+        R-hat says nothing: ``az.summary(..., kind="stats")``.
 
         Args:
             data: the items.

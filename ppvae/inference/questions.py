@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ppvae.language.batch import Batch
-from ppvae.language.ppl import items, pyro
+from ppvae.language.ppl import items
 from ppvae.language.traces import alone, is_local, latents, random_sites
 from ppvae.language.traces import log_weights as weights
 
@@ -38,14 +38,14 @@ class Question:
 
 def encode(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
     """Draws of each item's own latents from q(z | what the batch gives)."""
-    with pyro.plate("draws", draws, dim=-2):
+    with items().repeated(draws):
         sites = random_sites(guide, batch)
     return latents({name: site for name, site in sites.items() if is_local(site)})
 
 
 def predict(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
     """Draws of the asked modalities from p(x_ask | z), z from q(z | what the batch gives)."""
-    with pyro.plate("draws", draws, dim=-2):
+    with items().repeated(draws):
         drawn = latents(random_sites(guide, batch))
         known = batch.given([name for name in model.conditions if name in batch.arrays])
         sites = random_sites(model, replace(known, ask=ask), drawn)
@@ -61,7 +61,7 @@ def generate(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, .
     shared = {name: site for name, site in random_sites(guide, batch).items() if not is_local(site)}
     sites = random_sites(model, batch, latents(shared))
     drawn = {name: site["value"] for name, site in sites.items() if name not in ask}
-    with pyro.plate("draws", draws, dim=-2):
+    with items().repeated(draws):
         sites = random_sites(model, batch, drawn)
     return {name: sites[name]["value"] for name in ask}
 
@@ -72,7 +72,7 @@ def log_weights(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, A
     What is enumerated is summed out. Latents that all items share are drawn from the guide and count no further: the
     weights are then those of an item's predictive density.
     """
-    with pyro.plate("draws", draws, dim=-2), items().enumerating():
+    with items().repeated(draws), items().enumerating():
         proposal = random_sites(guide, alone(batch))
         target = random_sites(model, alone(batch), latents(proposal))
         return {"log_weights": weights(target, proposal)}

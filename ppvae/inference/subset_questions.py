@@ -17,12 +17,13 @@ from ppvae.inference.chunks import DRAWS, answer
 from ppvae.inference.fitted import Fitted
 from ppvae.inference.questions import Question
 from ppvae.language.batch import Batch
-from ppvae.language.ppl import items, ops, pyro
+from ppvae.language.ppl import items, ops
 from ppvae.language.traces import Sites, density, is_local, joint, latents, mixtures, random_sites
 from ppvae.language.traces import log_weights as weights
 
 GIVEN = "given "  # before a modality's name: the mask of the items that show it
 AT = "at "  # before a name: an array that stands beside the data
+DRAWN = "drawn "  # before a latent's name, which may be that of anything else in an answer: its draws
 
 
 def ask(
@@ -121,6 +122,11 @@ def columns(draws: Mapping[str, np.ndarray]) -> tuple[tuple[str, ...], np.ndarra
     return names, np.concatenate(parts, 2)
 
 
+def beginning(prefix: str, found: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What an answer holds under names that begin so, by the rest of the name."""
+    return {name.removeprefix(prefix): values for name, values in found.items() if name.startswith(prefix)}
+
+
 def checked_draws(draws: int, what: str = "draws") -> int:
     """The number of draws.
 
@@ -150,19 +156,19 @@ def log_weights(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, A
 
 def bounds(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
     """``log p(X, z) − log q(z | x_S)`` of every draw: z from what is shown, measured by all there is."""
-    with pyro.plate("draws", draws, dim=-2), items().enumerating():
+    with items().repeated(draws), items().enumerating():
         proposal = random_sites(guide, shown(batch))
         target = random_sites(model, batch, latents(proposal))
         return {"bounds": weights(target, proposal)}
 
 
 def terms(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
-    """Draws z of q(z | x_S), and there ``log_guide``, ``log_prior`` and ``log_joint``, log p(x_S, z).
+    """Draws z of q(z | x_S), ``drawn NAME``, and there ``log_guide``, ``log_prior`` and ``log_joint``, log p(x_S, z).
 
     ``log_like NAME`` is log p(x_m | z) of each modality of S; where it depends on what the model alone enumerates, and
     is summed out, also given the other modalities. All are ``(draws, items)`` but the latents.
     """
-    with pyro.plate("draws", draws, dim=-2):
+    with items().repeated(draws):
         proposal = random_sites(guide, shown(batch))
         with items().enumerating():
             target = random_sites(model, shown(batch), latents(proposal))
@@ -170,7 +176,7 @@ def terms(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
     drawn = {name: target[name] for name in local if name in target}
     log_p = joint(target, drawn)
     return {
-        **latents(local),
+        **{DRAWN + name: value for name, value in latents(local).items()},
         "log_guide": total(local, local),
         "log_prior": sum(log_p[name] for name in drawn),
         "log_joint": sum(log_p.values()),
@@ -189,20 +195,20 @@ def _left_out(target: Sites, drawn: Sites, name: str) -> Any:
 def simulated(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
     """A new item of the model with its latents, and draws of those from q(z | x_S) of what is shown of the item.
 
-    The batch holds what the model takes as given, and masks. Returns the latents by name ``(draws, items, ...)`` and,
-    after ``true ``, as they were; ``log_joint`` and ``true log_joint``, log p(x_S, z) at either; and, after
-    ``new ``, the measurements.
+    The batch holds what the model takes as given, and masks. Returns the latents as ``drawn NAME``, ``(draws, items,
+    ...)``, and as they were, ``true NAME``; log p(x_S, z) at either, ``log_joint`` and ``log_joint_at_truth``; and the
+    measurements, ``new NAME``.
     """
     truth, item = new_item(model, guide, batch, ask)
-    with pyro.plate("draws", draws, dim=-2):
+    with items().repeated(draws):
         proposal = random_sites(guide, shown(item))
         at_draws = log_joint(model, shown(item), latents(proposal))
     local = {name: site for name, site in proposal.items() if is_local(site)}
     at_truth = log_joint(model, shown(item), {name: truth[name] for name in proposal})
     return {
-        **latents(local),
+        **{DRAWN + name: value for name, value in latents(local).items()},
         "log_joint": at_draws,
-        "true log_joint": at_truth.reshape(1, -1),
+        "log_joint_at_truth": at_truth.reshape(1, -1),
         **{f"true {name}": truth[name][None] for name in local},
         **{f"new {name}": item.arrays[name][None] for name in ask},
     }
@@ -218,7 +224,7 @@ def new_item(model: Any, guide: Any, batch: Batch, ask: tuple[str, ...]) -> tupl
 
 def ranks(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
     """How many predictive draws given what is shown lie below each measured element, and how many are equal to it."""
-    with pyro.plate("draws", draws, dim=-2):
+    with items().repeated(draws):
         drawn = latents(random_sites(guide, shown(batch)))
         sites = random_sites(model, batch.given([name for name in model.conditions if name in batch.arrays]), drawn)
     found = {}
@@ -231,7 +237,7 @@ def ranks(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]
 
 def divergences(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
     """``log q(z | X) − log q(z | x_S)`` at draws of q(z | X), S what is shown: ``(draws, items)``."""
-    with pyro.plate("draws", draws, dim=-2):
+    with items().repeated(draws):
         whole = random_sites(guide, batch)
         part = random_sites(guide, shown(batch), latents(whole))
     local = {name: site for name, site in whole.items() if is_local(site)}
@@ -240,7 +246,7 @@ def divergences(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, A
 
 def densities(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
     """``log q(z | x_S)`` at latents that stand beside the data as ``at NAME``, ``(items, draws, ...)``."""
-    with pyro.plate("draws", draws, dim=-2):
+    with items().repeated(draws):
         own = {name: site for name, site in random_sites(guide, shown(batch)).items() if is_local(site)}
         kinds = {name: site["value"].dtype for name, site in own.items()}
         fixed = {n: ops.as_tensor(batch.arrays[AT + n][0], dtype=k)[:, None] for n, k in kinds.items()}

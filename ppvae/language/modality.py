@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 LIKELIHOODS = ("normal", "laplace", "bernoulli", "categorical", "poisson", "negative_binomial")
-RESERVED = frozenset(dir(nn.ModuleDict()))  # networks are kept by modality in one of these
+RESERVED = ("_INPUT", "_RETURN")  # Pyro's traces keep arguments and results under these
 COUNTS = ("poisson", "negative_binomial")
 
 
@@ -19,7 +18,8 @@ class Modality:
     """One kind of measurement of an item.
 
     Attributes:
-        name: an identifier; also the name of the site in programs.
+        name: any identifier that no latent has; also the name of the site in programs. An ``nn.ModuleDict`` takes not
+            all of them as keys, ``ppvae.parts.ByName`` does.
         shape: event shape of one measurement, ``(240,)`` or ``(1, 28, 28)``.
         likelihood: one of ``normal``, ``laplace``, ``bernoulli``, ``categorical``, ``poisson``,
             ``negative_binomial``.
@@ -47,7 +47,7 @@ class Modality:
         if not self.name.isidentifier():
             raise ValueError(f"a modality's name must be an identifier, {self.name!r} is not; rename it")
         if self.name in RESERVED:
-            raise ValueError(f"a modality cannot be named {self.name!r}, which torch keeps for itself; rename it")
+            raise ValueError(f"a modality cannot be named {self.name!r}, which Pyro keeps for itself; rename it")
         if self.likelihood not in LIKELIHOODS:
             wrong = f"modality {self.name!r} has unknown likelihood {self.likelihood!r}"
             raise ValueError(f"{wrong}; choose one of {', '.join(LIKELIHOODS)}")

@@ -12,7 +12,7 @@ from ppvae.inference.chunks import answer
 from ppvae.inference.fitted import Fitted
 from ppvae.inference.questions import Question
 from ppvae.language.batch import Batch
-from ppvae.language.ppl import ops, pyro
+from ppvae.language.ppl import items, ops
 from ppvae.language.traces import Sites, latents, random_sites
 
 
@@ -36,14 +36,14 @@ def generated(fitted: Fitted, items: int, ask: Sequence[str] | None = None, seed
 
 
 def _predicted(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
-    with pyro.plate("draws", draws, dim=-2):
+    with items().repeated(draws):
         drawn = latents(random_sites(guide, batch))
         sites = random_sites(model, batch.given([name for name in model.conditions if name in batch.arrays]), drawn)
     return means(sites, ask)
 
 
 def _generated(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
-    with pyro.plate("draws", draws, dim=-2):
+    with items().repeated(draws):
         sites = random_sites(model, batch)
     return means(sites, ask)
 

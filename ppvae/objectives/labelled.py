@@ -29,6 +29,6 @@ def m2(alpha: float = 0.1, analytic: bool = True) -> Objective:
         rest = batch.given([name for name in batch.arrays if name != model.label])
         log_q = ops.where(labelled, density(random_sites(guide, alone(rest), {"y": y})["y"]), 0.0)
         count = ops.clamp(ops.where(labelled, 1.0, 0.0).sum(), min=1.0)
-        return {**found, "classifier": alpha * batch.size / count * log_q}
+        return {**found, "the classifier": alpha * batch.size / count * log_q}
 
     return objective

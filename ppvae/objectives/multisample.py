@@ -16,7 +16,7 @@ from ppvae.language.ppl import items, ops
 from ppvae.language.traces import Sites, alone, enumerated, is_local, latents, log_weights, paired, random_sites
 from ppvae.objectives.elbo import Objective, global_shares, revisiting, shares
 
-BOUND = "bound"  # the share that is no single site's
+BOUND = "the bound"  # the share that is no single site's, under a name that no site is likely to have
 
 
 def iwae(draws: int = 10) -> Objective:

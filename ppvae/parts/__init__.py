@@ -14,6 +14,7 @@ show(
         "flows": "ExpertFlow Flow",
         "joint_network": "JointNetwork",
         "likelihoods": "Family Likelihood",
+        "networks": "ByName",
         "priors": "Diagonal Flowing Mixture Standard Vamp prior",
     },
 )
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from ppvae.parts.joint_network import JointNetwork as JointNetwork
     from ppvae.parts.likelihoods import Family as Family
     from ppvae.parts.likelihoods import Likelihood as Likelihood
+    from ppvae.parts.networks import ByName as ByName
     from ppvae.parts.priors import Diagonal as Diagonal
     from ppvae.parts.priors import Flowing as Flowing
     from ppvae.parts.priors import Mixture as Mixture

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from torch import nn
-
 from ppvae.language.modality import Modality
 from ppvae.language.ppl import ops
 from ppvae.language.program import Program
@@ -55,7 +53,7 @@ class Heads(Program):
 
     def __init__(self, names: Sequence[str], width: int, given: int, latent: int, hidden: Sequence[int]) -> None:
         super().__init__()
-        self.heads = nn.ModuleDict({name: Gaussian(width + given, latent, hidden) for name in names})
+        self.heads = networks.ByName({name: Gaussian(width + given, latent, hidden) for name in names})
 
     def forward(self, features: Any, *given: Any) -> tuple[Any, Any]:
         each = [self.heads[name](features[i], *given) for i, name in enumerate(self.heads)]

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from torch import nn
-
 from ppvae.language.batch import Batch, over
 from ppvae.language.modality import Modality
 from ppvae.language.ppl import items, ops
@@ -27,7 +25,7 @@ class Encoders(Program):
     def __init__(self, modalities: Sequence[Modality], latent: int, hidden: Sequence[int] = (256, 256)) -> None:
         super().__init__()
         self.latent = latent
-        self.networks = nn.ModuleDict({m.name: networks.encoder(m, latent, hidden) for m in modalities})
+        self.networks = networks.ByName({m.name: networks.encoder(m, latent, hidden) for m in modalities})
 
     def forward(self, batch: Batch) -> tuple[Any, Any, Any]:
         out = ops.stack([self.expert(batch, name) for name in self.networks])

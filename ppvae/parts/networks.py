@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Self
 
 import torch
 from torch import nn
@@ -29,6 +30,21 @@ class Standardise(nn.Module):
         if self.counts:
             x = torch.log1p(x)
         return (x - self.center) / self.spread
+
+
+class ByName(nn.ModuleDict):
+    """Modules by any names: ``nn.ModuleDict`` refuses those of its own attributes, as ``items`` and ``training``."""
+
+    def __init__(self, modules: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        self._modules.update(modules)
+
+    def train(self, mode: bool = True) -> Self:
+        """As every module's, but a flag and a module called ``training`` do not get in each other's way."""
+        self.__dict__["training"] = mode
+        for module in self.children():
+            module.train(mode)
+        return self
 
 
 def mlp(inputs: int, hidden: Sequence[int], outputs: int) -> nn.Sequential:

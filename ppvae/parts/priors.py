@@ -95,7 +95,7 @@ class Vamp(Program):
     def __init__(self, latent: int, modalities: Sequence[Modality], components: int = COMPONENTS) -> None:
         super().__init__()
         self.latent, self.components = latent, components
-        self.inputs = nn.ModuleDict({m.name: PseudoInputs(m, components) for m in modalities})
+        self.inputs = networks.ByName({m.name: PseudoInputs(m, components) for m in modalities})
         self.register_module("guide", None)
 
     def attach(self, guide: Program) -> None:

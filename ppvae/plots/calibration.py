@@ -9,7 +9,10 @@ from matplotlib.figure import Figure
 
 from ppvae.diagnostics import uniformity
 from ppvae.diagnostics.calibration import Uniform
+from ppvae.plots.labels import drawn
 from ppvae.plots.palette import BLUE, COLOURS, GREY
+
+TITLE = 44  # characters above a panel
 
 
 def ecdf_figure(checks: Sequence[Uniform], level: float = 0.95) -> Figure:
@@ -25,7 +28,7 @@ def ecdf_figure(checks: Sequence[Uniform], level: float = 0.95) -> Figure:
         axis.fill_between(places, lower - places, upper - places, color=GREY, alpha=0.3, lw=0, step="mid")
         for line in uniformity.distribution(check.values):
             axis.plot(places, line - places, color=BLUE, lw=0.9, alpha=0.7)
-        axis.set(xlabel="position among the draws", ylabel="ECDF − uniform", title=check.what)
+        axis.set(xlabel="position among the draws", ylabel="ECDF − uniform", title=drawn(check.what, TITLE))
         axis.title.set_fontsize("medium")
     figure.set_label(f"Calibration: {'; '.join(check.verdict for check in checks)}.")
     return figure
@@ -43,7 +46,7 @@ def coverage_figure(checks: Mapping[str, Uniform], levels: Sequence[float] = (0.
         places = np.arange(len(checks)) + 0.15 * (number - (len(levels) - 1) / 2)
         axis.errorbar(places, rates, 2 * np.array(errors), fmt="o", color=colour, label=f"{level:.0%}")
         words.append(f"{level:.0%}: {', '.join(f'{n} {rate:.0%}' for n, rate in zip(checks, rates, strict=True))}")
-    axis.set_xticks(range(len(checks)), list(checks), rotation=30, ha="right")
+    axis.set_xticks(range(len(checks)), [drawn(name) for name in checks], rotation=30, ha="right")
     axis.set(ylabel="coverage", ylim=(0, 1.02))
     axis.legend(frameon=False, title="interval")
     figure.set_label(f"Coverage of central predictive intervals of {'; '.join(words)}.")

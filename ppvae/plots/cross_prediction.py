@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from ppvae.diagnostics.cross_prediction import Crossing
 from ppvae.plots import cells
+from ppvae.plots.labels import drawn
 from ppvae.plots.palette import SHADES
 
 
@@ -37,9 +38,9 @@ def crossing_figure(
         shape = cells.image_shape(truth.shape[1:], (image_shapes or {}).get(name))
         for axis, mean in zip(column, means, strict=True):
             cells.draw(axis, [truth, mean], shape, cells.limits(truth, means))
-        column[0].set_title(name, fontsize="medium")
+        column[0].set_title(drawn(name), fontsize="medium")
     for axis, label in zip(grid[:, 0], found.names, strict=True):
-        axis.set_ylabel(label, rotation=0, ha="right", va="center")
+        axis.set_ylabel(drawn(label), rotation=0, ha="right", va="center")
     figure.supylabel("given", fontsize="medium")
     figure.suptitle("asked: measured and predicted", fontsize="medium")
     scores = "; ".join(f"{label}: {_listed(names, row)}" for label, row in zip(found.names, found.r2, strict=True))
@@ -76,8 +77,8 @@ def heat_map(scores: np.ndarray, rows: Sequence[str], columns: Sequence[str], wh
         if not np.isnan(score):
             colour = "white" if score < middle else "black"
             axis.text(column, row, f"{score:.2f}", ha="center", va="center", color=colour)
-    axis.set_xticks(range(len(columns)), columns, rotation=30, ha="right")
-    axis.set_yticks(range(len(rows)), rows)
+    axis.set_xticks(range(len(columns)), [drawn(name) for name in columns], rotation=30, ha="right")
+    axis.set_yticks(range(len(rows)), [drawn(name) for name in rows])
     axis.set(xlabel="asked", ylabel="given", title=title)
     figure.colorbar(shown, ax=axis, label=what)
     table = "; ".join(f"{row}: {_listed(columns, values)}" for row, values in zip(rows, scores, strict=True))

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ppvae.diagnostics.predictive_checks import PredictiveCheck
+from ppvae.plots.labels import drawn
 from ppvae.plots.palette import BLUE, VERMILION
 
 
@@ -36,6 +37,6 @@ def _panel(axis: Axes, name: str, check: PredictiveCheck, number: int, bins: int
     axis.hist(replicated, bins=bins, color=BLUE, alpha=0.6)
     axis.axvline(measured, color=VERMILION, lw=2.0)
     axis.set_title(check.p_texts[number] + (", in the tail" if check.extreme[number] else ""), fontsize="medium")
-    axis.set_xlabel(f"{name}: {check.names[number]}")
+    axis.set_xlabel(f"{drawn(name)}: {check.names[number]}")
     axis.locator_params(axis="x", nbins=3)
     axis.locator_params(axis="y", nbins=4, integer=True)

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from ppvae.diagnostics.traversals import Traversal
 from ppvae.plots import cells
+from ppvae.plots.labels import drawn
 from ppvae.plots.palette import SHADES
 
 
@@ -38,7 +39,7 @@ def traversal_figure(found: Traversal, modality: str, image_shape: Sequence[int]
     else:
         _strips(axes, found, modality, shape)
     for axis, name in zip(axes, found.names, strict=True):
-        axis.set_title(name, fontsize="medium", loc="left")
+        axis.set_title(drawn(name), fontsize="medium", loc="left")
     moves = np.ptp(decoded.reshape(rows, steps, -1), axis=1).mean(1)
     listed = ", ".join(f"{name} {move:.2g}" for name, move in zip(found.names, moves, strict=True))
     figure.set_label(f"{modality}, decoded along single latents. Mean range of an element: {listed}.")
@@ -61,6 +62,6 @@ def _curves(figure: Figure, axes: list[Axes], found: Traversal, modality: str) -
     for axis, values, events in zip(axes, found.values, found.decoded[modality], strict=True):
         for value, event in zip(values, events, strict=True):
             axis.plot(event.ravel(), color=colours.to_rgba(value), lw=1.0, marker="o" if event.size == 1 else None)
-        axis.set(ylabel=modality, ylim=cells.limits(found.decoded[modality]))
+        axis.set(ylabel=drawn(modality), ylim=cells.limits(found.decoded[modality]))
     axes[-1].set_xlabel("element")
     figure.colorbar(colours, ax=axes, label="value of the latent")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
@@ -82,6 +83,11 @@ def _sites(role: str, program: Any, batch: Batch) -> dict[str, Any]:
     try:
         nodes = pyro.poutine.trace(program).get_trace(batch).nodes
     except (RuntimeError, ValueError, IndexError, TypeError, KeyError) as error:
+        if twice := re.match("Multiple sample sites named '(.+)'", str(error)):
+            raise ValueError(
+                f"the {role} {name} has two sites named {twice[1]!r}, a modality and a latent have to differ: "
+                "rename one"
+            ) from error
         raise ValueError(f"the {role} {name} fails on the data: {_first_line(error)}") from error
     params = [key for key, node in nodes.items() if node["type"] == "param"]
     if params:

@@ -57,13 +57,14 @@ def init(vae: VAE, data: Dataset, **options: Any) -> Any:
         return engine.init(plan)
 
 
-def step(state: Any, batch: Batch) -> tuple[Any, dict[str, float]]:
-    """One gradient step on a batch; returns the new state, and loss and each site's share in nats per item."""
+def step(state: Any, batch: Batch) -> tuple[Any, dict[str, Any]]:
+    """One gradient step on a batch; returns the new state, and its ``loss`` and ``sites`` as the history has them."""
     engine = _engine(state.plan.settings)
     with engine.environment(state.plan.settings):
         state = _entered(engine, state, int(state.step))
-        state, info = engine.step(state, batch, _pace(state.plan, int(state.step), 1, scalar=True))
-        return state, {name: float(value) for name, value in info.items()}
+        state, shares = engine.step(state, batch, _pace(state.plan, int(state.step), 1, scalar=True))
+        sites = {name: float(share) for name, share in shares.items()}
+        return state, {"loss": -sum(sites.values()), "sites": sites}
 
 
 def fit(
@@ -193,10 +194,10 @@ def _epoch(engine: Any, state: Any, arrays: Any, observed: Any, epoch: int) -> t
     plan: Plan = state.plan
     rows = order(plan.settings, len(next(iter(arrays.values()))), epoch)
     begin = time.perf_counter()
-    state, infos = engine.epoch(state, arrays, observed, rows, _pace(plan, epoch * plan.steps, plan.steps))
+    state, shares = engine.epoch(state, arrays, observed, rows, _pace(plan, epoch * plan.steps, plan.steps))
     seconds = time.perf_counter() - begin
-    means = {name: float(np.mean(values, dtype=np.float64)) for name, values in infos.items()}
-    loss = means.pop("loss")
+    means = {name: float(np.mean(share, dtype=np.float64)) for name, share in shares.items()}
+    loss = -sum(means.values())
     if not np.isfinite(loss):
         raise FloatingPointError(
             f"the loss is {loss} in epoch {epoch + 1}; lower lr, or set clip to bound the gradient"

@@ -104,7 +104,7 @@ def test_objectives_of_many_draws_share_one_draw_of_the_loadings(backend: str) -
 
     found = objective_harness.shares(backend, vae, iwae(DRAWS), arrays)
     values = objective_harness.shares(backend, vae, drawn, arrays)
-    expected = {"bound": by_hand_bound(vae, values, arrays), **by_hand_globals(vae, values)}
+    expected = {"the bound": by_hand_bound(vae, values, arrays), **by_hand_globals(vae, values)}
     assert set(found) == set(expected)
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value, rtol=1e-9, atol=1e-11, err_msg=name)

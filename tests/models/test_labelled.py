@@ -132,8 +132,8 @@ def test_the_classification_term_is_the_mean_log_odds_of_the_labels(backend: str
     digit = arrays()["digit"][:5, 0].astype(int)
     expected = np.zeros(10)
     expected[:5] = 0.7 * 2 * log_q[np.arange(5), digit]
-    np.testing.assert_allclose(found["classifier"], expected, rtol=1e-12)
-    assert set(found) - set(plain) == {"classifier"}
+    np.testing.assert_allclose(found["the classifier"], expected, rtol=1e-12)
+    assert set(found) - set(plain) == {"the classifier"}
 
 
 def test_both_backends_agree_to_rounding() -> None:

@@ -79,7 +79,7 @@ def test_an_absent_private_latent_comes_from_the_auxiliary_prior_in_training_and
 ) -> None:
     guide = mixed().guide.train(training)
     with torch.no_grad():
-        guide.auxiliary["b"].fill_(np.log(3.0))
+        guide.auxiliary[1].fill_(np.log(3.0))
     values = pg.ragged(pg.truth())
     own = sites(guide, Batch(values))["w_b"]["fn"].base_dist
     absent = np.isnan(values["b"][:, 0])
@@ -156,7 +156,7 @@ def source(
 def test_mmvae_is_the_evidence_for_one_modality_with_its_exact_posterior() -> None:
     values = {"b": pg.ragged(pg.truth())["b"]}
     for gradient in ("iwae", "dreg"):
-        found = pg.shares(mixed(), make("mmvae", draws=3, gradient=gradient), Batch(values))["bound"]
+        found = pg.shares(mixed(), make("mmvae", draws=3, gradient=gradient), Batch(values))["the bound"]
         np.testing.assert_allclose(found, pg.truth().evidence(values), atol=1e-10)
 
 
@@ -164,7 +164,7 @@ def test_mmvae_grows_with_the_draws_and_stays_below_the_evidence() -> None:
     oracle, times = pg.truth(), 500
     values = pg.ragged(oracle, items=6)
     one, ten = (
-        pg.shares(mixed(), make("mmvae", draws=draws), pg.repeated(values, times))["bound"].reshape(-1, times)
+        pg.shares(mixed(), make("mmvae", draws=draws), pg.repeated(values, times))["the bound"].reshape(-1, times)
         for draws in (1, 10)
     )
     error = np.hypot(one.std(1), ten.std(1)) / np.sqrt(times)
@@ -180,7 +180,7 @@ def test_the_gradients_of_dreg_and_iwae_agree_in_expectation() -> None:
     vae = skewed()
     values = {name: array[:1] for name, array in pg.truth().draw(1, 3).items() if name != "c"}
     z = z_scores(vae, Batch({name: np.repeat(array, 250, 0) for name, array in values.items()}), draws=3)
-    assert {"guide.auxiliary.a", "guide.private.networks.b.1.weight", "model.likelihoods.a.log_scale"} <= set(z)
+    assert {"guide.auxiliary", "guide.private.networks.b.1.weight", "model.likelihoods.a.log_scale"} <= set(z)
     for name, scores in z.items():
         if "shared" not in name:
             assert np.abs(scores).max() < 4.5, name

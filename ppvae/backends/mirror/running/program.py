@@ -62,10 +62,10 @@ def mirrored(module: nn.Module, p: Parameters) -> Any:
     if isinstance(module, _DICTS):
         return {key: _entry(module, key, p) for key in module}
     if isinstance(module, _LISTS):
-        return [_entry(module, str(index), p) for index in range(len(module))]
+        return [_entry(module, index, p) for index in range(len(module))]
     return Mirror(module, p)
 
 
-def _entry(container: nn.Module, key: str, p: Parameters) -> Any:
-    array = p.get(key)
-    return mirrored(container.get_submodule(key), p.child(key)) if array is None else array
+def _entry(container: Any, key: str | int, p: Parameters) -> Any:
+    array = p.get(str(key))
+    return mirrored(container[key], p.child(str(key))) if array is None else array
