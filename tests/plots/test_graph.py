@@ -12,7 +12,7 @@ import pytest
 import ppvae
 from ppvae import VAE, Dataset, Modality, Program, dist, pyro
 from ppvae.guides.product import Product
-from ppvae.plots import graph
+from ppvae.plots import graph, picture
 
 BACKENDS = ("pyro", "numpyro")
 
@@ -73,7 +73,7 @@ def test_sites_edges_and_plates_are_those_of_the_model(
     method: str, options: dict, names: tuple, expected: set, outside: set, backend: str
 ) -> None:
     data = views(*names)
-    drawn = graph.graph(ppvae.method(method, data.modalities, latent=2, **options), data, backend).source
+    drawn = graph(ppvae.method(method, data.modalities, latent=2, **options), data, backend).source
     assert edges(drawn) == expected
     sites = {site for edge in expected for site in edge}
     assert nodes(drawn) == {site: "grey" if site in names else "white" for site in sites}
@@ -94,30 +94,30 @@ class Own(Program):
 def test_a_program_of_one_s_own_is_drawn_in_float64_too_and_is_left_as_it_was(backend: str) -> None:
     vae = VAE(Own(), Product([KINDS["a"]], latent=2).double())
     whole = Dataset({"a": np.ones((5, 2))}, modalities=[KINDS["a"]])
-    drawn = graph.graph(vae, whole, backend).source
+    drawn = graph(vae, whole, backend).source
     assert edges(drawn) == {("m", "z"), ("z", "a")}
     assert plates(drawn) == {"rows": {"z", "a"}}
     assert {str(p.dtype) for p in vae.pair.parameters()} == {"torch.float64"}
 
 
 def test_what_the_data_lack_is_white() -> None:
-    drawn = graph.graph(shared("a", "b"), views("a")).source
+    drawn = graph(shared("a", "b"), views("a")).source
     assert nodes(drawn) == {"z": "white", "a": "grey", "b": "white"}
 
 
 def test_an_unknown_backend_is_refused() -> None:
     with pytest.raises(ValueError, match="unknown backend 'jax'; choose one of pyro, numpyro"):
-        graph.graph(shared("a"), views("a"), "jax")
+        graph(shared("a"), views("a"), "jax")
 
 
 def test_without_the_package_graphviz_one_is_told_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "graphviz", None)
     with pytest.raises(ValueError, match="pip install 'ppvae"):
-        graph.graph(shared("a"), views("a"))
+        graph(shared("a"), views("a"))
 
 
 def test_without_the_program_dot_one_is_told_where_to_find_it(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
-    drawn = graph.graph(shared("a"), views("a"))
+    drawn = graph(shared("a"), views("a"))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ValueError, match="the program dot is not installed"):
-        graph.picture(drawn, tmp_path / "model.svg")
+        picture(drawn, tmp_path / "model.svg")
