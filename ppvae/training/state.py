@@ -8,8 +8,11 @@ from torch import nn
 from ppvae.language.statistics import ADVICE, keeps_statistics
 
 
-def prepared(pair: nn.Module) -> dict[str, torch.Tensor]:
-    """Copies of all parameters and buffers of a pair, which is set to train.
+Held = dict[str, tuple[torch.Tensor, int]]  # each parameter and buffer, and how often it was written to
+
+
+def prepared(pair: nn.Module) -> Held:
+    """What a pair holds, once it is set to train.
 
     Raises:
         ValueError: a layer keeps running statistics.
@@ -18,16 +21,21 @@ def prepared(pair: nn.Module) -> dict[str, torch.Tensor]:
         if keeps_statistics(module):
             raise ValueError(f"the layer nn.{type(module).__name__} at {path!r} cannot be trained here; {ADVICE}")
     pair.train()
-    return {name: value.detach().clone() for name, value in (*pair.named_parameters(), *pair.named_buffers())}
+    return _held(pair)
 
 
-def check_unchanged(pair: nn.Module, before: dict[str, torch.Tensor]) -> None:
-    """Raise ValueError where running the programs has changed a parameter or buffer."""
-    for name, value in (*pair.named_parameters(), *pair.named_buffers()):
-        if name in before and not torch.equal(value.nan_to_num(), before[name].nan_to_num()):
+def check_unchanged(pair: nn.Module, before: Held) -> None:
+    """Raise ValueError where running the programs has written to a parameter or buffer, or replaced it."""
+    for name, (tensor, version) in _held(pair).items():
+        old, count = before.get(name, (tensor, version))
+        if tensor is not old or version != count:
             path, _, own = name.rpartition(".")
             layer = type(pair.get_submodule(path)).__name__
             raise ValueError(
                 f"the layer {layer} at {path!r} changes its {own!r} whenever it runs, which training alone may do: "
                 "use a layer that keeps nothing, such as nn.LayerNorm or a parametrization by weight_norm"
             )
+
+
+def _held(pair: nn.Module) -> Held:
+    return {name: (held, held._version) for name, held in (*pair.named_parameters(), *pair.named_buffers())}

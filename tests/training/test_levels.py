@@ -11,7 +11,7 @@ import ppvae
 from ppvae import Dataset, Modality
 
 CASES = [
-    *(("pyro", family, level) for family in ("poisson", "negative_binomial") for level in (1e-2, 1.4e7, 1e10)),
+    *(("pyro", family, level) for family in ("poisson", "negative_binomial") for level in (1e-2, 1e10)),
     ("numpyro", "poisson", 1e10),
     ("numpyro", "negative_binomial", 1e-2),
 ]
@@ -31,10 +31,4 @@ def test_predicted_means_are_right_at_every_level(backend: str, family: str, lev
     run = ppvae.fit(vae, data, backend=backend, **options)
     z = torch.as_tensor(run.encode(data.take(np.arange(200)), draws=20)["z"])
     rates = pyro.poutine.trace(run.vae.model.likelihoods["x"]).get_trace(z).nodes["x"]["fn"].mean
-    print(
-        backend,
-        family,
-        level,
-        rates.mean().item() / data.arrays["x"][:200].mean(),
-        rates.mean().item() / data.arrays["x"].mean(),
-    )
+    np.testing.assert_allclose(rates.mean().item(), data.arrays["x"].mean(), rtol=0.05)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 from torch import nn
 
@@ -52,7 +53,7 @@ class Amortised(Program):
 
 
 def numbers(items: int = 40) -> np.ndarray:
-    x = 1 + 2 * np.random.default_rng(0).normal(size=items)
+    x = 0.5 * np.random.default_rng(0).normal(size=items)
     x[:3] = np.nan
     return x
 
@@ -60,6 +61,7 @@ def numbers(items: int = 40) -> np.ndarray:
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_scalar_sites_work_everywhere(backend: str) -> None:
     train, test = Dataset({"x": numbers()}, modalities=[Modality("x", ())]).split(0.6, seed=1)
+    torch.manual_seed(0)
     vae = VAE(Line(), Amortised())
     run = ppvae.fit(vae, train, backend=backend, epochs=2, batch_size=8, lr=0.05, validation=test, progress=False)
     assert ppvae.parity(vae, train.batch())["ok"]
