@@ -7,7 +7,6 @@ from torch import nn
 
 from ppvae.language.statistics import ADVICE, keeps_statistics
 
-
 Held = dict[str, tuple[torch.Tensor, int]]  # each parameter and buffer, and how often it was written to
 
 
