@@ -15,7 +15,7 @@ from ppvae.language.program import Program
 from ppvae.parts import networks
 
 SHARPEST = math.log(1e-3)  # the smallest learned scale is a thousandth of the spread
-MOST_REGULAR = math.log(1e3)  # the largest inverse dispersion is a thousand times 1 + the level: a Poisson to 0.1 %
+MOST_REGULAR = math.log(1e2)  # the largest inverse dispersion is a hundred times 1 + the level: a Poisson to 1 %
 REACH = 30.0  # how far the log of a rate may go from the level of the data, either way
 
 
