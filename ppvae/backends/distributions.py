@@ -18,9 +18,9 @@ from ppvae.backends.spoken import Vocabulary
 
 # NumPyro's own class takes Pyro's arguments in Pyro's order.
 SAME = """AsymmetricLaplace Beta BetaBinomial Cauchy Chi2 Delta Dirichlet Distribution Exponential
-ExpandedDistribution FoldedDistribution Gamma GammaPoisson Gumbel HalfCauchy HalfNormal ImproperUniform InverseGamma
+ExpandedDistribution FoldedDistribution Gamma Gumbel HalfCauchy HalfNormal ImproperUniform InverseGamma
 Kumaraswamy Laplace LogNormal Logistic LowRankMultivariateNormal MaskedDistribution MultivariateNormal
-MultivariateStudentT Normal Pareto Poisson ProjectedNormal SineBivariateVonMises SineSkewed SoftLaplace StudentT
+MultivariateStudentT Normal Pareto ProjectedNormal SineBivariateVonMises SineSkewed SoftLaplace StudentT
 TransformedDistribution Uniform VonMises Weibull"""
 
 # Pyro's name: who translates, and the class of NumPyro's that it builds.
@@ -29,6 +29,7 @@ TRANSLATED: dict[str, tuple[Any, str]] = {
     "Binomial": (to.binomial, "BinomialProbs, BinomialLogits"),
     "Categorical": (to.categorical, "CategoricalProbs, CategoricalLogits"),
     "DirichletMultinomial": (to.dirichlet_multinomial, "DirichletMultinomial"),
+    "GammaPoisson": (to.GammaPoisson, "GammaPoisson"),
     "Geometric": (to.geometric, "GeometricProbs, GeometricLogits"),
     "Independent": (to.independent, "Independent"),
     "LKJ": (to.lkj, "LKJ"),
@@ -39,6 +40,7 @@ TRANSLATED: dict[str, tuple[Any, str]] = {
     "NegativeBinomial": (to.negative_binomial, "NegativeBinomialLogits"),
     "OneHotCategorical": (to.one_hot_categorical, "MultinomialProbs, MultinomialLogits"),
     "OrderedLogistic": (to.OrderedLogistic, "OrderedLogistic"),
+    "Poisson": (to.Poisson, "Poisson"),
     "RelaxedBernoulli": (to.relaxed_bernoulli, "RelaxedBernoulliLogits"),
     "Unit": (to.unit, "Unit"),
     "Wishart": (to.wishart, "Wishart"),
@@ -58,6 +60,7 @@ NOTES = {
     "NegativeBinomial": "no `probs` attribute on NumPyro",
     "OneHotCategorical": "a multinomial of one draw",
     "OrderedLogistic": "values of any dtype",
+    "Poisson": "draws are floats, and normal where the rate is a million or more",
     "SineSkewed": "Pyro's Bessel function, under VonMises, is right to 1e-7",
     "Unit": "`has_rsample` has no effect on NumPyro",
     "VonMises": "Pyro's Bessel function is right to 1e-7",

@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 from numpyro.distributions import constraints, transforms
 
 Maybe = ArrayLike | None
+NORMAL_FROM = 1e6
 
 
 def one_of(name: str, probs: Any, logits: Any) -> None:
@@ -59,6 +60,35 @@ class OrderedLogistic(nd.OrderedLogistic):
         return super().log_prob(indices(value))
 
 
+class Poisson(nd.Poisson):
+    """NumPyro's, with draws as floats, like torch's: JAX's are integers of 32 bits, too few for large rates.
+
+    From a million on a draw is normal, which is then right to a thousandth of its deviation.
+    """
+
+    def sample(self, key: jax.Array | None, sample_shape: tuple[int, ...] = ()) -> jax.Array:
+        assert key is not None
+        rate = jnp.broadcast_to(jnp.asarray(self.rate, float), sample_shape + self.batch_shape)
+        small = jax.random.poisson(key, jnp.minimum(rate, NORMAL_FROM))
+        noise = jax.random.normal(jax.random.fold_in(key, 1), rate.shape, rate.dtype)
+        return jnp.where(rate < NORMAL_FROM, small, jnp.round(rate + jnp.sqrt(rate) * noise))
+
+
+class NegativeBinomialLogits(nd.NegativeBinomialLogits):
+    """NumPyro's, with draws from this module's ``Poisson``."""
+
+    def sample(self, key: jax.Array | None, sample_shape: tuple[int, ...] = ()) -> jax.Array:
+        assert key is not None
+        to_rate, to_count = jax.random.split(key)
+        return Poisson(self._gamma.sample(to_rate, sample_shape)).sample(to_count)
+
+
+class GammaPoisson(nd.GammaPoisson):
+    """NumPyro's, with draws from this module's ``Poisson``."""
+
+    sample = NegativeBinomialLogits.sample
+
+
 def categorical(probs: Maybe = None, logits: Maybe = None, validate_args: bool | None = None) -> Any:
     """Pyro's ``Categorical``."""
     one_of("Categorical", probs, logits)
@@ -94,7 +124,7 @@ def negative_binomial(
     one_of("NegativeBinomial", probs, logits)
     if logits is None:  # NumPyro's form in probs goes through jax's betaln, right to seven digits only
         logits = logit(probs)
-    return nd.NegativeBinomialLogits(total_count, logits, validate_args=validate_args)
+    return NegativeBinomialLogits(total_count, logits, validate_args=validate_args)
 
 
 def multinomial(
@@ -124,7 +154,7 @@ def zero_inflated_poisson(
     rate: ArrayLike, *, gate: Maybe = None, gate_logits: Maybe = None, validate_args: bool | None = None
 ) -> Any:
     """Pyro's ``ZeroInflatedPoisson``."""
-    return zero_inflated(nd.Poisson(rate), gate=gate, gate_logits=gate_logits, validate_args=validate_args)
+    return zero_inflated(Poisson(rate), gate=gate, gate_logits=gate_logits, validate_args=validate_args)
 
 
 def zero_inflated_negative_binomial(

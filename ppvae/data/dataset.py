@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ppvae.language.batch import Batch, fill, over
-from ppvae.language.modality import Modality, guess
+from ppvae.language.modality import Modality, estimated, guess
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +22,8 @@ class Dataset:
         arrays: name to array ``(items, *shape)``; NaN is a hole, and is kept as 0: see :meth:`holed`.
         observed: name to booleans ``(items,)`` or ``(items, *shape)``, True where measured; optional.
         labels: name to array ``(items,)``: never seen by a program, only by metrics; optional.
-        modalities: what each array is; guessed from the data where missing.
+        modalities: what each array is; guessed from the data where missing. Centers and spreads that they do not
+            declare are estimated from what was measured.
 
     Raises:
         ValueError: lengths differ, a mask does not fit, or a modality does not fit its array.
@@ -44,6 +45,7 @@ class Dataset:
         for name, array in self.arrays.items():
             arrays[name], mask = _filled(name, array, (self.observed or {}).get(name))
             observed |= {} if mask is None else {name: mask}
+        arrays |= {m.name: _single(arrays[m.name]) for m in self.modalities or () if not m.shape and m.name in arrays}
         labels = {name: np.asarray(label) for name, label in (self.labels or {}).items()}
         _check_lengths({**arrays, **labels})
         object.__setattr__(self, "arrays", arrays)
@@ -97,10 +99,9 @@ class Dataset:
         return train.refitted(), test.like(train.refitted().modalities)
 
     def refitted(self) -> Dataset:
-        """The same data, with centers and spreads taken from it."""
-        observed, modalities = self.observed or {}, self.modalities or ()
-        fitted = [guess(m.name, self.arrays[m.name], observed.get(m.name), like=m) for m in modalities]
-        return self.like(fitted)
+        """The same data, with the centers and spreads that were not declared taken from it."""
+        observed = self.observed or {}
+        return self.like([estimated(m, self.arrays[m.name], observed.get(m.name)) for m in self.modalities or ()])
 
     def like(self, modalities: Sequence[Modality] | None) -> Dataset:
         """The same data under other modalities."""
@@ -159,7 +160,14 @@ def _modalities(
         raise ValueError(f"modalities {[m.name for m in given]} do not name the arrays {list(arrays)}")
     for modality in given:
         check_fits(modality, arrays[modality.name])
-    return tuple(given)
+    return tuple(
+        estimated(m, arrays[m.name], observed.get(m.name)) if m.center is None or m.spread is None else m for m in given
+    )
+
+
+def _single(array: np.ndarray) -> np.ndarray:
+    """One number an item, ``(items,)``, as modalities of shape ``()`` have it."""
+    return array[:, 0] if array.shape[1:] == (1,) else array
 
 
 def check_fits(modality: Modality, array: np.ndarray) -> None:

@@ -81,7 +81,7 @@ def khat(
 
 
 def _summed(log_weights: np.ndarray) -> np.ndarray:
-    """k-hat, log evidence and ELBO of each item, ``(3, items)``: the weights of one subset are let go before the next."""
+    """k-hat, log evidence and ELBO of each item, ``(3, items)``; the weights are let go."""
     weights = log_weights.astype(np.float64)
     evidence = logsumexp(weights, axis=0) - np.log(len(weights))
     return np.stack([arviz.psis(weights)[1], evidence, weights.mean(0)])

@@ -202,3 +202,26 @@ def test_only_some_modalities_are_kept_with_their_masks_and_labels(rng: np.rando
         data.only(["a", "d"])
     with pytest.raises(ValueError, match="at least one modality"):
         data.only([])
+
+
+@pytest.mark.parametrize("declared", [{}, {"center": 5.0}, {"spread": 2.0}, {"center": 5.0, "spread": 2.0}])
+def test_what_a_modality_does_not_declare_is_estimated_where_the_data_are_met(
+    declared: dict, rng: np.random.Generator
+) -> None:
+    x = 100 + 20 * rng.normal(size=(40, 2))
+    data = Dataset({"x": x}, modalities=[Modality("x", (2,), **declared)])
+    train, test = data.split(0.5)
+    for part, rows in ((data, x), (data.take([0, 1]), x), (train, train.arrays["x"]), (test, train.arrays["x"])):
+        np.testing.assert_allclose(part.modalities[0].center, declared.get("center", rows.mean(0)), rtol=1e-5)
+        np.testing.assert_allclose(part.modalities[0].spread, declared.get("spread", rows.std(0)), rtol=1e-5)
+
+
+def test_a_modality_of_no_axes_keeps_single_numbers_as_they_are(rng: np.random.Generator) -> None:
+    x = rng.normal(size=6)
+    x[2] = NAN
+    data = Dataset({"x": x}, modalities=[Modality("x", ())])
+    train, _ = data.split(0.5)
+    for part in (data, Dataset({"x": x[:, None]}, modalities=[Modality("x", ())]), data.take(np.arange(6))):
+        np.testing.assert_array_equal(part.holed("x"), x)
+    assert train.arrays["x"].shape == (3,)
+    assert np.shape(train.modalities[0].spread) == ()

@@ -169,7 +169,7 @@ def test_a_decoder_that_is_too_sure_is_found_out_where_it_is() -> None:
 def counting() -> tuple[Fitted, np.ndarray]:
     """A pair whose counts are Poisson with rates 0.4 and 3 whatever the latent, and data of the same kind."""
     rates = np.array([0.4, 3.0])
-    counts = Modality("n", (2,), "poisson", center=np.log(rates), decoder=lambda latent: zero(latent, 2))
+    counts = Modality("n", (2,), "poisson", center=np.log1p(rates), decoder=lambda latent: zero(latent, 2))
     other = Modality("other", (1,), decoder=lambda latent: zero(latent, 1))
     parts = Joint([counts, other], latent=1).double(), Product([counts, other], latent=1).double()
     settings = Settings(backend="numpyro", dtype="float64", device="cpu")

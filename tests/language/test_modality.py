@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from ppvae import Dataset, Modality
-from ppvae.language.modality import guess
+from ppvae.language.modality import estimated, guess
 
 NAN = np.nan
 
@@ -19,11 +20,13 @@ NAN = np.nan
         ({"name": "my view"}, "must be an identifier"),
         ({"likelihood": "gaussian"}, "unknown likelihood 'gaussian'; choose one of normal"),
         ({"likelihood": "categorical"}, "give levels"),
-        ({"shape": ()}, r"a single number has shape \(1,\)"),
         ({"shape": (3, 0)}, r"has shape \(3, 0\)"),
         ({"scale": 0.0}, "scale 0.0; it must be above zero"),
         ({"scale": -1.0}, "scale -1.0; it must be above zero"),
         ({"spread": np.array([1.0, 0.0, NAN])}, "spread .* must be above zero"),
+        ({"scale": np.inf}, "scale inf; it must be above zero and finite"),
+        ({"center": NAN}, "center nan; it must be finite"),
+        ({"center": np.ones(2)}, r"of shape \(3,\) has center of shape \(2,\)"),
     ],
 )
 def test_a_modality_refuses_what_it_cannot_be(options: dict, said: str) -> None:
@@ -78,9 +81,27 @@ def test_an_element_that_no_item_has_is_centered_at_zero_with_spread_one() -> No
     assert (modality.center[0], modality.spread[0]) == (0, 1)
 
 
-def test_refitting_keeps_everything_but_the_moments() -> None:
-    network = object
-    declared = Modality("x", (2,), "laplace", scale=0.3, decoder=network, center=9.0)
-    refitted = guess("x", np.array([[1.0, 2.0], [3.0, 4.0]]), like=declared)
-    assert (refitted.likelihood, refitted.scale, refitted.decoder) == ("laplace", 0.3, network)
-    np.testing.assert_allclose(refitted.center, [2, 3])
+@pytest.mark.parametrize("unit", [1e-12, 1.0, 1e12])
+def test_what_counts_as_a_constant_element_does_not_depend_on_the_unit(unit: float) -> None:
+    array = unit * np.array([[1.5, 2.0, 1e8], [2.5, 2.0, 1e8 + 1]])
+    np.testing.assert_allclose(estimated(Modality("x", (3,)), array).spread, [0.5 * unit, 1.0, 1.0])
+
+
+def test_counts_that_are_all_zero_have_the_level_of_half_a_count() -> None:
+    np.testing.assert_allclose(np.expm1(estimated(Modality("x", (1,), "poisson"), np.zeros((50, 1))).center), 0.01)
+
+
+@pytest.mark.parametrize("declared", [{}, {"center": 9.0}, {"spread": 4.0}, {"center": 9.0, "spread": 4.0}])
+def test_what_is_declared_stays_and_the_rest_is_estimated_anew(declared: dict) -> None:
+    arrays = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[7.0, 0.0], [9.0, 8.0]])
+    first = Modality("x", (2,), "laplace", scale=0.3, decoder=object, **declared)
+    for modality in (estimated(first, arrays[1]), estimated(estimated(first, arrays[0]), arrays[1])):
+        assert (modality.likelihood, modality.scale, modality.decoder) == ("laplace", 0.3, object)
+        np.testing.assert_allclose(modality.center, declared.get("center", [8, 4]))
+        np.testing.assert_allclose(modality.spread, declared.get("spread", [1, 4]))
+
+
+def test_an_estimate_that_is_replaced_by_hand_is_declared() -> None:
+    modality = replace(guess("x", np.array([[1.5], [3.0]])), center=2.0)
+    again = estimated(modality, np.array([[7.5], [9.5]]))
+    assert (again.center, again.spread) == (2.0, 1.0)

@@ -135,6 +135,57 @@ def test_a_scale_that_is_not_given_is_learned_for_each_element() -> None:
     assert likelihood.log_scale.requires_grad
 
 
+@both
+@pytest.mark.parametrize("family", ["normal", "laplace"])
+def test_a_learned_scale_is_never_below_a_thousandth_of_the_spread_and_can_come_back(backend: str, family: str) -> None:
+    model = Model(Modality("x", (1,), family, spread=4.0), np.zeros((2, LATENT))).double()
+    model.likelihood.log_scale.data.fill_(-50.0)
+    net = model.likelihood.decoder
+    for parameter in net.parameters():
+        parameter.data.zero_()
+    at_center = {"normal": stats.norm, "laplace": stats.laplace}[family].logpdf(0.0, 0.0, 4e-3)
+    np.testing.assert_allclose(log_prob(backend, model, Batch({"x": np.zeros((2, 1))})), at_center, rtol=1e-6)
+    site = pyro_itself.poutine.trace(model).get_trace(Batch({"x": np.ones((2, 1))})).nodes["x"]
+    site["fn"].log_prob(site["value"]).sum().backward()
+    assert model.likelihood.log_scale.grad > 0
+
+
+def test_a_declared_scale_has_no_floor() -> None:
+    likelihood = Likelihood(Modality("x", (2,), scale=1e-6, spread=4.0), LATENT)
+    site = pyro_itself.poutine.trace(likelihood).get_trace(torch.zeros(3, LATENT)).nodes["x"]
+    np.testing.assert_allclose(site["fn"].variance.numpy(), 1.6e-11, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("center", "spread"), [(0.01, 0.1), (0.7, 0.5), (5.0, 0.3), (23.0, 2.0)])
+def test_the_rate_is_the_typical_count_where_the_decoder_gives_zero(center: float, spread: float) -> None:
+    likelihood = Likelihood(Modality("x", (1,), "poisson", center=center, spread=spread), LATENT).double()
+    assert np.isclose(np.exp(likelihood.center.item()), np.expm1(center), rtol=1e-6)
+    step = spread * np.exp(center) / np.expm1(center)  # log(1 + x) has the slope x / (1 + x) in log x
+    assert np.isclose(likelihood.spread.item(), min(step, max(1.0, spread)), rtol=1e-6)
+
+
+@both
+def test_a_negative_binomial_without_overdispersion_is_a_poisson_in_single_precision(backend: str) -> None:
+    means, x = np.array([[0.3], [4.0], [30.0]]), np.array([[1.0], [2.0], [35.0]])
+    for center, value in zip(np.log1p(means), x, strict=True):
+        net = lambda latent: Zero(latent, 1)  # noqa: E731
+        model = Model(Modality("x", (1,), "negative_binomial", center=center, decoder=net), np.zeros((1, LATENT)))
+        model = model.float()
+        model.likelihood.log_scale.data.fill_(18.0)
+        with ppl.running(backend), torch.no_grad():
+            program = model if backend == "pyro" else mirrored(model)
+            site = handlers.trace(program).get_trace(Batch({"x": value[None].astype(np.float32)})).nodes["x"]
+            found = float(np.asarray(site["fn"].log_prob(site["value"]))[0])
+        assert abs(found - stats.poisson.logpmf(value, np.expm1(center))[0]) < 1e-2
+
+
+class Zero(nn.Linear):
+    """Gives zero whatever the latent."""
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return 0.0 * super().forward(z)
+
+
 def test_the_negative_binomial_has_the_mean_and_variance_it_promises() -> None:
     model, _ = case("negative_binomial")
     with torch.no_grad():

@@ -8,6 +8,9 @@ import torch
 from torch import nn
 
 from ppvae import Batch, Modality
+from ppvae.backends import mirror
+from ppvae.backends.mirror.running.program import Mirror
+from ppvae.language import ppl
 from ppvae.parts import networks
 from ppvae.parts.encoders import Encoders
 
@@ -15,14 +18,14 @@ LATENT = 3
 
 
 @pytest.mark.parametrize("lead", [(), (5,), (4, 5), (2, 4, 5)])
-@pytest.mark.parametrize("shape", [(6,), (2, 3), (1, 2, 3)])
+@pytest.mark.parametrize("shape", [(), (6,), (2, 3), (1, 2, 3)])
 def test_stock_networks_take_any_number_of_leading_dimensions(lead: tuple[int, ...], shape: tuple[int, ...]) -> None:
     modality = Modality("x", shape)
-    assert networks.encoder(modality, LATENT, (8,))(torch.zeros(*lead, *shape)).shape == (*lead, 2 * LATENT)
-    assert networks.decoder(modality, LATENT, (8,))(torch.zeros(*lead, LATENT)).shape == (*lead, *shape)
+    assert networks.encoder(modality, LATENT, (8,))(torch.zeros((*lead, *shape))).shape == (*lead, 2 * LATENT)
+    assert networks.decoder(modality, LATENT, (8,))(torch.zeros((*lead, LATENT))).shape == (*lead, *shape)
 
 
-@pytest.mark.parametrize("shape", [(6,), (2, 3)])
+@pytest.mark.parametrize("shape", [(), (6,), (2, 3)])
 def test_a_categorical_decoder_ends_in_its_levels(shape: tuple[int, ...]) -> None:
     modality = Modality("x", shape, "categorical", levels=4)
     assert networks.output_shape(modality) == (*shape, 4)
@@ -100,3 +103,27 @@ def test_an_encoder_of_another_width_is_refused(latent: int, width: int) -> None
     encoders = Encoders([Modality("x", (2,), encoder=lambda latent: nn.Linear(2, width))], latent)
     with pytest.raises(ValueError, match="the encoder of modality 'x' returns"):
         encoders(Batch({"x": np.zeros((4, 2), np.float32)}))
+
+
+class Tokens(nn.Module):
+    """The mean of the vectors of an item's tokens."""
+
+    def __init__(self, latent: int) -> None:
+        super().__init__()
+        self.vectors = nn.Embedding(4, 2 * latent)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return self.vectors(ids).mean(-2)
+
+
+@pytest.mark.parametrize("backend", ["pyro", "numpyro"])
+def test_an_own_encoder_sees_categories_as_integers_and_0_in_holes(backend: str) -> None:
+    modality = Modality("x", (3,), "categorical", levels=4, center=2.0, spread=0.1, encoder=Tokens)
+    encoders = Encoders([modality], LATENT)
+    batch = Batch({"x": np.array([[3, 1, 1], [2, np.nan, 0]], np.float32)})
+    with ppl.running(backend), torch.no_grad():
+        arrays = mirror.Parameters(mirror.arrays(encoders), mirror.aliases(encoders))
+        loc, _, _ = (encoders if backend == "pyro" else Mirror(encoders, arrays))(batch)
+    vectors = encoders.networks["x"][1].vectors.weight.detach()[:, :LATENT]
+    expected = torch.stack([(vectors[3] + 2 * vectors[1]) / 3, (vectors[2] + 2 * vectors[0]) / 3])
+    np.testing.assert_allclose(np.asarray(loc)[0], expected, rtol=1e-5)

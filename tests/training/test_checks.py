@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
+
 import numpy as np
 import pytest
+import torch
 from torch import nn
+from torch.nn.utils import parametrizations
 
 import ppvae
 from ppvae import VAE, Dataset, Modality
 from ppvae.guides.mixture_of_products import MixtureOfProducts
 from ppvae.guides.product import Product
 from ppvae.models.joint import Joint
+from ppvae.training.fit import init
 
 SMALL = {"latent": 2, "hidden": (4,)}
 BACKENDS = ("pyro", "numpyro")
@@ -60,3 +66,72 @@ def test_subset_weights_need_every_modality_of_the_guide(backend: str, data: Dat
     less = Dataset({m.name: data.arrays[m.name] for m in two}, modalities=two)
     with pytest.raises(ValueError, match="the guide weighs 7 subsets of modalities and the data have 3"):
         fit(VAE(Joint(two, **SMALL), code.guide, "weighted"), less, backend)
+
+
+class Counter(nn.Module):
+    """Counts its calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return x
+
+
+class Shrinking(nn.Module):
+    """Embeds signs by vectors that it makes shorter in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.signs = nn.Embedding(2, 4, max_norm=0.1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.signs((x[..., 0] > 0).long())
+
+
+def around(layer: Callable[[], nn.Module], data: Dataset) -> VAE:
+    """A pair whose encoder of a modality holds a layer of width 4."""
+    wide = lambda latent: nn.Sequential(nn.Linear(2, 4), layer(), nn.Linear(4, 2 * latent))  # noqa: E731
+    modalities = [Modality("a", (2,), encoder=wide), *data.modalities[1:]]
+    return VAE(Joint(modalities, **SMALL), Product(modalities, **SMALL))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    ("layer", "said"),
+    [
+        (lambda: nn.BatchNorm1d(4), r"nn.BatchNorm1d at 'guide\.encoders\.networks\.a\.1\.1' .* use nn.GroupNorm or"),
+        (lambda: nn.InstanceNorm1d(4, track_running_stats=True), r"nn.InstanceNorm1d at .* use nn.GroupNorm or"),
+        (lambda: parametrizations.spectral_norm(nn.Linear(4, 4)), r"_SpectralNorm at '.*' changes its '_[uv]'"),
+        (lambda: nn.utils.spectral_norm(nn.Linear(4, 4)), r"Linear at 'guide.*\.1\.1' changes its 'weight_[uv]'"),
+        (Counter, r"Counter at '.*\.1\.1' changes its 'calls' .* use a layer that keeps nothing"),
+        (Shrinking, r"Embedding at '.*\.1\.1\.signs' changes its 'weight'"),
+    ],
+)
+def test_layers_that_change_as_they_run_are_refused(
+    layer: Callable[[], nn.Module], said: str, backend: str, data: Dataset
+) -> None:
+    vae = around(layer, data)
+    vae.pair.eval()
+    before = copy.deepcopy(vae.pair.state_dict())
+    with pytest.raises(ValueError, match=said):
+        fit(vae, data, backend)
+    assert all(torch.equal(value, before[name]) for name, value in vae.pair.state_dict().items())
+    assert not vae.pair.training
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_init_leaves_the_pair_and_random_numbers_as_they_were(backend: str, data: Dataset) -> None:
+    vae = around(lambda: nn.LayerNorm(4), data)
+    vae.pair.eval()
+    before, flags = copy.deepcopy(vae.pair.state_dict()), [p.requires_grad for p in vae.pair.parameters()]
+    init(vae, data, backend=backend)
+    randomness = torch.get_rng_state(), np.random.get_state()[1]
+    init(vae, data, backend=backend)
+    assert torch.equal(torch.get_rng_state(), randomness[0])
+    assert np.array_equal(np.random.get_state()[1], randomness[1])
+    assert all(torch.equal(value, before[name]) for name, value in vae.pair.state_dict().items())
+    assert [p.requires_grad for p in vae.pair.parameters()] == flags
+    assert not vae.pair.training

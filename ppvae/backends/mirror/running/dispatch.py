@@ -99,7 +99,7 @@ class Dispatch(TorchFunctionMode):
 
 
 def _is_method(function: Any) -> bool:
-    """Whether a method or property of tensors was called; torch's own test does not know ``x.new_zeros`` and its like."""
+    """Whether a method or property of tensors was called; torch does not count ``x.new_zeros`` and its like."""
     return is_tensor_method_or_property(function) or getattr(torch.Tensor, function.__name__, None) is function
 
 
