@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ppvae.cli import interruption
+from ppvae.face import show
+
+show(__name__, {"app": "app"})  # late: Ctrl-C may come while it is loaded
+
+if TYPE_CHECKING:
+    from ppvae.cli.app import app as app
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -13,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    from ppvae.cli import command  # late: Ctrl-C may come while it is loaded
+    from ppvae.cli import command
     from ppvae.cli.app import app
 
     return command.run(app, arguments)

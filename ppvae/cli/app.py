@@ -34,7 +34,7 @@ RunData = Annotated[str | None, typer.Option(help="A shipped data set, or an .np
 MaxBytes = Annotated[
     int | None,
     typer.Option(
-        min=1, help="Refuse a file that unpacks to more; by default to more than 100 times its size and 256 MiB."
+        min=1, help="Refuse a file that unpacks to more; by default to more than 100 times its size and 16 MiB."
     ),
 ]
 Backend = Annotated[str | None, typer.Option(help="pyro or numpyro.")]

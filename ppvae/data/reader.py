@@ -14,7 +14,7 @@ import numpy as np
 if TYPE_CHECKING:
     from ppvae.data.dataset import Dataset
 
-TIMES, ANYWAY = 100, 2**28  # measurements shrink less than so many times; so many bytes are read in any case
+TIMES, ANYWAY = 100, 2**24  # measurements shrink less than so many times; so many bytes are read in any case
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 RECIPE = "write one with numpy.savez('data.npz', NAME=array, ...)"
 
@@ -26,7 +26,7 @@ def read_npz(path: str | Path, max_bytes: int | None = None) -> Dataset:
 
     Args:
         path: the file.
-        max_bytes: refuse a file that unpacks to more; by default to more than 100 times its size and 256 MiB.
+        max_bytes: refuse a file that unpacks to more; by default to more than 100 times its size and 16 MiB.
 
     Raises:
         ValueError: the file is missing, damaged, too large, or its arrays do not make a data set.
@@ -83,6 +83,8 @@ def _named(members: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
 def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
     """One array, once its header is known to promise no more and no less than what follows it."""
     try:
+        if info.flag_bits & 1:
+            raise ValueError("it is encrypted")
         with archive.open(info) as stream:
             version = np.lib.format.read_magic(stream)
             if version not in HEADERS:

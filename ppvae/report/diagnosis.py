@@ -132,11 +132,13 @@ def _posterior(subset: Subset) -> Posterior:
         return known
     ranks, values = worst(check), found.log_evidence[0]
     (name,) = ranks.names
+    with np.errstate(invalid="ignore"):  # infinite evidence has no standard error
+        error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
     return replace(
         known,
         khat_share=float((found.khat[0] > THRESHOLD).mean()),
-        evidence=_finite(values.mean()),
-        evidence_error=_finite(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None,
+        evidence=float(values.mean()),
+        evidence_error=error,
         sbc_p=check.p_value,
         sbc_worst=f"{WORDS.get(name, name)} {fault(ranks.values[:, 0])}",
         sbc_coverage=_coverage(ranks, 0.9),
@@ -171,8 +173,3 @@ def _prediction(subset: Subset, ask: str) -> Prediction:
 def _coverage(check: Uniform, level: float) -> float | None:
     """The coverage, which fewer than two rows do not have."""
     return check.coverage(level)[0] if (~np.isnan(check.values)).any(1).sum() > 1 else None
-
-
-def _finite(value: float) -> float | None:
-    """JSON has no NaN and no infinity."""
-    return float(value) if np.isfinite(value) else None

@@ -262,7 +262,7 @@ def test_ctrl_c_says_what_is_kept(kept: bool, ppvae_, run: Path, folder: Path, t
 
 
 def test_a_bug_keeps_its_traceback(ppvae_, monkeypatch) -> None:
-    monkeypatch.setattr(sources, "data_set", lambda name: np.zeros(3).reshape(2))
+    monkeypatch.setattr(sources, "data_set", lambda *_: np.zeros(3).reshape(2))
     with pytest.raises(ValueError, match="reshape"):
         ppvae_("fit", "mvae")
 
