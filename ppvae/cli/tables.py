@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,12 +14,11 @@ WORST = 5
 
 def text(renderable: RenderableType) -> str:
     """What to print on stdout, with brackets as they are; where that is no terminal, lines are longer than 80."""
-    plain: dict[str, Any] = {"markup": False, "emoji": False}
-    console = Console(**plain)
-    console = console if console.is_terminal else Console(width=160, **plain)
-    with console.capture() as captured:
-        console.print(renderable)
-    return captured.get().removesuffix("\n")
+    terminal, printed = Console(), io.StringIO()
+    width = terminal.width if terminal.is_terminal else 160
+    console = Console(file=printed, force_terminal=terminal.is_terminal, width=width, markup=False, emoji=False)
+    console.print(renderable)
+    return printed.getvalue().removesuffix("\n")
 
 
 def _columns(*names: str, **options: Any) -> Table:

@@ -184,7 +184,7 @@ def mutated(rng: np.random.Generator, sources: list[bytes], path: Path) -> None:
         field = content.index(mark) + int(rng.integers(4, 20))
         struct.pack_into("<I", content, field, int(rng.choice([0, 1, 77, 2**16, 2**31 - 1, 2**32 - 1])))
     else:
-        names = ["a", "b", "a.observed", "labels.a", "labels.", ".observed", "c" * 10**5, "[bold]", "\x1b[2J", "../x"]
+        names = ["a", "b", "a.observed", "labels.a", "labels.", ".observed", "c" * 60_000, "[bold]", "\x1b[2J", "../x"]
         members = [(f"{rng.choice(names)}.npy", member(rng)) for _ in range(rng.integers(1, 5))]
         archive(path, *members, how=(zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)[rng.integers(2)])
         return
