@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
 import sys
@@ -58,8 +59,8 @@ def _stop(pressed: list[int], frame: FrameType | None) -> None:
 
 
 def _again(error: Any) -> None:
-    """An interrupt that a destructor or a callback swallowed comes again right after it."""
+    """An interrupt that a destructor or a callback swallowed comes again: raised here it would be lost too."""
     if isinstance(error.exc_value, KeyboardInterrupt):
-        signal.raise_signal(signal.SIGINT)
+        threading.Timer(0.01, _thread.interrupt_main).start()
     else:
         sys.__unraisablehook__(error)

@@ -181,7 +181,7 @@ def mutated(rng: np.random.Generator, sources: list[bytes], path: Path) -> None:
         content[start:start] = content[start:stop]
     elif kind == 3:  # a field of the directory, with whatever size, flag or offset
         mark = (b"PK\x01\x02", b"PK\x03\x04", b"PK\x05\x06")[rng.integers(3)]
-        field = content.index(mark) + int(rng.integers(4, 20))
+        field = min(content.index(mark) + int(rng.integers(4, 20)), len(content) - 4)
         struct.pack_into("<I", content, field, int(rng.choice([0, 1, 77, 2**16, 2**31 - 1, 2**32 - 1])))
     else:
         names = ["a", "b", "a.observed", "labels.a", "labels.", ".observed", "c" * 60_000, "[bold]", "\x1b[2J", "../x"]
