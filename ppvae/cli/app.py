@@ -34,6 +34,7 @@ Every = Annotated[bool, typer.Option("--all", help="All rows, not only those hel
 Items = Annotated[int, typer.Option(min=2, help="At most so many rows, and so many simulated items.")]
 Particles = Annotated[int, typer.Option(min=25, help="Importance-weighted draws for k-hat and evidence.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the random draws.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 File = Annotated[Path, typer.Option(help="The .npz file to write.")]
 
 
@@ -44,13 +45,15 @@ def about() -> None:
 
 @app.command()
 @answered("demonstrated")
-def demo(out: Annotated[Path, typer.Option(help="The folder for figures.")] = Path("out/demo")) -> dict[str, Any]:
+def demo(
+    out: Annotated[Path, typer.Option(help="The folder for figures and runs.")] = Path("out/demo"), force: Force = False
+) -> dict[str, Any]:
     """Train, query and check methods on the embedded data, on both backends."""
     from dataclasses import asdict
 
     from ppvae.cli.demo import demo as run
 
-    return {"out": str(out), "runs": [asdict(row) for row in run(out)]}
+    return {"out": str(out), "runs": [asdict(row) for row in run(out, force=force)]}
 
 
 @app.command("list")
@@ -84,6 +87,7 @@ def fit(
     holdout: Annotated[float, typer.Option(min=0, max=1, help="Share of the rows to keep for evaluate.")] = 0.25,
     out: Annotated[Path | None, typer.Option(help="The run folder; runs/METHOD where left out.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run folder's last checkpoint.")] = False,
+    force: Force = False,
     chosen: Chosen = [],  # noqa: B006 - typer reads it, nobody writes it
 ) -> dict[str, Any]:
     """Train a method, or your own programs, and keep the run in a folder."""
@@ -96,9 +100,9 @@ def fit(
     vae = sources.pair(method, rows.modalities or (), options, settings.seed)
     kept = {"fraction": holdout, "seed": settings.seed}
     notes = {"method": method, "options": options, "data_set": data, "holdout": kept}
-    folder = sources.writable_folder(out or Path("runs", sources.label(method)))
+    folder = out or Path("runs", sources.label(method))
     with _interruptible(folder):
-        fitted = train(vae, rows, out=folder, resume=resume, notes=notes, **settings.model_dump())
+        fitted = train(vae, rows, out=folder, resume=resume, force=force, notes=notes, **settings.model_dump())
     return {"run": str(folder), "method": method, **summaries.of_training(fitted, len(rows))}
 
 
@@ -148,10 +152,13 @@ def query(
     device: Device = None,
     programs: Programs = None,
     seed: Seed = 0,
+    force: Force = False,
 ) -> dict[str, Any]:
     """Draw some modalities of every row given others: arrays (draws, items, ...) by name."""
     from ppvae.cli import sources
+    from ppvae.runs.files import check_free
 
+    check_free(out, force)
     fitted = sources.run(run, programs, backend, device)
     rows = sources.data_of(run, fitted, data)
     drawn = fitted.query(rows, sources.names(given), sources.names(ask), draws, seed)
@@ -168,10 +175,13 @@ def generate(
     device: Device = None,
     programs: Programs = None,
     seed: Seed = 0,
+    force: Force = False,
 ) -> dict[str, Any]:
     """Draw new items from the model: arrays (items, ...) by modality."""
     from ppvae.cli import sources
+    from ppvae.runs.files import check_free
 
+    check_free(out, force)
     drawn = sources.run(run, programs, backend, device).generate(items, seed)
     return {"out": sources.write(out, drawn), "items": items, "modalities": list(drawn)}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import json
-import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +21,7 @@ from ppvae.data.reader import read_npz
 from ppvae.inference.fitted import Fitted
 from ppvae.language.modality import Modality
 from ppvae.runs import checkpoint
+from ppvae.runs.files import replacing
 from ppvae.runs.settings import Settings
 from ppvae.runs.vae import VAE
 from ppvae.training import loading
@@ -107,16 +107,14 @@ def split(data: Dataset, holdout: float, seed: int) -> tuple[Dataset, Dataset | 
     return data.split(1 - holdout, seed)
 
 
-def held_out(folder: Path, fitted: Fitted, data: Dataset) -> Dataset:
-    """The rows that the run in this folder did not train on; all where it held out none.
+def held_out(fitted: Fitted, data: Dataset) -> Dataset:
+    """The rows that the run did not train on; all where it held out none.
 
     Raises:
         ValueError: these data are not those of the run.
     """
-    with checkpoint.reading(folder):
-        kept = fitted.notes.get("holdout", {"fraction": 0, "seed": 0})
-        fraction, seed = float(kept["fraction"]), int(kept["seed"])
-    train, test = split(data, fraction, seed)
+    kept = fitted.notes.get("holdout") or {"fraction": 0, "seed": 0}
+    train, test = split(data, kept["fraction"], kept["seed"])
     if data_key(train) != fitted.notes.get("data"):
         raise ValueError("the run was trained on other data, so none of these rows are its held-out ones; add --all")
     return data if test is None else test
@@ -128,9 +126,9 @@ def data_of(folder: Path, fitted: Fitted, data: str | None) -> Dataset:
     Raises:
         ValueError: the run does not say what its own are.
     """
-    if data is None and "data_set" not in fitted.notes:
+    if (name := data or fitted.notes.get("data_set")) is None:
         raise ValueError(f"the run {str(folder)!r} does not say what it was trained on: add --data NAME or file.npz")
-    return data_set(data or fitted.notes["data_set"])
+    return data_set(name)
 
 
 def looked_at(
@@ -139,20 +137,20 @@ def looked_at(
     """A run, the rows to judge it by, held out or all, and whether training saw them: None of all of other data."""
     fitted = run(folder, programs, backend, device)
     rows = data_of(folder, fitted, data)
-    kept = rows if every else held_out(folder, fitted, rows)
+    kept = rows if every else held_out(fitted, rows)
     return fitted, kept, None if every and data is not None else kept is rows
 
 
 def run(folder: Path, programs: str | None, backend: str | None = None, device: str | None = None) -> Fitted:
     """The fitted pair in a run folder, rebuilt from ``file.py:function`` where it is of a user's own programs."""
-    described = loading.read(folder)[1]
+    described = checkpoint.opened(folder).description
     made = None
     if programs is not None:
         if not is_file(programs):
             raise ValueError(f"--programs takes file.py:function, not {programs!r}")
-        made = pair(programs, described.measured(), described.notes.get("options", {}))
-    elif not described.recipe:
-        hint = described.notes.get("method", "file.py:function")
+        made = pair(programs, described.measured(), described.notes.options or {})
+    elif described.recipe is None:
+        hint = described.notes.method or "file.py:function"
         raise ValueError(f"the run {str(folder)!r} is of your own programs: add --programs {hint}")
     fitted = loading.load(folder, made)
     changes = {key: value for key, value in {"backend": backend, "device": device}.items() if value is not None}
@@ -172,18 +170,10 @@ def label(method: str) -> str:
     return Path(method.rpartition(":")[0] or method).stem if is_file(method) else method
 
 
-def writable_folder(path: Path) -> Path:
-    """The folder, which may yet be missing: better to learn before training than after that it cannot be written."""
-    there = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise ValueError(f"cannot write the run folder {str(path)!r}: {str(there)!r} is no folder to write in")
-    return path
-
-
 def write(path: Path, arrays: Mapping[str, np.ndarray]) -> str:
     """Write arrays as an ``.npz`` file; returns its name."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
+    with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
     return str(path)
 

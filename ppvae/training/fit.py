@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import importlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from ppvae.data.dataset import Dataset
 from ppvae.inference.fitted import Fitted
 from ppvae.language.batch import Batch
 from ppvae.runs import checkpoint
+from ppvae.runs.description import FIXED
 from ppvae.runs.plan import Pace, Plan
 from ppvae.runs.settings import Settings
 from ppvae.runs.snapshot import Snapshot
@@ -73,6 +76,7 @@ def fit(
     validation: Dataset | None = None,
     out: str | Path | None = None,
     resume: bool = False,
+    force: bool = False,
     progress: bool | None = None,
     callbacks: Sequence[Callback] = (),
     notes: Mapping[str, Any] | None = None,
@@ -84,8 +88,12 @@ def fit(
         vae: the pair, or a Fitted one to go on from, on either backend, with its optimiser's state.
         data: what to train on.
         validation: items whose loss is reported after every epoch.
-        out: a run folder for checkpoints and the result; nothing is written without it.
-        resume: go on from the checkpoint in ``out``, if there is one.
+        out: a run folder for checkpoints and the result; nothing is written without it. It is this training's alone
+            until it ends, and may be missing, empty, or that of the run to go on from.
+        resume: go on from the checkpoint in ``out``, if there is one. What fixes the order of rows and the numbers must
+            be as it was: method, modalities, data and their order, seed, batch size, dtype, optimiser. Epochs, rates,
+            schedules, weights of terms, particles, backend and device may change.
+        force: replace another run in ``out``, once there is a checkpoint to replace it by, or write beside other files.
         progress: show a progress bar; by default where the output is a terminal.
         callbacks: each is called with the history's entry after every epoch.
         notes: facts to keep with the run.
@@ -102,15 +110,23 @@ def fit(
     assert isinstance(pair, VAE)
     state = init(pair, data, **options)
     start = before or Fitted(state.plan.vae, data.modalities or (), state.plan.settings, [], Snapshot({}))
-    start = replace(start, notes={**start.notes, **(notes or {}), "data": data_key(data)})
+    start = replace(start, notes={**start.notes, **(notes or {}), "data": data_key(data), "order": order_key(data)})
     if before is not None:
-        _check_same_run(before, state.plan.settings, data)
-    return _train(state, start, data, validation, out, progress, callbacks)
+        _check_goes_on(before, start, state.plan.settings)
+    if before is not None and before is not vae:
+        _check_same_bits(before, start, state.plan.settings, data)
+    with nullcontext() if out is None else checkpoint.claimed(out, start.description(), force):
+        return _train(state, start, data, validation, out, progress, callbacks)
 
 
 def data_key(data: Dataset) -> int:
-    """A number that tells one data set from another."""
+    """A number that tells one data set from another, in whatever order its rows are."""
     return int(np.bitwise_xor.reduce(data.keys.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(12))
+
+
+def order_key(data: Dataset) -> int:
+    """A number that tells one order of a data set's rows from another."""
+    return int.from_bytes(hashlib.sha256(data.keys.tobytes()).digest()[:6])
 
 
 def _before(vae: VAE | Fitted, out: str | Path | None, resume: bool) -> Fitted | None:
@@ -121,11 +137,22 @@ def _before(vae: VAE | Fitted, out: str | Path | None, resume: bool) -> Fitted |
     return vae if isinstance(vae, Fitted) else None
 
 
-def _check_same_run(before: Fitted, settings: Settings, data: Dataset) -> None:
+def _check_goes_on(before: Fitted, now: Fitted, settings: Settings) -> None:
+    if before.notes.get("data") not in (None, now.notes["data"]):
+        raise ValueError("this run was trained on other data; resume it with the same data set and split")
     if before.snapshot.step and settings.optimizer != before.settings.optimizer:
         raise ValueError(f"this run was trained with optimizer {before.settings.optimizer!r}; go on with the same one")
-    if before.notes.get("data") not in (None, data_key(data)):
-        raise ValueError("this run was trained on other data; resume it with the same data set and split")
+
+
+def _check_same_bits(before: Fitted, now: Fitted, settings: Settings, data: Dataset) -> None:
+    """Raise ValueError where a resumed run would not end with the bits of one that was never interrupted."""
+    if before.notes.get("order") not in (None, now.notes["order"]):
+        raise ValueError("this run was trained on these rows in another order; resume it with the rows in that order")
+    if [m.plain() for m in before.modalities] != [m.plain() for m in data.modalities or ()]:
+        raise ValueError("this run was trained with other modalities; resume it with the same declarations")
+    for name in FIXED:
+        if (then := getattr(before.settings, name)) != getattr(settings, name):
+            raise ValueError(f"this run was trained with {name} {then!r}; resume it with the same one")
 
 
 def _train(
@@ -148,11 +175,16 @@ def _train(
             for callback in (show, *callbacks):
                 callback(entry)
             if out is not None and entry["epoch"] % settings.checkpoint_every == 0:
-                _fitted(engine, state, fitted).save(out)
+                _keep(_fitted(engine, state, fitted), out)
         fitted = _fitted(engine, state, fitted)
     if out is not None:
-        fitted.save(out)
+        _keep(fitted, out)
     return fitted
+
+
+def _keep(fitted: Fitted, out: str | Path) -> None:
+    """Write a checkpoint into the folder that this training holds."""
+    checkpoint.write(out, fitted.snapshot, fitted.description())
 
 
 def _epochs(
