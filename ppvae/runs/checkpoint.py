@@ -144,13 +144,14 @@ def opened(folder: str | Path) -> Stored:
     """
     path = Path(folder)
     with reading(path):
-        file, marks = _weights(path)  # first: a run that is still training may move on meanwhile
+        file = _weights(path / WEIGHTS)  # first: a run that is still training may move on meanwhile
         plain = _plain(path / RUN)
-    if marks is None:
+    if plain.get("format") == 1:
         raise ValueError(
             f"{str(path)!r} was written by an earlier ppvae, as format 1, which is no longer read: train again"
         )
     with reading(path):
+        marks = _marks(file)
         id, checksum = plain.pop("id"), plain.pop("checksum")
         description = Description.model_validate(plain, strict=True)
         description.measured()
@@ -167,7 +168,7 @@ def reading(path: Path) -> Iterator[None]:
     """Turns what goes wrong while a run folder is read into a ValueError of one sentence."""
     try:
         yield
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         missing = [name for name in (RUN, WEIGHTS) if not (path / name).exists()]
         raise ValueError(f"{str(path)!r} is not a run folder: {(missing or [RUN])[0]} is missing") from None
     except PermissionError:
@@ -196,18 +197,18 @@ def _goes_on(path: Path, description: Description) -> bool:
     """Is this the run in the folder, or one that goes on from it?"""
     try:
         with reading(path):
-            marks = _weights(path)[1]
+            return _marks(_weights(path / WEIGHTS)).follow(description)
     except ValueError:
         return False
-    return marks is not None and marks.follow(description)
 
 
-def _weights(path: Path) -> tuple[Any, Marks | None]:
-    """The open weights and what they say of themselves: None where they say it in the words of format 1."""
-    check_regular(path / WEIGHTS)
-    file = safe_open(path / WEIGHTS, "numpy")
-    told = parsed(file.metadata()["run"])
-    return file, None if told.keys() == {"epochs", "step"} else Marks.model_validate(told, strict=True)
+def _weights(path: Path) -> Any:
+    check_regular(path)
+    return safe_open(path, "numpy")
+
+
+def _marks(file: Any) -> Marks:
+    return Marks.model_validate(parsed(file.metadata()["run"]), strict=True)
 
 
 def _plain(path: Path) -> dict[str, Any]:

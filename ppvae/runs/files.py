@@ -31,7 +31,7 @@ def check_free(path: Path, force: bool) -> None:
     if path.is_file() and not force:
         raise ValueError(f"{str(path)!r} is there already: choose another name, or replace it with --force")
     if path.exists() and not path.is_file():
-        raise ValueError(f"cannot write {str(path)!r}: it is no regular file")
+        raise ValueError(f"cannot write {str(path)!r}: it is a directory or a device")
 
 
 @contextmanager
