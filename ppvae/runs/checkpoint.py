@@ -93,7 +93,7 @@ def _replace(path: Path, write: Callable[[Path], Any]) -> None:
 
 
 def _flat(snapshot: Snapshot) -> dict[str, np.ndarray]:
-    groups = {"weights": snapshot.weights, **snapshot.moments}
+    groups = {"weights": snapshot.weights, "last": snapshot.last, **snapshot.moments}
     return {f"{group}/{name}": np.asarray(a, order="C") for group, named in groups.items() for name, a in named.items()}
 
 
@@ -104,8 +104,8 @@ def _snapshot(path: Path) -> tuple[Snapshot, int]:
         for key in file.keys():  # noqa: SIM118 - a safetensors file is no dict
             group, _, name = key.partition("/")
             groups.setdefault(group, {})[name] = file.get_tensor(key)
-    weights = groups.pop("weights")
-    return Snapshot(weights, groups, marks["step"]), marks["epochs"]
+    weights, last = groups.pop("weights"), groups.pop("last", {})
+    return Snapshot(weights, groups, marks["step"], last), marks["epochs"]
 
 
 def _marks(file: Any) -> dict[str, int]:

@@ -29,6 +29,7 @@ class Entry(BaseModel):
     sites: dict[str, float]
     seconds: float
     validation_loss: float | None = None
+    best_epoch: int | None = None
 
 
 class Described(BaseModel):
