@@ -56,10 +56,9 @@ class Stored:
     marks: Marks
     file: Any
 
-    def kinds(self) -> tuple[dict[str, Kind], dict[str, dict[str, Kind]]]:
-        """What the weights are, by name, and the moments of the optimiser, by moment and name."""
-        found = _grouped({key: _kind(self.file.get_slice(key)) for key in self.file.keys()})  # noqa: SIM118
-        return found.pop("weights", {}), found
+    def kinds(self) -> dict[str, dict[str, Kind]]:
+        """What the tensors of each group are, by name: the weights, the last ones, the optimiser's moments."""
+        return _grouped({key: _kind(self.file.get_slice(key)) for key in self.file.keys()})  # noqa: SIM118
 
     def snapshot(self) -> Snapshot:
         """The weights, the optimiser's memory and the step.
@@ -72,7 +71,8 @@ class Stored:
             if _checksum(tensors, self.marks) != self.marks.tensors:
                 raise ValueError(f"{WEIGHTS} does not have its checksum")
         groups = _grouped(tensors)
-        return Snapshot(groups.pop("weights", {}), groups, self.marks.step)
+        weights, last = groups.pop("weights", {}), groups.pop("last", {})
+        return Snapshot(weights, groups, self.marks.step, last)
 
 
 def exists(folder: str | Path) -> bool:
@@ -235,7 +235,7 @@ def _kind(tensor: Any) -> Kind:
 
 
 def _flat(snapshot: Snapshot) -> dict[str, np.ndarray]:
-    groups = {"weights": snapshot.weights, **snapshot.moments}
+    groups = {"weights": snapshot.weights, "last": snapshot.last, **snapshot.moments}
     return {f"{group}/{name}": np.asarray(a, order="C") for group, named in groups.items() for name, a in named.items()}
 
 

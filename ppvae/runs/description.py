@@ -61,6 +61,7 @@ class Entry(BaseModel):
     sites: dict[str, FiniteFloat]
     seconds: Annotated[FiniteFloat, Field(ge=0)]
     validation_loss: FiniteFloat | None = None
+    best_epoch: PositiveInt | None = None
 
 
 class Holdout(BaseModel):
@@ -159,7 +160,9 @@ def describe(**facts: Any) -> Description:
     except ValidationError as error:
         raise ValueError(f"this run cannot be saved: {wrong(error)}") from None
     except (TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"this run cannot be saved: {error}; keep numbers, texts, lists and dicts in notes") from None
+        raise ValueError(
+            f"this run cannot be saved: {error}; give notes, options and modalities Python's own values"
+        ) from None
 
 
 def parsed(text: str) -> Any:

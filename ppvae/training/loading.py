@@ -66,15 +66,14 @@ def _check_recipe(path: str | Path, recipe: Recipe | None, vae: VAE) -> None:
 def _check_fits(stored: Stored, vae: VAE) -> None:
     """Raise ValueError where names, types and shapes of the tensors are not the pair's; none of them is read yet."""
     dtype = stored.description.settings.dtype
-    weights, moments = stored.kinds()
     own = {name: _kind(tensor, dtype) for name, tensor in vae.pair.state_dict().items()}
-    if differ := sorted(name for name in {*own, *weights} if own.get(name) != weights.get(name)):
-        kinds = " and not ".join(" ".join(map(str, kind.get(differ[0], ["missing"]))) for kind in (weights, own))
-        raise ValueError(f"the weights in {str(stored.path)!r} do not fit these programs: {differ[0]} is {kinds}")
     trained = {name: own[name] for name, p in vae.pair.named_parameters() if p.requires_grad}
-    for moment, kinds in moments.items():
-        if kinds != trained:
-            raise ValueError(f"the run folder {str(stored.path)!r} is damaged: its {moment} do not fit its weights")
+    for group, kinds in {"weights": {}, **stored.kinds()}.items():
+        wanted = own if group in ("weights", "last") else trained
+        if differ := sorted(name for name in {*kinds, *wanted} if kinds.get(name) != wanted.get(name)):
+            said = " and not ".join(" ".join(map(str, k.get(differ[0], ["missing"]))) for k in (kinds, wanted))
+            place = f"in the run folder {str(stored.path)!r} the {group}"
+            raise ValueError(f"{place} do not fit these programs: {differ[0]} is {said}")
 
 
 def _kind(tensor: torch.Tensor, dtype: str) -> Kind:
@@ -85,7 +84,8 @@ def _kind(tensor: torch.Tensor, dtype: str) -> Kind:
 def _check_numbers(path: Path, snapshot: Snapshot, vae: VAE) -> None:
     """Raise ValueError where a parameter or moment is no number, or a mean of squares is negative; buffers are free."""
     parameters = {name: snapshot.weights[name] for name, _ in vae.pair.named_parameters()}
-    for group, named in {"weights": parameters, **snapshot.moments}.items():
+    last = {name: snapshot.latest.weights[name] for name in parameters}
+    for group, named in {"weights": parameters, "last": last, **snapshot.moments}.items():
         for name, array in named.items():
             if not np.isfinite(array).all() or (group == "nu" and (array < 0).any()):
                 raise ValueError(

@@ -261,15 +261,15 @@ def fitted(moments: dict[str, Path]) -> Fitted:
 @pytest.mark.parametrize(
     ("notes", "said"),
     [
-        ({"x": np.zeros(2)}, "not JSON serializable"),
-        ({"x": float("nan")}, "not JSON compliant"),
+        ({"x": object()}, "JSON"),
+        ({"x": float("nan")}, "JSON"),
         ({"data_set": 3}, "notes.data_set: input should be a valid string"),
     ],
 )
 def test_what_could_not_be_read_again_is_not_written(notes: dict, said: str, fitted: Fitted, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=f"this run cannot be saved: .*{said}"):
+    with pytest.raises(ValueError, match=f"cannot be saved: .*{said}"):
         replace(fitted, notes=notes).save(tmp_path / "run")
-    with pytest.raises(ValueError, match=f"this run cannot be saved: .*{said}"):
+    with pytest.raises(ValueError, match=f"cannot be (saved|kept).*{said}"):
         fit(data_set(), 1, tmp_path / "run", notes=notes)
     assert not (tmp_path / "run").exists()
 
