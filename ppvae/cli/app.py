@@ -50,6 +50,7 @@ Every = Annotated[bool, typer.Option("--all", help="All rows, not only those hel
 Items = Annotated[int, typer.Option(min=2, max=MOST, help="At most so many rows, and so many simulated items.")]
 Particles = Annotated[int, typer.Option(min=25, max=MOST, help="Importance-weighted draws for k-hat and evidence.")]
 Seed = Annotated[int, typer.Option(min=0, max=MOST, help="Seed of the random draws.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 File = Annotated[Path, typer.Option(parser=place, metavar="FILE", help="The .npz file to write.")]
 
 
@@ -69,9 +70,10 @@ def about(
 @app.command()
 @answered("demonstrated")
 def demo(
-    out: Annotated[Path, typer.Option(parser=place, metavar="FOLDER", help="The folder for runs and figures.")] = Path(
+    out: Annotated[Path, typer.Option(parser=place, metavar="FOLDER", help="The folder for figures and runs.")] = Path(
         "out/demo"
     ),
+    force: Force = False,
 ) -> dict[str, Any]:
     """Train, query and check methods on the embedded data, on both backends."""
     from ppvae.cli import places
@@ -81,7 +83,7 @@ def demo(
 
     from ppvae.cli.demo import demo as run
 
-    return {"out": str(out), "runs": [asdict(row) for row in run(folder)]}
+    return {"out": str(out), "runs": [asdict(row) for row in run(folder, force=force)]}
 
 
 @app.command("list")
@@ -119,6 +121,7 @@ def fit(
     ] = None,
     max_bytes: MaxBytes = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run folder's last checkpoint.")] = False,
+    force: Force = False,
     chosen: Chosen = [],  # noqa: B006 - typer reads it, nobody writes it
 ) -> dict[str, Any]:
     """Train a method, or your own programs, and keep the run in a folder."""
@@ -135,7 +138,7 @@ def fit(
     from ppvae.training.fit import fit as train
 
     with _interruptible(folder):
-        fitted = train(vae, rows, out=folder, resume=resume, notes=notes, **settings.model_dump())
+        fitted = train(vae, rows, out=folder, resume=resume, force=force, notes=notes, **settings.model_dump())
     return {"run": str(folder), "method": method, **summaries.of_training(fitted, len(rows))}
 
 
@@ -191,11 +194,12 @@ def query(
     device: Device = None,
     programs: Programs = None,
     seed: Seed = 0,
+    force: Force = False,
 ) -> dict[str, Any]:
     """Draw some modalities of every row given others: arrays (draws, items, ...) by name."""
     from ppvae.cli import places, sources
 
-    file, shown, asked = places.writable_file(out), sources.names(given), sources.names(ask)
+    file, shown, asked = places.writable_file(out, force), sources.names(given), sources.names(ask)
     fitted, rows = sources.known(run, data, max_bytes, programs, backend, device)
     sources.check_memory(fitted, asked, draws, len(rows))
     drawn = fitted.query(rows, shown, asked, draws, seed)
@@ -212,11 +216,12 @@ def generate(
     device: Device = None,
     programs: Programs = None,
     seed: Seed = 0,
+    force: Force = False,
 ) -> dict[str, Any]:
     """Draw new items from the model: arrays (items, ...) by modality."""
     from ppvae.cli import places, sources
 
-    file = places.writable_file(out)
+    file = places.writable_file(out, force)
     fitted = sources.run(run, programs, backend, device)
     sources.check_memory(fitted, None, 1, items)
     drawn = fitted.generate(items, seed)
@@ -279,7 +284,8 @@ def report(
     """Write one page, for everybody, about what of a run can be believed."""
     from ppvae.cli import places, sources
 
-    file = places.writable_file(run / "report.html" if out is None else out)
+    page = run / "report.html" if out is None else out
+    file = places.writable_file(page, force=page.suffix == ".html")  # a page is written anew, and nothing else
     further = [sources.names(text) or [] for text in also]
     fitted, rows, seen = sources.looked_at(run, data, every, max_bytes, programs, backend, device)
     from ppvae.report.measures import Effort, measure

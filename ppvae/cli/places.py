@@ -1,4 +1,4 @@
-"""Places: where a command finds a run and where it may write; asked before anything heavy is loaded."""
+"""Places: where a command may write, which is asked before anything else."""
 
 from __future__ import annotations
 
@@ -8,15 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ppvae.runs import checkpoint
-
-
-def find(folder: Path) -> None:
-    """Raise ValueError where there is no run in this folder."""
-    with checkpoint.reading(folder):
-        for name in (checkpoint.RUN, checkpoint.WEIGHTS):
-            if not (folder / name).exists():
-                raise FileNotFoundError
+from ppvae.runs.files import check_free, replacing
 
 
 def writable_folder(path: Path) -> Path:
@@ -27,10 +19,11 @@ def writable_folder(path: Path) -> Path:
     return path
 
 
-def writable_file(path: Path) -> Path:
-    """The file, which may yet be missing, as its folder may."""
+def writable_file(path: Path, force: bool) -> Path:
+    """The file, which may yet be missing, as its folder may; what is there is replaced with ``force`` alone."""
     if path.is_dir():
-        raise ValueError(f"cannot write {str(path)!r}, which is a folder (a directory): name a file in it")
+        raise ValueError(f"cannot write {str(path)!r}, which is a folder: name a file such as report.html or drawn.npz")
+    check_free(path, force)
     writable_folder(path.parent)
     return path
 
@@ -38,6 +31,6 @@ def writable_file(path: Path) -> Path:
 def write(path: Path, arrays: Mapping[str, np.ndarray]) -> str:
     """Write arrays as an ``.npz`` file; returns its name."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
+    with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
     return str(path)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ppvae import datasets
-from ppvae.cli import places, programs
+from ppvae.cli import programs
 from ppvae.data.reader import read_npz
 from ppvae.runs import checkpoint
 from ppvae.runs.settings import Settings, settings_of
@@ -71,18 +71,16 @@ def split(data: Dataset, holdout: float, seed: int) -> tuple[Dataset, Dataset | 
     return data.split(1 - holdout, seed)
 
 
-def held_out(folder: Path, fitted: Fitted, data: Dataset) -> Dataset:
-    """The rows that the run in this folder did not train on; all where it held out none.
+def held_out(fitted: Fitted, data: Dataset) -> Dataset:
+    """The rows that the run did not train on; all where it held out none.
 
     Raises:
         ValueError: these data are not those of the run.
     """
     from ppvae.training.fit import data_key
 
-    with checkpoint.reading(folder):
-        kept = fitted.notes.get("holdout", {"fraction": 0, "seed": 0})
-        fraction, seed = float(kept["fraction"]), int(kept["seed"])
-    train, test = split(data, fraction, seed)
+    kept = fitted.notes.get("holdout") or {"fraction": 0, "seed": 0}
+    train, test = split(data, kept["fraction"], kept["seed"])
     if data_key(train) != fitted.notes.get("data"):
         raise ValueError("the run was trained on other data, so none of these rows are its held-out ones; add --all")
     return data if test is None else test
@@ -94,16 +92,16 @@ def data_of(folder: Path, fitted: Fitted, max_bytes: int | None) -> Dataset:
     Raises:
         ValueError: the run does not say what its own are.
     """
-    if "data_set" not in fitted.notes:
+    if (name := fitted.notes.get("data_set")) is None:
         raise ValueError(f"the run {str(folder)!r} does not say what it was trained on: add --data NAME or file.npz")
-    return data_set(fitted.notes["data_set"], max_bytes)
+    return data_set(name, max_bytes)
 
 
 def known(
     folder: Path, data: str | None, max_bytes: int | None, made_by: str | None, backend: str | None, device: str | None
 ) -> tuple[Fitted, Dataset]:
     """A run, and the named data or its own."""
-    places.find(folder)
+    checkpoint.opened(folder)
     named = None if data is None else data_set(data, max_bytes)
     fitted = run(folder, made_by, backend, device)
     return fitted, data_of(folder, fitted, max_bytes) if named is None else named
@@ -120,7 +118,7 @@ def looked_at(
 ) -> tuple[Fitted, Dataset, bool | None]:
     """A run, the rows to judge it by, held out or all, and whether training saw them: None of all of other data."""
     fitted, rows = known(folder, data, max_bytes, made_by, backend, device)
-    kept = rows if every else held_out(folder, fitted, rows)
+    kept = rows if every else held_out(fitted, rows)
     return fitted, kept, None if every and data is not None else kept is rows
 
 
@@ -130,14 +128,13 @@ def run(folder: Path, made_by: str | None, backend: str | None = None, device: s
     settings_of(**changes)
     if made_by is not None and not programs.is_file(made_by):
         raise ValueError(f"--programs takes file.py:function, not {made_by!r}")
-    places.find(folder)
+    described = checkpoint.opened(folder).description
+    if made_by is None and described.recipe is None:
+        hint = described.notes.method or "file.py:function"
+        raise ValueError(f"the run {str(folder)!r} is of your own programs: add --programs {hint}")
+    made = made_by and programs.pair(made_by, described.measured(), described.notes.options or {})
     from ppvae.training import loading
 
-    described = loading.read(folder)[1]
-    if made_by is None and not described.recipe:
-        hint = described.notes.get("method", "file.py:function")
-        raise ValueError(f"the run {str(folder)!r} is of your own programs: add --programs {hint}")
-    made = made_by and programs.pair(made_by, described.measured(), described.notes.get("options", {}))
     fitted = loading.load(folder, made or None)
     return replace(fitted, settings=settings_of(**{**fitted.settings.model_dump(), **changes}))
 

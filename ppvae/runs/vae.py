@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import nn
 
-from ppvae.objectives import Objective, Stage, stages
 from ppvae.language.program import Program
+from ppvae.objectives import Objective, Stage, stages
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -29,20 +30,10 @@ def inspect(vae: VAE, data: Dataset) -> Sites:
     Raises:
         ValueError: a program fails on the data, uses ``pyro.param``, or model and guide differ in their latent sites.
     """
-    batch = data.batch(_telling_rows(data))
+    batch = data.batch(_telling_rows(data.arrays))
     batch = replace(batch, total=2 * batch.size)
-    kind = next((p.dtype for p in vae.pair.parameters()), torch.get_default_dtype())
-    with (
-        ppl.running("pyro"),
-        torch_dtype(kind),
-        pyro.validation_enabled(True),
-        torch.random.fork_rng(),
-        torch.no_grad(),
-    ):
-        guide = _sites("guide", vae.guide, batch)
-        model = _sites("model", pyro.poutine.condition(vae.model, _values(guide)), batch)
-        _check_batch_shapes(model, batch)
-        _check_supports(model, batch)
+    with _trying(vae):
+        model, guide = _tried(vae, batch)
         enumerated = _enumerated("model", model) | _enumerated("guide", guide)
         latents = _match(model, guide, [name for name in data.arrays if name not in vae.model.conditions])
         if enumerated:
@@ -59,13 +50,43 @@ def inspect(vae: VAE, data: Dataset) -> Sites:
     )
 
 
-def _telling_rows(data: Dataset) -> np.ndarray:
+def check_values(vae: VAE, arrays: Mapping[str, np.ndarray], observed: Mapping[str, np.ndarray]) -> None:
+    """Raise ValueError where the programs fail on items, or a distribution cannot take what was measured in them."""
+    rows = _telling_rows(arrays)
+    with _trying(vae):
+        _tried(vae, Batch({n: a[rows] for n, a in arrays.items()}, {n: m[rows] for n, m in observed.items()}))
+
+
+@contextmanager
+def _trying(vae: VAE) -> Iterator[None]:
+    """The programs' words on Pyro, with its checks, and nothing that leaves a trace."""
+    kind = next((p.dtype for p in vae.pair.parameters()), torch.get_default_dtype())
+    with (
+        ppl.running("pyro"),
+        torch_dtype(kind),
+        pyro.validation_enabled(True),
+        torch.random.fork_rng(),
+        torch.no_grad(),
+    ):
+        yield
+
+
+def _tried(vae: VAE, batch: Batch) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The sites of model and guide, run on a batch whose values fit them."""
+    guide = _sites("guide", vae.guide, batch)
+    model = _sites("model", pyro.poutine.condition(vae.model, _values(guide)), batch)
+    _check_batch_shapes(model, batch)
+    _check_supports(model, batch)
+    return model, guide
+
+
+def _telling_rows(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
     """The first rows, and for each modality those with its lowest, highest and first fractional value.
 
     Whatever value a distribution would refuse, such as a negative count, is in one of them.
     """
-    rows = set(range(min(ROWS, len(data))))
-    for array in data.arrays.values():
+    rows = set(range(min(ROWS, len(next(iter(arrays.values()))))))
+    for array in arrays.values():
         flat = array.reshape(len(array), -1)
         rows |= {int(row) for row in (flat.min(1).argmin(), flat.max(1).argmax())}
         rows.add(int((flat != np.round(flat)).any(1).argmax()))
