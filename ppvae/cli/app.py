@@ -285,6 +285,10 @@ def report(
     from ppvae.cli import places, sources
 
     page = run / "report.html" if out is None else out
+    if page.is_dir():
+        raise ValueError(
+            f"cannot write the report to {str(page)!r}, which is a folder: name a file such as report.html"
+        )
     file = places.writable_file(page, force=page.suffix == ".html")  # a page is written anew, and nothing else
     further = [sources.names(text) or [] for text in also]
     fitted, rows, seen = sources.looked_at(run, data, every, max_bytes, programs, backend, device)

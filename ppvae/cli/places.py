@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,8 +22,6 @@ def writable_folder(path: Path) -> Path:
 
 def writable_file(path: Path, force: bool) -> Path:
     """The file, which may yet be missing, as its folder may; what is there is replaced with ``force`` alone."""
-    if path.is_dir():
-        raise ValueError(f"cannot write {str(path)!r}, which is a folder: name a file such as report.html or drawn.npz")
     check_free(path, force)
     writable_folder(path.parent)
     return path
@@ -31,6 +30,8 @@ def writable_file(path: Path, force: bool) -> Path:
 def write(path: Path, arrays: Mapping[str, np.ndarray]) -> str:
     """Write arrays as an ``.npz`` file; returns its name."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, array in arrays.items():  # savez takes no array named like its arguments
+            with file.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, array, allow_pickle=False)
     return str(path)
