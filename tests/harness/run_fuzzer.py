@@ -1,6 +1,6 @@
 """A fuzzer of run folders: breaks one in every way that it knows, opens it, and counts what no folder may cause.
 
-``python run_fuzzer.py FOLDER MUTATIONS`` prints the counts as JSON; a process of its own, so that its memory is its own.
+``python run_fuzzer.py FOLDER MUTATIONS`` prints the counts as JSON: a process of its own, for its own memory.
 """
 
 import contextlib
