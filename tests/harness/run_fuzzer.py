@@ -1,6 +1,6 @@
 """A fuzzer of run folders: breaks one in every way that it knows, opens it, and counts what no folder may cause.
 
-``python run_fuzzer.py FOLDER MUTATIONS`` prints the counts as JSON; a process of its own, so that its memory is its own.
+``python run_fuzzer.py FOLDER MUTATIONS`` prints the counts as JSON: a process of its own, for its own memory.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from run_folders import RUN, WEIGHTS, data_set, fit, forge, put_run, put_weights
 
 from ppvae import cli
 
-SECONDS, MEMORY = 20, 2 * 2**30
+COMPUTING, WAITING, MEMORY = 20, 300, 2 * 2**30
 NASTY: tuple[Any, ...] = (
     *(None, True, -1, 0, 3, 10**9, 2**63, 10**400, -0.5, 1e308, "", "x" * 10**5, "\x1b[31m[red]", "\ud800", "a\0b"),
     *([], {}, [[]], {"x": {}}, [1] * 10**4, [10**9] * 4, float("nan"), float("inf"), -float("inf"), "mvae", "gpu"),
@@ -159,15 +159,20 @@ MUTATIONS: tuple[Callable[[random.Random, Path, Path], None], ...] = (
 
 @contextlib.contextmanager
 def alarm() -> Iterator[None]:
+    """Ends what computes for too long, or waits: how long a busy machine takes says nothing."""
+
     def ring(number: int, frame: Any) -> None:
         raise TimeoutError
 
-    signal.signal(signal.SIGALRM, ring)
-    signal.alarm(SECONDS)
+    timers = ((signal.SIGPROF, signal.ITIMER_PROF, COMPUTING), (signal.SIGALRM, signal.ITIMER_REAL, WAITING))
+    for number, timer, seconds in timers:
+        signal.signal(number, ring)
+        signal.setitimer(timer, seconds)
     try:
         yield
     finally:
-        signal.alarm(0)
+        for _, timer, _ in timers:
+            signal.setitimer(timer, 0)
 
 
 def opened(words: list[str]) -> str:

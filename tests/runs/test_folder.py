@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -216,36 +217,43 @@ def test_a_full_disk_is_one_sentence_and_the_checkpoint_before_stays(small_disk:
         assert checkpoint.read(run)[0].step == 1
 
 
-FULL = """
-import resource
-from ppvae import cli
-resource.setrlimit(resource.RLIMIT_FSIZE, (4000, -1))
-print(cli.main(["generate", "run", "--items", "300", "--out", "drawn.npz"]))
-print(cli.main(["fit", "mvae", "--data", "data.npz", "--backend", "pyro", "--epochs", "1", "--out", "run", "--force"]))
-"""
+@pytest.fixture
+def small_files() -> Iterator[None]:
+    """No file may grow beyond 4,000 bytes: refused by the system as a full disk is, wherever the tests run."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_the_command_says_what_stays_where_the_disk_is_full(trained: Fitted, tmp_path: Path) -> None:
-    """No file may grow beyond a limit: the same refusal by the system, wherever the tests run."""
-    trained.save(tmp_path / "run")
-    np.savez(tmp_path / "data.npz", **data_set().arrays)
-    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.suffix}
-    done = subprocess.run([sys.executable, "-c", FULL], cwd=tmp_path, check=False, capture_output=True, text=True)
-    said = "Error: drawn.npz: File too large; what was there stays", f"Error: run/{RUN}: File too large; what was there"
-    assert done.stdout == "2\n2\n"
-    assert all(line.startswith(sentence) for line, sentence in zip(done.stderr.splitlines(), said, strict=True))
-    assert {
-        path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path.name != ".lock"
-    } == before
-
-
-@pytest.mark.parametrize("words", [["query", "run", "--data", "data.npz"], ["generate", "run", "--items", "2"]])
-def test_what_is_drawn_replaces_a_file_only_by_force(
-    words: list[str], trained: Fitted, tmp_path: Path, monkeypatch, capsys
-) -> None:
+@pytest.fixture
+def place(trained: Fitted, tmp_path: Path, monkeypatch) -> Path:
+    """A folder of a run and its data, which the commands start in."""
     monkeypatch.chdir(tmp_path)
     trained.save("run")
     np.savez("data.npz", **data_set().arrays)
+    return tmp_path
+
+
+DRAWS, FIT = ["generate", "run", "--items", "300"], ["fit", "mvae", "--data", "data.npz", "--backend", "pyro"]
+
+
+@pytest.mark.parametrize(
+    ("words", "out", "file"), [(DRAWS, "drawn.npz", "drawn.npz"), ([*FIT, "--epochs", "1"], "run", f"run/{WEIGHTS}")]
+)
+def test_a_command_says_what_stays_where_the_disk_is_full(
+    words: list[str], out: str, file: str, place: Path, small_files: None, capsys
+) -> None:
+    before = {path: path.read_bytes() for path in place.rglob("*.*")}
+    assert cli.main([*words, "--out", out, "--force"]) == 2
+    assert capsys.readouterr().err == f"Error: {file}: File too large; what was there stays\n"
+    assert {path: path.read_bytes() for path in place.rglob("*.*") if path.name != ".lock"} == {
+        path: whole for path, whole in before.items() if path.name != ".lock"
+    }
+
+
+@pytest.mark.parametrize("words", [["query", "run", "--data", "data.npz"], ["generate", "run", "--items", "2"]])
+def test_what_is_drawn_replaces_a_file_only_by_force(words: list[str], place: Path, capsys) -> None:
     data = Path("data.npz").read_bytes()
     for name in ("data.npz", f"run/{WEIGHTS}"):
         assert cli.main([*words, "--out", name]) == 2
@@ -256,4 +264,4 @@ def test_what_is_drawn_replaces_a_file_only_by_force(
     assert Path("data.npz").read_bytes() == data
     for flags in ([], ["--force"]):
         assert cli.main([*words, "--out", "drawn.npz", *flags]) == 0
-    assert {path.name for path in tmp_path.iterdir()} == {"run", "data.npz", "drawn.npz"}
+    assert {path.name for path in place.iterdir()} == {"run", "data.npz", "drawn.npz"}
