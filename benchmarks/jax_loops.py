@@ -15,7 +15,8 @@ from cases import LEARNING_RATE, Case
 
 from ppvae.backends import numpyro as engine
 from ppvae.runs.plan import Pace
-from ppvae.training.fit import init, order
+from ppvae.training.epochs import order
+from ppvae.training.fit import init
 
 Arrays = Mapping[str, jax.Array]
 HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)

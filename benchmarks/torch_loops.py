@@ -15,7 +15,8 @@ from torch import nn
 
 from ppvae.backends import pyro as engine
 from ppvae.runs.plan import Pace
-from ppvae.training.fit import init, order
+from ppvae.training.epochs import order
+from ppvae.training.fit import init
 
 Tensors = Mapping[str, torch.Tensor]
 HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)

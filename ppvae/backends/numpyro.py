@@ -226,15 +226,15 @@ def _epoch(state: State, arrays: Arrays, observed: Arrays, rows: jax.Array, pace
     return jax.lax.scan(body, state, (rows, pace))
 
 
-def validate(state: State, arrays: Arrays, observed: Arrays, epoch: int) -> float:
-    """The loss on other items, in nats per item, without training."""
+def validate(state: State, arrays: Arrays, observed: Arrays, draw: int) -> float:
+    """The loss on other items, in nats per item, without training; ``draw`` numbers its random draws."""
     if "validate" not in state.run.compiled:
         state.run.compiled["validate"] = jax.jit(_validate)
-    return float(state.run.compiled["validate"](state, arrays, observed, epoch))
+    return float(state.run.compiled["validate"](state, arrays, observed, draw))
 
 
-def _validate(state: State, arrays: Arrays, observed: Arrays, epoch: jax.Array) -> jax.Array:
-    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(state.seed), 1), epoch)
+def _validate(state: State, arrays: Arrays, observed: Arrays, draw: jax.Array) -> jax.Array:
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(state.seed), 1), draw)
     batch, beta = Batch(arrays, observed, state.plan.items), state.plan.settings.beta
     return loss_by_site(state.params, state, batch, beta, key, training=False)[0]
 

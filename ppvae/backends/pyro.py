@@ -243,10 +243,10 @@ def epoch(
     return state, {name: torch.stack([info[name] for info in infos]).cpu().numpy() for name in infos[0]}
 
 
-def validate(state: State, arrays: Mapping[str, Any], observed: Mapping[str, Any], epoch: int) -> float:
-    """The loss on other items, in nats per item, without training."""
+def validate(state: State, arrays: Mapping[str, Any], observed: Mapping[str, Any], draw: int) -> float:
+    """The loss on other items, in nats per item, without training; ``draw`` numbers its random draws."""
     state.pair.eval()
-    seed(state.plan.settings.seed, epoch, 1)
+    seed(state.plan.settings.seed, draw, 1)
     with torch.no_grad(), pyro.validation_enabled(False):
         loss, _ = loss_by_site(state, Batch(arrays, observed, state.plan.items), state.plan.settings.beta)
     return loss.item()

@@ -37,5 +37,6 @@ def of_evidence(elbo: np.ndarray, log_evidence: np.ndarray, particles: int) -> d
 
 def _mean(values: np.ndarray) -> dict[str, float | None]:
     """The mean over items and its standard error, which one item does not have."""
-    error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
+    with np.errstate(invalid="ignore"):  # infinite values have none either
+        error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
     return {"mean": float(values.mean()), "se": error}

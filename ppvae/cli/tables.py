@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
-from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 WORST = 5
 
 
-def show(renderable: RenderableType) -> None:
-    """Print on stdout; where that is no terminal, lines are as long as they need to be."""
-    console = Console()
-    (console if console.is_terminal else Console(width=160)).print(renderable)
+def text(renderable: RenderableType) -> str:
+    """What to print on stdout, with brackets as they are; where that is no terminal, lines are longer than 80."""
+    terminal, printed = Console(), io.StringIO()
+    width = terminal.width if terminal.is_terminal else 160
+    console = Console(file=printed, force_terminal=terminal.is_terminal, width=width, markup=False, emoji=False)
+    console.print(renderable)
+    return printed.getvalue().removesuffix("\n")
+
+
+def _columns(*names: str, **options: Any) -> Table:
+    """An empty table, whose columns break words where a terminal is narrow, and lose nothing."""
+    return Table(*(Column(name, overflow="fold") for name in names), box=None, **options)
 
 
 def facts(result: Mapping[str, Any]) -> Table:
     """One row for each figure."""
-    table = Table(show_header=False, box=None)
+    table = _columns("figure", "value", show_header=False)
     for name, value in result.items():
         table.add_row(name.replace("_", " "), _text(value))
     return table
@@ -36,7 +44,7 @@ def catalogue(result: Mapping[str, Any]) -> Group:
     rest = {name: values for name, values in result.items() if name != "methods"}
     if "methods" not in result:
         return Group(facts(rest))
-    table = Table("method", "when to use it", "reference", box=None)
+    table = _columns("method", "when to use it", "reference")
     for name, row in result["methods"].items():
         table.add_row(name, row["when"], row["reference"])
     return Group(table, "", facts(rest)) if rest else Group(table)
@@ -44,7 +52,7 @@ def catalogue(result: Mapping[str, Any]) -> Group:
 
 def differences(result: Mapping[str, Any]) -> Group:
     """Every site's difference between the backends, and those of the parameters that differ most."""
-    table = Table("site or parameter", "difference", box=None)
+    table = _columns("site or parameter", "difference")
     worst = sorted(result["parameters"].items(), key=lambda item: -item[1])[:WORST]
     for name, value in [*result["sites"].items(), *worst]:
         table.add_row(name, f"{value:.1e}")
@@ -55,18 +63,18 @@ def differences(result: Mapping[str, Any]) -> Group:
 def diagnosed(result: Mapping[str, Any]) -> Group:
     """The verdict, then what each posterior and each prediction was measured to be."""
     said = result["verdict"]
-    latents = Table("latents given", "verdict", "k-hat > 0.7", "evidence", "in 90%", "active", box=None)
+    latents = _columns("latents given", "verdict", "k-hat > 0.7", "evidence", "in 90%", "active")
     for each, judged in zip(result["posteriors"], said["posteriors"], strict=True):
         evidence = {"mean": each["evidence"], "se": each["evidence_error"]}
         measured = _share(each["khat_share"]), "-" if each["evidence"] is None else _text(evidence)
         active = "-" if each["active"] is None else f"{each['active']} of {each['latents']}"
-        latents.add_row(escape(each["label"]), judged["level"], *measured, _share(each["sbc_coverage"]), active)
-    asked = Table("prediction", "given", "verdict", "in 50%", "in 90%", "why", box=None)
+        latents.add_row(each["label"], judged["level"], *measured, _share(each["sbc_coverage"]), active)
+    asked = _columns("prediction", "given", "verdict", "in 50%", "in 90%", "why")
     for each, judged in zip(result["predictions"], said["predictions"], strict=True):
         rates = _share(each["coverage_50"]), _share(each["coverage_90"])
-        names = escape(each["ask"]), escape(each["label"])
-        asked.add_row(*names, judged["level"], *rates, escape("; ".join(judged["reasons"])))
-    return Group(*said["headline"], *said["why"], *map(escape, said["remarks"]), "", latents, "", asked)
+        names = each["ask"], each["label"]
+        asked.add_row(*names, judged["level"], *rates, "; ".join(judged["reasons"]))
+    return Group(*said["headline"], *said["why"], *said["remarks"], "", latents, "", asked)
 
 
 def _share(value: float | None) -> str:

@@ -20,6 +20,7 @@ from ppvae.language.batch import Batch, over
 from ppvae.language.modality import Modality
 from ppvae.language.ppl import BACKENDS
 from ppvae.runs import checkpoint
+from ppvae.runs.description import Description, describe
 from ppvae.runs.settings import Settings
 from ppvae.runs.snapshot import Snapshot
 from ppvae.runs.vae import VAE
@@ -196,20 +197,35 @@ class Fitted:
             raise ValueError(f"unknown backend {backend!r}; choose one of {', '.join(BACKENDS)}")
         return replace(self, settings=Settings(**{**self.settings.model_dump(), "backend": backend}))
 
-    def save(self, path: str | Path) -> None:
-        """Write a run folder that ``ppvae.load`` reads."""
-        checkpoint.write(path, self.snapshot, self._description())
+    def save(self, path: str | Path, force: bool = False) -> None:
+        """Write a run folder that ``ppvae.load`` reads.
 
-    def _description(self) -> dict[str, Any]:
-        return {
-            "format": 1,
-            "versions": {name: metadata.version(name) for name in LIBRARIES},
-            "recipe": dict(self.vae.recipe),
-            "modalities": [modality.plain() for modality in self.modalities],
-            "settings": self.settings.model_dump(),
-            "history": list(self.history),
-            "notes": dict(self.notes),
-        }
+        Args:
+            path: the folder; it may be missing, empty, or hold this run at this or an earlier moment.
+            force: replace another run, or write beside other files.
+
+        Raises:
+            ValueError: the folder holds something else, or training writes to it just now.
+            OSError: the disk is full; what was there stays.
+        """
+        description = self.description()
+        with checkpoint.claimed(path, description, force):
+            checkpoint.write(path, self.snapshot, description)
+
+    def description(self) -> Description:
+        """What ``run.json`` says of the run.
+
+        Raises:
+            ValueError: JSON cannot hold it.
+        """
+        return describe(
+            versions={name: metadata.version(name) for name in LIBRARIES},
+            recipe=dict(self.vae.recipe) or None,
+            modalities=[modality.plain() for modality in self.modalities],
+            settings=self.settings.model_dump(),
+            history=list(self.history),
+            notes=dict(self.notes),
+        )
 
     def _ask(self, question: Question, data: Dataset, given: Sequence[str] | None, seed: int) -> dict[str, np.ndarray]:
         names = [name for name in self.names if name in data.arrays] if given is None else self.known(given)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from ppvae.data.dataset import Dataset
 from ppvae.diagnostics.calibration import ALPHA, Uniform, fault
 from ppvae.diagnostics.khat import THRESHOLD
-from ppvae.inference.fitted import Fitted
-from ppvae.report.measures import Effort, Measures, Subset, measure
+from ppvae.report.measures import Measures, Subset
 
 WORDS = {"log joint": "the joint density"}
 POINTS = 0.05  # a coverage this near to what was promised misleads nobody, however surely it is off; our choice
@@ -100,18 +98,6 @@ class Diagnosis:
     history: tuple[Mapping[str, Any], ...]
 
 
-def diagnose(
-    fitted: Fitted,
-    data: Dataset,
-    also: Sequence[Sequence[str]] = (),
-    effort: Effort | None = None,
-    trained_on: bool | None = None,
-    progress: bool | None = None,
-) -> Diagnosis:
-    """Measure what can be believed of a fitted pair; arguments and errors are those of ``measure``."""
-    return summary(measure(fitted, data, also, effort, trained_on, progress))
-
-
 def summary(measures: Measures) -> Diagnosis:
     """The measures as plain numbers."""
     fitted, effort, parts = measures.fitted, measures.effort, measures.parts
@@ -146,11 +132,13 @@ def _posterior(subset: Subset) -> Posterior:
         return known
     ranks, values = worst(check), found.log_evidence[0]
     (name,) = ranks.names
+    with np.errstate(invalid="ignore"):  # infinite evidence has no standard error
+        error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
     return replace(
         known,
         khat_share=float((found.khat[0] > THRESHOLD).mean()),
-        evidence=_finite(values.mean()),
-        evidence_error=_finite(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None,
+        evidence=float(values.mean()),
+        evidence_error=error,
         sbc_p=check.p_value,
         sbc_worst=f"{WORDS.get(name, name)} {fault(ranks.values[:, 0])}",
         sbc_coverage=_coverage(ranks, 0.9),
@@ -185,8 +173,3 @@ def _prediction(subset: Subset, ask: str) -> Prediction:
 def _coverage(check: Uniform, level: float) -> float | None:
     """The coverage, which fewer than two rows do not have."""
     return check.coverage(level)[0] if (~np.isnan(check.values)).any(1).sum() > 1 else None
-
-
-def _finite(value: float) -> float | None:
-    """JSON has no NaN and no infinity."""
-    return float(value) if np.isfinite(value) else None

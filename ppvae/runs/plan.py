@@ -46,13 +46,18 @@ class Plan:
 
     def stage_at(self, step: int) -> int:
         """Which stage of the objective a step belongs to."""
-        return stage_at(stages(self.vae.objective), step / self.steps, self.settings.epochs)
+        epochs = self.settings.epochs
+        return 0 if epochs == "auto" else stage_at(stages(self.vae.objective), step / self.steps, epochs)
 
     def reached(self, step: int) -> tuple[int, int]:
         """The stage that the last of so many steps belonged to, and how many of them did."""
         number = self.stage_at(max(step - 1, 0))
-        before = ends(stages(self.vae.objective), self.settings.epochs)[number - 1] if number else 0
-        return number, step - before * self.steps
+        return number, step - self.begins(number) * self.steps
+
+    def begins(self, number: int) -> int:
+        """The number of epochs before a stage."""
+        epochs = self.settings.epochs
+        return 0 if epochs == "auto" or not number else ends(stages(self.vae.objective), epochs)[number - 1]
 
     @property
     def stages(self) -> int:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 # Within these bounds a number and its square are numbers in single precision too.
 Rate = Annotated[float, Field(ge=1e-18, le=1e18)]
@@ -18,7 +18,9 @@ class Settings(BaseModel):
 
     Attributes:
         backend: ``numpyro`` or ``pyro``.
-        epochs: passes over the data.
+        epochs: passes over the data, or ``auto``: as many as lower the loss of held-out items.
+        patience: train no longer once that loss has not fallen for so many epochs, and keep the weights of the epoch
+            where it was lowest; None trains all ``epochs``. ``auto`` chooses where it is None.
         batch_size: items per step, at most all; the rows left over after the last full batch sit out that epoch.
         seed: the one integer that reproduces a run bit for bit on the same backend and machine.
         optimizer: ``adam``, ``adamw``, ``rmsprop``, ``momentum`` or ``sgd``.
@@ -37,7 +39,8 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     backend: Literal["numpyro", "pyro"] = "numpyro"
-    epochs: int = Field(50, ge=0, lt=2**31)
+    epochs: Annotated[int, Field(ge=0, lt=2**31)] | Literal["auto"] = 50
+    patience: Count | None = None
     batch_size: Count = 128
     seed: int = Field(0, ge=0, lt=2**31)
     optimizer: Literal["adam", "adamw", "rmsprop", "momentum", "sgd"] = "adam"
@@ -52,15 +55,35 @@ class Settings(BaseModel):
     dtype: Literal["float32", "float64"] = "float32"
     checkpoint_every: Count = 10
 
+    @property
+    def watches(self) -> bool:
+        """Does the loss of held-out items decide when training ends?"""
+        return self.patience is not None or self.epochs == "auto"
+
     def rate(self, part: str) -> float:
         """The learning rate of ``"model"`` or ``"guide"`` before its schedule."""
         return self.guide_lr if part == "guide" and self.guide_lr is not None else self.lr
 
     def rate_factor(self, epoch: float) -> float:
         """What multiplies learning rates at a fractional epoch."""
+        if self.epochs == "auto" or self.schedule == "constant":
+            return 1.0
         done = min(epoch / max(self.epochs, 1), 1.0)
-        return {"constant": 1.0, "linear": 1 - done, "cosine": 0.5 * (1 + math.cos(math.pi * done))}[self.schedule]
+        return {"linear": 1 - done, "cosine": 0.5 * (1 + math.cos(math.pi * done))}[self.schedule]
 
     def beta_at(self, epoch: float) -> float:
         """The weight of the latent sites at a fractional epoch."""
         return self.beta * min(epoch / self.kl_warmup, 1.0) if self.kl_warmup else self.beta
+
+
+def settings_of(**options: Any) -> Settings:
+    """Settings from keyword options; a wrong one is a ValueError of one sentence."""
+    try:
+        return Settings(**options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(Settings.model_fields)
+            raise ValueError(f"there is no setting {name!r}; choose among {known}") from None
+        raise ValueError(f"setting {name!r} is {first['input']!r}: {first['msg'].lower()}") from None

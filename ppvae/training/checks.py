@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -36,25 +37,10 @@ def inspect(vae: VAE, data: Dataset) -> Sites:
         ValueError: a program fails on the data, uses ``pyro.param``, holds a layer that changes as it runs, or model
             and guide differ in their latent sites.
     """
-    batch = data.batch(_telling_rows(data))
+    batch = data.batch(_telling_rows(data.arrays))
     batch = replace(batch, total=2 * batch.size)
-    state = prepared(vae.pair)
-    kind = next((p.dtype for p in vae.pair.parameters()), torch.get_default_dtype())
-    with (
-        turn(),
-        ppl.running("pyro"),
-        emptied(*STACKS),
-        torch_dtype(kind),
-        pyro.validation_enabled(True),
-        torch.random.fork_rng(),
-        torch.no_grad(),
-    ):
-        guide = _sites("guide", vae.guide, batch)
-        model = _sites("model", pyro.poutine.condition(vae.model, _values(guide)), batch)
-        check_unchanged(vae.pair, state)
-        check_latents({**model, **guide})
-        check_measured(model, batch)
-        _check_supports(model, batch)
+    with _trying(vae):
+        model, guide = _tried(vae, batch)
         enumerated = _enumerated("model", model) | _enumerated("guide", guide)
         latents = _match(model, guide, [name for name in data.arrays if name not in vae.model.conditions])
         if enumerated:
@@ -71,13 +57,48 @@ def inspect(vae: VAE, data: Dataset) -> Sites:
     )
 
 
-def _telling_rows(data: Dataset) -> np.ndarray:
+def check_values(vae: VAE, arrays: Mapping[str, np.ndarray], observed: Mapping[str, np.ndarray]) -> None:
+    """Raise ValueError where the programs fail on items, or a distribution cannot take what was measured in them."""
+    rows = _telling_rows(arrays)
+    with _trying(vae):
+        _tried(vae, Batch({n: a[rows] for n, a in arrays.items()}, {n: m[rows] for n, m in observed.items()}))
+
+
+@contextmanager
+def _trying(vae: VAE) -> Iterator[None]:
+    """The programs' words on Pyro, with its checks, and nothing that leaves a trace."""
+    kind = next((p.dtype for p in vae.pair.parameters()), torch.get_default_dtype())
+    with (
+        turn(),
+        ppl.running("pyro"),
+        emptied(*STACKS),
+        torch_dtype(kind),
+        pyro.validation_enabled(True),
+        torch.random.fork_rng(),
+        torch.no_grad(),
+    ):
+        yield
+
+
+def _tried(vae: VAE, batch: Batch) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The sites of model and guide, run on a batch whose values fit them."""
+    state = prepared(vae.pair)
+    guide = _sites("guide", vae.guide, batch)
+    model = _sites("model", pyro.poutine.condition(vae.model, _values(guide)), batch)
+    check_unchanged(vae.pair, state)
+    check_latents({**model, **guide})
+    check_measured(model, batch)
+    _check_supports(model, batch)
+    return model, guide
+
+
+def _telling_rows(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
     """The first rows, and for each modality those with its lowest, highest and first fractional value.
 
     Whatever value a distribution would refuse, such as a negative count, is in one of them.
     """
-    rows = set(range(min(ROWS, len(data))))
-    for array in data.arrays.values():
+    rows = set(range(min(ROWS, len(next(iter(arrays.values()))))))
+    for array in arrays.values():
         flat = array.reshape(len(array), -1)
         rows |= {int(row) for row in (flat.min(1).argmin(), flat.max(1).argmax())}
         rows.add(int((flat != np.round(flat)).any(1).argmax()))

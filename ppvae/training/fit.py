@@ -3,43 +3,35 @@
 from __future__ import annotations
 
 import copy
-import importlib
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from pydantic import ValidationError
 
 from ppvae.data.dataset import Dataset
 from ppvae.inference.fitted import Fitted
 from ppvae.language.batch import Batch
 from ppvae.runs import checkpoint
-from ppvae.runs.plan import Pace, Plan
-from ppvae.runs.settings import Settings
+from ppvae.runs.description import FIXED
+from ppvae.runs.plan import Plan
+from ppvae.runs.settings import Settings, settings_of
 from ppvae.runs.snapshot import Snapshot
 from ppvae.runs.vae import VAE
 from ppvae.training import loading
 from ppvae.training.checks import inspect
-from ppvae.training.progress import progress_bar
+from ppvae.training.early_stopping import hold_out, overtrained, why_not_auto, why_stop
+from ppvae.training.epochs import engine_of, epochs, in_stage, pace_of, steps_in
+from ppvae.training.interruption import terminable
+from ppvae.training.progress import progress_bar, say
+from ppvae.training.savable import plain
+from ppvae.training.validation import Validation, prepared
 
-Callback = Callable[[Mapping[str, Any]], None]
-
-
-def settings_of(**options: Any) -> Settings:
-    """Settings from keyword options; a wrong one is a ValueError of one sentence."""
-    try:
-        return Settings(**options)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            known = ", ".join(Settings.model_fields)
-            raise ValueError(f"there is no setting {name!r}; choose among {known}") from None
-        raise ValueError(f"setting {name!r} is {first['input']!r}: {first['msg'].lower()}") from None
+Callback = Callable[[Mapping[str, Any]], object]
 
 
 def init(vae: VAE, data: Dataset, **options: Any) -> Any:
@@ -49,20 +41,22 @@ def init(vae: VAE, data: Dataset, **options: Any) -> Any:
         ValueError: a setting is wrong, or the programs do not fit each other or the data.
     """
     settings = settings_of(**options)
+    if settings.epochs == "auto" and (reason := why_not_auto(vae, settings)):
+        raise ValueError(f"epochs cannot be 'auto' here: {reason}; give a number")
     vae = copy.deepcopy(vae)
     vae.pair.to(dtype=getattr(torch, settings.dtype))
-    plan = Plan(vae, settings, inspect(vae, data), len(data), _steps(len(data), settings))
-    engine = _engine(settings)
+    plan = Plan(vae, settings, inspect(vae, data), len(data), steps_in(len(data), settings))
+    engine = engine_of(settings)
     with engine.environment(settings):
         return engine.init(plan)
 
 
 def step(state: Any, batch: Batch) -> tuple[Any, dict[str, Any]]:
     """One gradient step on a batch; returns the new state, and its ``loss`` and ``sites`` as the history has them."""
-    engine = _engine(state.plan.settings)
+    engine = engine_of(state.plan.settings)
     with engine.environment(state.plan.settings):
-        state = _entered(engine, state, int(state.step))
-        state, shares = engine.step(state, batch, _pace(state.plan, int(state.step), 1, scalar=True))
+        state = in_stage(engine, state, int(state.step))
+        state, shares = engine.step(state, batch, pace_of(state.plan, int(state.step), 1, scalar=True))
         sites = {name: float(share) for name, share in shares.items()}
         return state, {"loss": -sum(sites.values()), "sites": sites}
 
@@ -74,6 +68,7 @@ def fit(
     validation: Dataset | None = None,
     out: str | Path | None = None,
     resume: bool = False,
+    force: bool = False,
     progress: bool | None = None,
     callbacks: Sequence[Callback] = (),
     notes: Mapping[str, Any] | None = None,
@@ -84,34 +79,61 @@ def fit(
     Args:
         vae: the pair, or a Fitted one to go on from, on either backend, with its optimiser's state.
         data: what to train on.
-        validation: items whose loss is reported after every epoch.
-        out: a run folder for checkpoints and the result; nothing is written without it.
-        resume: go on from the checkpoint in ``out``, if there is one.
-        progress: show a progress bar; by default where the output is a terminal.
-        callbacks: each is called with the history's entry after every epoch; other threads may use ppvae meanwhile.
-        notes: facts to keep with the run.
+        validation: items whose loss is measured after every epoch, at the final ``beta``. With ``patience`` or
+            ``epochs="auto"`` it decides when training ends; without ``validation`` these draw a tenth of the items from
+            the seed, which then take no part in training. A modality that validation lacks is a hole.
+        out: a run folder for checkpoints and the result; nothing is written without it. Whatever ends training early,
+            Ctrl-C, SIGTERM or an exception, leaves a checkpoint of the last whole epoch there. The folder is this
+            training's alone until it ends, and may be missing, empty, or that of the run to go on from.
+        resume: go on from the checkpoint in ``out``, if there is one. What fixes the order of rows and the numbers must
+            be as it was: method, modalities, data and their order, seed, batch size, dtype, optimiser. Epochs, rates,
+            schedules, weights of terms, particles, backend and device may change.
+        force: replace another run in ``out``, once there is a checkpoint to replace it by, or write beside other files.
+        progress: show a progress bar; by default where the output is a terminal. False silences remarks, too.
+        callbacks: each is called with a copy of the history's entry after every epoch; True ends training. Other threads
+            may use ppvae meanwhile.
+        notes: facts to keep with the run; why training ended is added as ``stopped``.
         **options: those of :class:`~ppvae.runs.settings.Settings`: ``backend``, ``epochs``, ``batch_size``, ...
 
     Raises:
-        ValueError: before training starts, where anything does not fit.
-        FloatingPointError: the loss is no longer a number.
+        ValueError: before training starts, where anything does not fit or could not be saved.
+        FloatingPointError: a loss or a weight is no longer a number.
     """
     if not isinstance(vae, VAE | Fitted) or not isinstance(data, Dataset):
         raise TypeError(f"fit takes a VAE and a Dataset, not {type(vae).__name__} and {type(data).__name__}")
-    before = _before(vae, out, resume)
+    settings, before = settings_of(**options), _before(vae, out, resume)
     pair = before.vae if before else vae
     assert isinstance(pair, VAE)
-    state = init(pair, data, **options)
-    start = before or Fitted(state.plan.vae, data.modalities or (), state.plan.settings, [], Snapshot({}))
-    start = replace(start, notes={**start.notes, **(notes or {}), "data": data_key(data)})
+    trained = data
+    if validation is None and settings.watches:
+        trained, validation = hold_out(data, settings.seed)
+    state = init(pair, trained, **options)
+    held_out = None if validation is None else prepared(state.plan.vae, trained, validation)
+    start = before or Fitted(state.plan.vae, data.modalities or (), settings, [], Snapshot({}))
+    keys = {"data": data_key(data), "order": order_key(data)}
+    keys |= {} if validation is None else {"validation": data_key(validation)}
     if before is not None:
-        _check_same_run(before, state.plan.settings, data)
-    return _train(state, start, data, validation, out, progress, callbacks)
+        _check_same_run(before, settings, keys)
+    if before is not None and before is not vae:
+        _check_same_bits(before, settings, keys, data)
+    facts = {**start.notes, **plain(notes or {}), **keys, "stopped": "it was interrupted"}
+    start = replace(start, vae=state.plan.vae, settings=settings, notes=facts)
+    description = start.description()
+    with nullcontext() if out is None else checkpoint.claimed(out, description, force):
+        fitted = _train(state, start, trained, held_out, out, progress, callbacks)
+    if sentence := overtrained(fitted.history):
+        say(sentence, progress)
+    return fitted
 
 
 def data_key(data: Dataset) -> int:
-    """A number that tells one data set from another."""
+    """A number that tells one data set from another, in whatever order its rows are."""
     return int(np.bitwise_xor.reduce(data.keys.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(12))
+
+
+def order_key(data: Dataset) -> int:
+    """A number that tells one order of a data set's rows from another."""
+    return int.from_bytes(hashlib.sha256(data.keys.tobytes()).digest()[:6])
 
 
 def _before(vae: VAE | Fitted, out: str | Path | None, resume: bool) -> Fitted | None:
@@ -122,127 +144,97 @@ def _before(vae: VAE | Fitted, out: str | Path | None, resume: bool) -> Fitted |
     return vae if isinstance(vae, Fitted) else None
 
 
-def _check_same_run(before: Fitted, settings: Settings, data: Dataset) -> None:
+def _check_same_run(before: Fitted, settings: Settings, keys: Mapping[str, int]) -> None:
     if before.snapshot.step and settings.optimizer != before.settings.optimizer:
         raise ValueError(f"this run was trained with optimizer {before.settings.optimizer!r}; go on with the same one")
-    if before.notes.get("data") not in (None, data_key(data)):
+    if before.notes.get("data") not in (None, keys["data"]):
         raise ValueError("this run was trained on other data; resume it with the same data set and split")
+    watched = settings.watches and before.history and before.history[-1].get("best_epoch")
+    if watched and before.notes.get("validation") != keys["validation"]:
+        raise ValueError("this run watched other held-out items; resume it with the same validation, or the same seed")
+
+
+def _check_same_bits(before: Fitted, settings: Settings, keys: Mapping[str, int], data: Dataset) -> None:
+    """Raise ValueError where a resumed run would not end with the bits of one that was never interrupted."""
+    if before.notes.get("order") not in (None, keys["order"]):
+        raise ValueError("this run was trained on these rows in another order; resume it with the rows in that order")
+    if [m.plain() for m in before.modalities] != [m.plain() for m in data.modalities or ()]:
+        raise ValueError("this run was trained with other modalities; resume it with the same declarations")
+    for name in FIXED:
+        if (then := getattr(before.settings, name)) != getattr(settings, name):
+            raise ValueError(f"this run was trained with {name} {then!r}; resume it with the same one")
 
 
 def _train(
     state: Any,
     fitted: Fitted,
     data: Dataset,
-    validation: Dataset | None,
+    held_out: Validation | None,
     out: str | Path | None,
     progress: bool | None,
     callbacks: Sequence[Callback],
 ) -> Fitted:
-    settings = state.plan.settings
-    engine = _engine(settings)
-    with progress_bar(settings, len(data), progress) as show:
-        if fitted.snapshot.weights:
-            with engine.environment(settings):
-                state = engine.restore(state, fitted.snapshot)
-        epochs = _epochs(engine, state, data, len(fitted.history), validation)
-        for state, entry, first in epochs:
-            fitted = replace(fitted, history=[*fitted.history, entry], notes={**fitted.notes, **first})
-            for callback in (show, *callbacks):
-                callback(entry)
-            if out is not None and entry["epoch"] % settings.checkpoint_every == 0:
-                _fitted(engine, state, fitted).save(out)
-        fitted = _fitted(engine, state, fitted)
-    if out is not None:
-        fitted.save(out)
-    return fitted
-
-
-def _epochs(
-    engine: Any, state: Any, data: Dataset, done: int, validation: Dataset | None
-) -> Iterator[tuple[Any, dict[str, Any], dict[str, float]]]:
-    """For each epoch that is left: the state, the history's entry, and what the first step took, once."""
-    settings = state.plan.settings
-    with engine.environment(settings):
-        arrays, observed = engine.put(data.arrays), engine.put(data.observed or {})
-    compilation: float | None = None
-    for epoch in range(done, settings.epochs):
-        with engine.environment(settings):  # never across a yield: what runs meanwhile must not see it
-            entered = _entered(engine, state, epoch * state.plan.steps)
-        if compilation is None or entered is not state:
-            state, compilation = entered, _compile(engine, entered, arrays, observed, len(data))
-        state, entry = _epoch(engine, state, arrays, observed, epoch)
-        first = {"first_step_seconds": compilation + entry["seconds"] / state.plan.steps} if epoch == done else {}
-        if validation is not None:
-            entry["validation_loss"] = _validation_loss(engine, state, validation, epoch)
-        yield state, entry, first
-
-
-def _entered(engine: Any, state: Any, step: int) -> Any:
-    """The state in the stage of the objective that a step belongs to."""
-    stage = state.plan.stage_at(step)
-    return state if stage == state.stage else engine.enter(state, stage)
-
-
-def _compile(engine: Any, state: Any, arrays: Any, observed: Any, items: int) -> float:
-    begin = time.perf_counter()
-    plan = state.plan
-    engine.compile_epoch(state, arrays, observed, order(plan.settings, items, 0), _pace(plan, 0, plan.steps))
-    return time.perf_counter() - begin
-
-
-def _epoch(engine: Any, state: Any, arrays: Any, observed: Any, epoch: int) -> tuple[Any, dict[str, Any]]:
     plan: Plan = state.plan
-    rows = order(plan.settings, len(next(iter(arrays.values()))), epoch)
-    begin = time.perf_counter()
-    state, shares = engine.epoch(state, arrays, observed, rows, _pace(plan, epoch * plan.steps, plan.steps))
-    seconds = time.perf_counter() - begin
-    means = {name: float(np.mean(share, dtype=np.float64)) for name, share in shares.items()}
-    loss = -sum(means.values())
-    if not np.isfinite(loss):
-        raise FloatingPointError(
-            f"the loss is {loss} in epoch {epoch + 1}; lower lr, or set clip to bound the gradient"
-        )
-    return state, {"epoch": epoch + 1, "loss": loss, "sites": means, "seconds": seconds}
+    engine, begun = engine_of(plan.settings), len(fitted.history)
+    with progress_bar(plan.settings, len(data), progress) as show, terminable():
+        if fitted.snapshot.weights:
+            with engine.environment(plan.settings):
+                state = engine.restore(state, fitted.snapshot.latest)
+        else:
+            fitted = replace(fitted, snapshot=_export(engine, state))
+        coming = epochs(engine, state, data, fitted.history, held_out)
+        try:
+            while (reason := why_stop(fitted.history, plan)) is None:
+                fitted = _advanced(engine, fitted, *next(coming))
+                entry = fitted.history[-1]
+                asked = [callback(copy.deepcopy(entry)) for callback in (show, *callbacks)]
+                if any(isinstance(answer, bool | np.bool_) and answer for answer in asked):
+                    reason = "a callback asked for it"
+                    break
+                if out is not None and entry["epoch"] % plan.settings.checkpoint_every == 0:
+                    _keep(fitted, out)
+            fitted = replace(fitted, notes={**fitted.notes, "stopped": reason})
+            if out is not None:
+                _keep(fitted, out)
+        except BaseException:
+            if out is not None and len(fitted.history) > begun:
+                _keep(fitted, out)
+            raise
+        return _loaded(fitted)
 
 
-def _validation_loss(engine: Any, state: Any, data: Dataset, epoch: int) -> float:
-    losses, sizes = [], []
-    for start in range(0, len(data), 1000):
-        rows = slice(start, start + 1000)
-        with engine.environment(state.plan.settings):
-            arrays = engine.put({name: array[rows] for name, array in data.arrays.items()})
-            observed = engine.put({name: mask[rows] for name, mask in (data.observed or {}).items()})
-            losses.append(engine.validate(state, arrays, observed, epoch))
-        sizes.append(len(data.keys[rows]))
-    return float(np.average(losses, weights=sizes))
+def _keep(fitted: Fitted, out: str | Path) -> None:
+    """Write a checkpoint into the folder that this training holds."""
+    checkpoint.write(out, fitted.snapshot, fitted.description())
 
 
-def order(settings: Settings, items: int, epoch: int) -> np.ndarray:
-    """The rows of each step of an epoch, ``(steps, batch)``: a permutation drawn from the seed and the epoch."""
-    size = min(settings.batch_size, items)
-    rows = np.random.default_rng([settings.seed, epoch]).permutation(items)
-    return rows[: items // size * size].reshape(-1, size).astype(np.int32)
+def _advanced(engine: Any, fitted: Fitted, state: Any, entry: dict[str, Any], first: dict[str, float]) -> Fitted:
+    """The run after one more epoch, with the weights that it keeps and those that it goes on from."""
+    snapshot = _export(engine, state)
+    if entry.get("best_epoch", entry["epoch"]) != entry["epoch"]:
+        snapshot = replace(snapshot, weights=fitted.snapshot.weights, last=snapshot.weights)
+    notes = {**fitted.notes, **first}
+    return replace(fitted, history=[*fitted.history, entry], snapshot=snapshot, notes=notes)
 
 
-def _steps(items: int, settings: Settings) -> int:
-    return items // min(settings.batch_size, items)
+def _export(engine: Any, state: Any) -> Snapshot:
+    """The snapshot of a state.
+
+    Raises:
+        FloatingPointError: a trained weight is not a number, which the loss, taken before each update, cannot tell.
+    """
+    snapshot: Snapshot = engine.export(state)
+    for name, parameter in state.plan.vae.pair.named_parameters():
+        if parameter.requires_grad and not np.isfinite(snapshot.weights[name]).all():
+            raise FloatingPointError(
+                f"the weight {name!r} is no longer finite after step {snapshot.step}; lower lr, or set clip to bound "
+                "the gradient"
+            )
+    return snapshot
 
 
-def _pace(plan: Plan, first: int, steps: int, scalar: bool = False) -> Pace:
-    epochs = [(first + i) / plan.steps for i in range(steps)]
-    dtype = np.dtype(plan.settings.dtype)
-    factors = np.array([plan.settings.rate_factor(e) for e in epochs], dtype)
-    betas = np.array([plan.settings.beta_at(e) for e in epochs], dtype)
-    return Pace(factors[0], betas[0]) if scalar else Pace(factors, betas)
-
-
-def _fitted(engine: Any, state: Any, fitted: Fitted) -> Fitted:
-    """The fitted pair as it stands, its modules holding the trained weights."""
-    snapshot = engine.export(state)
-    vae = copy.deepcopy(state.plan.vae)
-    vae.pair.load_state_dict({name: torch.as_tensor(weight) for name, weight in snapshot.weights.items()})
-    return replace(fitted, vae=vae, settings=state.plan.settings, snapshot=snapshot)
-
-
-def _engine(settings: Settings) -> Any:
-    return importlib.import_module(f"ppvae.backends.{settings.backend}")
+def _loaded(fitted: Fitted) -> Fitted:
+    """The fitted pair, its modules holding the weights of its snapshot."""
+    vae = copy.deepcopy(fitted.vae)
+    vae.pair.load_state_dict({name: torch.as_tensor(weight) for name, weight in fitted.snapshot.weights.items()})
+    return replace(fitted, vae=vae)

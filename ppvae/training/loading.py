@@ -3,47 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
 
+import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict
 
 from ppvae.inference.fitted import Fitted
 from ppvae.language.modality import Modality
 from ppvae.runs import checkpoint
-from ppvae.runs.settings import Settings
+from ppvae.runs.checkpoint import WHOLE, Kind, Stored
+from ppvae.runs.description import Recipe
 from ppvae.runs.snapshot import Snapshot
 from ppvae.runs.vae import VAE
 from ppvae.zoo import build
-
-
-class Entry(BaseModel):
-    """An epoch in a run's history."""
-
-    model_config = ConfigDict(extra="allow")
-
-    epoch: int
-    loss: float
-    sites: dict[str, float]
-    seconds: float
-    validation_loss: float | None = None
-
-
-class Described(BaseModel):
-    """What ``run.json`` says of a run."""
-
-    format: Literal[1]
-    recipe: dict[str, Any]
-    modalities: list[dict[str, Any]]
-    settings: Settings
-    history: list[Entry]
-    notes: dict[str, Any]
-
-    def measured(self) -> list[Modality]:
-        """The modalities, whose centers and spreads are among the weights."""
-        return [Modality(**{**modality, "shape": tuple(modality["shape"])}) for modality in self.modalities]
 
 
 def load(path: str | Path, vae: VAE | None = None) -> Fitted:
@@ -56,48 +29,65 @@ def load(path: str | Path, vae: VAE | None = None) -> Fitted:
     Raises:
         ValueError: the folder is missing, damaged, needs ``vae``, or is of another method than ``vae``.
     """
-    snapshot, described = read(path)
-    modalities, settings = described.measured(), described.settings
-    pair = _rebuilt(path, described.recipe, modalities) if vae is None else vae
+    stored = checkpoint.opened(path)
+    described = stored.description
+    modalities = described.measured()
+    pair = _rebuilt(stored, modalities) if vae is None else vae
     _check_recipe(path, described.recipe, pair)
-    _load_weights(path, pair, snapshot, settings)
-    history = [entry.model_dump(exclude_unset=True) for entry in described.history]
-    return Fitted(pair, modalities, settings, history, snapshot, described.notes)
+    _check_fits(stored, pair)
+    snapshot = stored.snapshot()
+    _check_numbers(stored.path, snapshot, pair)
+    pair.pair.to(dtype=getattr(torch, described.settings.dtype))
+    pair.pair.load_state_dict({name: torch.as_tensor(weight) for name, weight in snapshot.weights.items()})
+    plain = described.plain()
+    return Fitted(pair, modalities, described.settings, plain["history"], snapshot, plain["notes"])
 
 
-def read(path: str | Path) -> tuple[Snapshot, Described]:
-    """What a run folder holds, checked, without its programs."""
-    snapshot, plain = checkpoint.read(path)
-    with checkpoint.reading(Path(path)):
-        described = Described(**plain)
-        described.measured()
-        return snapshot, described
-
-
-def _rebuilt(path: str | Path, recipe: Mapping[str, Any], modalities: list[Modality]) -> VAE:
-    if not recipe:
+def _rebuilt(stored: Stored, modalities: Sequence[Modality]) -> VAE:
+    """The pair of a method, built only after its sizes were found to be those of the weights."""
+    path, recipe = stored.path, stored.description.recipe
+    if recipe is None:
         raise ValueError(
             f"the run folder {str(path)!r} holds the weights of your own programs: pass the pair, load(path, vae=...)"
         )
-    with checkpoint.reading(Path(path)):
-        return build.method(recipe["method"], modalities, **recipe["options"])
+    with checkpoint.reading(path), torch.device("meta"):  # shapes without memory
+        sketch = build.method(recipe.method, modalities, **recipe.options)
+    _check_fits(stored, sketch)
+    return build.method(recipe.method, modalities, **recipe.options)
 
 
-def _check_recipe(path: str | Path, recipe: Mapping[str, Any], vae: VAE) -> None:
+def _check_recipe(path: str | Path, recipe: Recipe | None, vae: VAE) -> None:
     own = json.loads(json.dumps(dict(vae.recipe)))
-    if recipe and own and recipe != own:
-        one, other = (f"{r['method']} with options {r['options'] or 'none'}" for r in (recipe, own))
+    if recipe and own and dict(recipe) != own:
+        one, other = (f"{r['method']} with options {r['options'] or 'none'}" for r in (dict(recipe), own))
         raise ValueError(f"the run folder {str(path)!r} is of {one}, not of {other}")
 
 
-def _load_weights(path: str | Path, vae: VAE, snapshot: Snapshot, settings: Settings) -> None:
-    vae.pair.to(dtype=getattr(torch, settings.dtype))
-    try:
-        vae.pair.load_state_dict({name: torch.as_tensor(weight) for name, weight in snapshot.weights.items()})
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise ValueError(f"the weights in {str(path)!r} do not fit these programs: {reason}") from None
-    trained = {name: tuple(p.shape) for name, p in vae.pair.named_parameters() if p.requires_grad}
-    for moment, values in snapshot.moments.items():
-        if {name: value.shape for name, value in values.items()} != trained:
-            raise ValueError(f"the run folder {str(path)!r} is damaged: its {moment} do not fit its weights")
+def _check_fits(stored: Stored, vae: VAE) -> None:
+    """Raise ValueError where names, types and shapes of the tensors are not the pair's; none of them is read yet."""
+    dtype = stored.description.settings.dtype
+    own = {name: _kind(tensor, dtype) for name, tensor in vae.pair.state_dict().items()}
+    trained = {name: own[name] for name, p in vae.pair.named_parameters() if p.requires_grad}
+    for group, kinds in {"weights": {}, **stored.kinds()}.items():
+        wanted = own if group in ("weights", "last") else trained
+        if differ := sorted(name for name in {*kinds, *wanted} if kinds.get(name) != wanted.get(name)):
+            said = " and not ".join(" ".join(map(str, k.get(differ[0], ["missing"]))) for k in (kinds, wanted))
+            place = f"in the run folder {str(stored.path)!r} the {group}"
+            raise ValueError(f"{place} do not fit these programs: {differ[0]} is {said}")
+
+
+def _kind(tensor: torch.Tensor, dtype: str) -> Kind:
+    """Type and shape of a tensor in a run of this dtype; integers and booleans are of one type to both backends."""
+    return Kind(dtype if tensor.is_floating_point() else WHOLE, tuple(tensor.shape))
+
+
+def _check_numbers(path: Path, snapshot: Snapshot, vae: VAE) -> None:
+    """Raise ValueError where a parameter or moment is no number, or a mean of squares is negative; buffers are free."""
+    parameters = {name: snapshot.weights[name] for name, _ in vae.pair.named_parameters()}
+    last = {name: snapshot.latest.weights[name] for name in parameters}
+    for group, named in {"weights": parameters, "last": last, **snapshot.moments}.items():
+        for name, array in named.items():
+            if not np.isfinite(array).all() or (group == "nu" and (array < 0).any()):
+                raise ValueError(
+                    f"the run folder {str(path)!r} is damaged: {group} of {name} are no numbers to go on from"
+                )

@@ -26,7 +26,12 @@ def progress_bar(settings: Settings, items: int, shown: bool | None) -> Iterator
         TimeRemainingColumn(),
     ]
     with Progress(*columns, console=console, disable=not (console.is_terminal if shown is None else shown)) as bar:
-        task = bar.add_task(f"{settings.backend} epoch", total=settings.epochs, loss="-", speed="-")
+        task = bar.add_task(
+            f"{settings.backend} epoch",
+            total=None if settings.epochs == "auto" else settings.epochs,
+            loss="-",
+            speed="-",
+        )
 
         def show(entry: Mapping[str, Any]) -> None:
             speed = f"{items / entry['seconds']:,.0f}"
@@ -40,3 +45,9 @@ def tracked(things: Sequence[Thing], description: str, shown: bool | None = None
     console = Console(stderr=True)
     hidden = not (console.is_terminal if shown is None else shown)
     return track(things, description, console=console, disable=hidden)
+
+
+def say(sentence: str, shown: bool | None = None) -> None:
+    """A remark on stderr, unless nothing is to be shown."""
+    if shown is not False:
+        Console(stderr=True, soft_wrap=True).print(sentence, markup=False, highlight=False)

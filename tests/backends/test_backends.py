@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import importlib
 from dataclasses import replace
 
 import jax
@@ -18,6 +17,7 @@ from ppvae import VAE, Dataset, Program, dist, ops, pyro
 from ppvae.backends import numpyro as numpyro_engine
 from ppvae.backends import pyro as pyro_engine
 from ppvae.runs.plan import Pace
+from ppvae.training.epochs import order
 from ppvae.training.fit import init
 
 BACKENDS = ["pyro", "numpyro"]
@@ -206,7 +206,7 @@ def test_a_users_own_loop_over_step_is_the_first_epoch(mvae, data, backend):
     options = {"backend": backend, "batch_size": 16, "dtype": "float64"}
     state = ppvae.init(mvae, data, epochs=1, **options)
     losses = []
-    for rows in importlib.import_module("ppvae.training.fit").order(state.plan.settings, len(data), 0):
+    for rows in order(state.plan.settings, len(data), 0):
         batch = data.batch(rows)
         state, info = ppvae.step(state, batch)
         losses.append(info["loss"])

@@ -195,7 +195,8 @@ def test_generate_writes_new_items(run: Path, tmp_path: Path, ppvae_) -> None:
     out = tmp_path / "new.npz"
     drawn = []
     for seed in (1, 1, 2):
-        assert ppvae_("generate", run, "--items", 6, "--seed", seed, "--out", out, "--json").json["items"] == 6
+        words = ["--items", 6, "--seed", seed, "--out", out, "--force", "--json"]
+        assert ppvae_("generate", run, *words).json["items"] == 6
         with np.load(out) as file:
             drawn.append({name: file[name] for name in file.files})
     assert {name: array.shape for name, array in drawn[0].items()} == {"a": (6, 3), "b": (6, 4)}
@@ -244,7 +245,7 @@ def test_every_command_shows_people_a_table(run: Path, folder: Path, tmp_path: P
 
 
 def test_demo_ends_with_where_to_look(ppvae_, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setitem(sys.modules, "ppvae.cli.demo", SimpleNamespace(demo=lambda out: []))
+    monkeypatch.setitem(sys.modules, "ppvae.cli.demo", SimpleNamespace(demo=lambda out, force: []))
     assert ppvae_("demo", "--out", tmp_path, "--json").json == {"out": str(tmp_path), "runs": []}
     assert str(tmp_path) in ppvae_("demo", "--out", tmp_path).out.replace("\n", "")
 
@@ -262,7 +263,7 @@ def test_ctrl_c_says_what_is_kept(kept: bool, ppvae_, run: Path, folder: Path, t
 
 
 def test_a_bug_keeps_its_traceback(ppvae_, monkeypatch) -> None:
-    monkeypatch.setattr(sources, "data_set", lambda name: np.zeros(3).reshape(2))
+    monkeypatch.setattr(sources, "data_set", lambda *_: np.zeros(3).reshape(2))
     with pytest.raises(ValueError, match="reshape"):
         ppvae_("fit", "mvae")
 

@@ -16,6 +16,7 @@ from ppvae import Batch, Dataset
 from ppvae.backends import pyro as engine
 from ppvae.diagnostics import modality_contributions
 from ppvae.inference.fitted import Fitted
+from ppvae.training import epochs
 from ppvae.training import fit as fitting
 
 ITEMS = 60
@@ -144,7 +145,7 @@ def training_loss(fitted: Fitted) -> float:
     state = fitting.init(fitted.vae, data(), **fitted.settings.model_dump())
     with engine.environment(state.plan.settings):
         engine.seed(0, 0)
-        rows = fitting.order(state.plan.settings, ITEMS, 0)[0]
+        rows = epochs.order(state.plan.settings, ITEMS, 0)[0]
         batch = Batch(engine.put({n: a[rows] for n, a in data().arrays.items()}), {}, ITEMS)
         return engine.loss_by_site(state, batch, 1.0)[0].item()
 

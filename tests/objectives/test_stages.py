@@ -21,6 +21,7 @@ from ppvae.objectives import Stage, ends, stage_at, stages
 from ppvae.objectives.elbo import elbo
 from ppvae.objectives.staged import telbo
 from ppvae.training import fit as fitting
+from ppvae.training.epochs import order
 
 BACKENDS = ("pyro", "numpyro")
 both = pytest.mark.parametrize("backend", BACKENDS)
@@ -209,9 +210,9 @@ def test_the_steps_of_a_stage_are_carried_to_the_other_backend(epochs: int, data
 @both
 def test_a_loop_over_step_crosses_the_boundary(backend: str, data: Dataset) -> None:
     state = fitting.init(pair("jnf"), data, backend=backend, epochs=2, **OPTIONS)
-    order = [fitting.order(state.plan.settings, len(data), epoch) for epoch in range(2)]
+    rows_of = [order(state.plan.settings, len(data), epoch) for epoch in range(2)]
     seen = []
-    for rows in np.concatenate(order):
+    for rows in np.concatenate(rows_of):
         state, info = ppvae.step(state, data.batch(rows))
         seen.append(set(info["sites"]))
     assert seen == [{"a", "b", "z"}] * 4 + [{"z"}] * 4

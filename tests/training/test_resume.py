@@ -19,6 +19,7 @@ import ppvae
 from ppvae import Dataset, cli
 from ppvae.inference.fitted import Fitted
 from ppvae.runs import checkpoint
+from ppvae.runs.description import describe
 from ppvae.runs.snapshot import Snapshot
 
 WEIGHTS = "weights.safetensors"
@@ -62,7 +63,7 @@ def kill_in_mid_epoch(command: list[str], run: Path) -> int:
         wait_until((run / WEIGHTS).exists, process)
         first = (run / WEIGHTS).stat().st_ino
         wait_until(lambda: (run / WEIGHTS).stat().st_ino != first, process)
-        time.sleep(checkpoint.read(run)[1]["history"][-1]["seconds"] / 3)
+        time.sleep(checkpoint.read(run)[1].history[-1].seconds / 3)
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
     return len(ppvae.load(run).history)
@@ -161,21 +162,38 @@ def test_a_run_of_no_epoch_can_be_resumed(first: str, data: Dataset, tmp_path: P
     assert_same(tensors(tmp_path / "part"), tensors(tmp_path / "whole"))
 
 
-def test_a_new_run_replaces_another_one_in_its_folder(data: Dataset, tmp_path: Path, monkeypatch) -> None:
+def test_a_new_run_replaces_another_one_in_its_folder_where_that_is_asked_for(
+    data: Dataset, tmp_path: Path, monkeypatch
+) -> None:
     """Between its two files the folder is never a mixture of both runs."""
     fit(data, "pyro", 3, tmp_path)
-    monkeypatch.setattr(checkpoint, "_flat", lambda snapshot: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        ppvae.fit(ppvae.method("mmvae", data.modalities), data, out=tmp_path, backend="pyro", epochs=1)
+    before, replace = tensors(tmp_path), os.replace
+    other = ppvae.method("mmvae", data.modalities)
+    with pytest.raises(ValueError, match=r"holds another run: .* --resume \(resume=True\).* --force \(force=True\)"):
+        ppvae.fit(other, data, out=tmp_path, backend="pyro", epochs=1)
+    assert_same(tensors(tmp_path), before)
+
+    def killed(source: Path, target: Path) -> None:
+        if target.name == WEIGHTS:
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        ppvae.fit(other, data, out=tmp_path, backend="pyro", epochs=1, force=True)
     with pytest.raises(ValueError, match=r"weights\.safetensors is missing"):
         ppvae.load(tmp_path)
+    monkeypatch.setattr(os, "replace", replace)
+    assert len(ppvae.fit(other, data, out=tmp_path, backend="pyro", epochs=1, force=True).history) == 1
+    assert ppvae.load(tmp_path).vae.recipe["method"] == "mmvae"
 
 
 def write_one(folder: Path, epoch: int) -> None:
     """A checkpoint of a run whose weights and moments all equal the number of epochs behind them."""
     entries = [{"epoch": i + 1, "loss": 0.0, "sites": {}, "seconds": i + 0.5} for i in range(epoch)]
     tensors = {"w": np.full(20_000, epoch)}
-    checkpoint.write(folder, Snapshot(tensors, {"mu": tensors}, epoch), {"history": entries})
+    description = describe(versions={}, recipe=None, modalities=[], settings={}, history=entries, notes={})
+    checkpoint.write(folder, Snapshot(tensors, {"mu": tensors}, epoch), description)
 
 
 def write_for_ever(folder: Path) -> None:
@@ -186,7 +204,7 @@ def write_for_ever(folder: Path) -> None:
 
 def check_whole(folder: Path) -> int:
     snapshot, description = checkpoint.read(folder)
-    assert len(description["history"]) == snapshot.step
+    assert len(description.history) == snapshot.step
     assert (snapshot.weights["w"] == snapshot.step).all()
     assert (snapshot.moments["mu"]["w"] == snapshot.step).all()
     return snapshot.step

@@ -1,0 +1,95 @@
+"""Early stopping: when a run has been trained enough, and which epoch's weights it keeps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ppvae.data.dataset import Dataset
+from ppvae.objectives import stages
+from ppvae.runs.plan import Plan
+from ppvae.runs.settings import Settings
+from ppvae.runs.vae import VAE
+
+History = Sequence[Mapping[str, Any]]
+
+SHARE = 0.1  # of the items, held out where nobody gives others
+STREAM = 2**31  # tells the draw of those items from the orders of epochs, which are drawn from the same seed
+
+
+def why_not_auto(vae: VAE, settings: Settings) -> str | None:
+    """Why the number of epochs must be given; None where it may be ``auto``."""
+    if settings.schedule != "constant":
+        return f"schedule {settings.schedule!r} spreads over a number of epochs"
+    if len(stages(vae.objective)) > 1:
+        return "the objective has stages, which share a number of epochs"
+    return None
+
+
+def hold_out(data: Dataset, seed: int) -> tuple[Dataset, Dataset]:
+    """The items to train on, and a tenth, drawn from the seed, to watch; centers and spreads stay those of all.
+
+    Raises:
+        ValueError: there is but one item.
+    """
+    if len(data) < 2:
+        raise ValueError("one item cannot be split into some to train on and some to watch: give validation=")
+    order = np.random.default_rng([seed, STREAM]).permutation(len(data))
+    cut = math.ceil(SHARE * len(data))
+    return data.take(np.sort(order[cut:])), data.take(np.sort(order[:cut]))
+
+
+def best_epoch(history: History, newest: Mapping[str, Any], plan: Plan) -> int:
+    """The epoch whose weights are kept, now that the newest is over: where the loss of held-out items was lowest.
+
+    Up to the end of a warm-up, and before an objective's last stage, that is the newest: its loss tells nothing.
+    """
+    before = history[-1].get("best_epoch") if history else None
+    if before is None or newest["epoch"] <= _settled(plan):
+        return int(newest["epoch"])
+    lower = newest["validation_loss"] < history[before - 1]["validation_loss"]
+    return int(newest["epoch"] if lower else before)
+
+
+def why_stop(history: History, plan: Plan) -> str | None:
+    """Why training ends after these epochs; None where it goes on."""
+    settings, done = plan.settings, len(history)
+    best = history[-1].get("best_epoch") if history and settings.watches else None
+    kept = "" if best is None else f"; the weights of epoch {best} are kept, where the held-out loss was lowest"
+    if settings.epochs != "auto" and done >= settings.epochs:
+        return f"it was given {settings.epochs} epochs{kept}"
+    if best is None or done - best < _patience(best, plan):
+        return None
+    return f"the held-out loss has not fallen for {done - best} epochs{kept}"
+
+
+def _settled(plan: Plan) -> int:
+    """The epoch from which on losses can be compared."""
+    return max(math.ceil(plan.settings.kl_warmup), plan.begins(plan.stages - 1))
+
+
+def _patience(best: int, plan: Plan) -> int:
+    return plan.settings.patience or 10
+
+
+def overtrained(history: History) -> str | None:
+    """A sentence where the weights that a run kept are worse on held-out items than earlier ones; else None.
+
+    That is so where the loss of the last epochs, the median of five, exceeds the lowest by more than a hundredth of
+    what it had fallen, and by more than five times what it changes from epoch to epoch.
+    """
+    watched = [entry for entry in history if entry.get("validation_loss") is not None]
+    if len(watched) < 6 or "best_epoch" in watched[-1]:
+        return None
+    losses = np.array([entry["validation_loss"] for entry in watched])
+    best, last = int(losses.argmin()), float(np.median(losses[-5:]))
+    typical = np.median(np.abs(np.diff(losses)))
+    if last - losses[best] < max((losses[0] - losses[best]) / 100, 5 * typical):
+        return None
+    return (
+        f"The loss of held-out items rose from {losses[best]:.4g} after epoch {watched[best]['epoch']} to {last:.4g} "
+        'while training went on: train with patience=10 or epochs="auto", which keep the better weights.'
+    )
