@@ -23,6 +23,10 @@ Data = Annotated[
 RunData = Annotated[str | None, typer.Option(help="A shipped data set, or an .npz file; the run's own if left out.")]
 Backend = Annotated[str | None, typer.Option(help="pyro or numpyro.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or gpu.")]
+Epochs = Annotated[
+    str | None,
+    typer.Option(parser=command.whole_or_auto, metavar="N|auto", help="Passes over the data; auto where left out."),
+]
 Latent = Annotated[int | None, typer.Option(min=1, help="Dimensions of the latent.")]
 Chosen = Annotated[
     list[str], typer.Option("--set", help="key=value: any setting, or option of the method; repeatable.")
@@ -74,7 +78,7 @@ def fit(
     method: Method,
     data: Data = "mfeat",
     backend: Backend = None,
-    epochs: Annotated[int | None, typer.Option(min=0, help="Passes over the data.")] = None,
+    epochs: Epochs = None,
     latent: Latent = None,
     seed: Annotated[int | None, typer.Option(min=0, help="The one integer that reproduces the run.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Items per step.")] = None,
@@ -88,18 +92,23 @@ def fit(
 ) -> dict[str, Any]:
     """Train a method, or your own programs, and keep the run in a folder."""
     from ppvae.cli import sources, summaries
+    from ppvae.training.early_stopping import why_not_auto
     from ppvae.training.fit import fit as train
 
     flags = {"backend": backend, "epochs": epochs, "latent": latent, "seed": seed, "batch_size": batch_size}
     settings, options = sources.sorted_out(method, {**flags, "lr": lr, "device": device, "dtype": dtype}, chosen)
-    rows, _ = sources.split(sources.data_set(data), holdout, settings.seed)
+    rows, held_out = sources.split(sources.data_set(data), holdout, settings.seed)
     vae = sources.pair(method, rows.modalities or (), options, settings.seed)
     kept = {"fraction": holdout, "seed": settings.seed}
     notes = {"method": method, "options": options, "data_set": data, "holdout": kept}
+    if "epochs" not in settings.model_fields_set and not why_not_auto(vae, settings):
+        settings = settings.model_copy(update={"epochs": "auto"})
+    # What tells when to stop is a part of the other rows: those held out are for evaluate.
+    watched = None if settings.watches else held_out
     folder = sources.writable_folder(out or Path("runs", sources.label(method)))
     with _interruptible(folder):
-        fitted = train(vae, rows, out=folder, resume=resume, notes=notes, **settings.model_dump())
-    return {"run": str(folder), "method": method, **summaries.of_training(fitted, len(rows))}
+        fitted = train(vae, rows, validation=watched, out=folder, resume=resume, notes=notes, **settings.model_dump())
+    return {"run": str(folder), "method": method, **summaries.of_training(fitted)}
 
 
 @contextmanager
