@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
 
@@ -98,7 +99,13 @@ def _load_weights(path: str | Path, vae: VAE, snapshot: Snapshot, settings: Sett
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1].strip()
         raise ValueError(f"the weights in {str(path)!r} do not fit these programs: {reason}") from None
+    if snapshot.last and _shapes(snapshot.last) != _shapes(snapshot.weights):
+        raise ValueError(f"the run folder {str(path)!r} is damaged: its last weights do not fit its best")
     trained = {name: tuple(p.shape) for name, p in vae.pair.named_parameters() if p.requires_grad}
     for moment, values in snapshot.moments.items():
-        if {name: value.shape for name, value in values.items()} != trained:
+        if _shapes(values) != trained:
             raise ValueError(f"the run folder {str(path)!r} is damaged: its {moment} do not fit its weights")
+
+
+def _shapes(arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
+    return {name: array.shape for name, array in arrays.items()}
