@@ -73,7 +73,7 @@ def many() -> Dataset:
 
 
 # Each set, and how many epochs the constant run is given.
-SETS: dict[str, tuple[Callable[[], Dataset], int]] = {"few": (few, 1000), "half": (half, 250), "many": (many, 50)}
+SETS: dict[str, tuple[Callable[[], Dataset], int]] = {"few": (few, 1000), "half": (half, 250), "many": (many, 300)}
 
 if __name__ == "__main__":
     sys.exit(main())

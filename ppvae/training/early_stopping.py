@@ -67,11 +67,9 @@ def why_stop(history: History, plan: Plan) -> str | None:
     if settings.epochs != "auto" and len(history) >= settings.epochs:
         reason = f"all {settings.epochs} epochs are done"
     best = history[-1].get("best_epoch") if history else None
-    return (
-        reason
-        if None in (reason, best)
-        else f"{reason}; kept are the weights of epoch {best}, with the lowest held-out loss"
-    )
+    if reason and best:
+        reason += f"; kept are the weights of epoch {best}, with the lowest held-out loss"
+    return reason
 
 
 def _no_longer_falls(history: History, plan: Plan) -> str | None:
