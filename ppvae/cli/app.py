@@ -39,6 +39,10 @@ MaxBytes = Annotated[
 ]
 Backend = Annotated[str | None, typer.Option(help="pyro or numpyro.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or gpu.")]
+Epochs = Annotated[
+    str | None,
+    typer.Option(parser=command.whole_or_auto, metavar="N|auto", help="Passes over the data; auto where left out."),
+]
 Latent = Annotated[int | None, typer.Option(min=1, max=MOST, help="Dimensions of the latent.")]
 Chosen = Annotated[
     list[str], typer.Option("--set", help="key=value: any setting, or option of the method; repeatable.")
@@ -108,7 +112,7 @@ def fit(
     method: Method,
     data: Data = "mfeat",
     backend: Backend = None,
-    epochs: Annotated[int | None, typer.Option(min=0, help="Passes over the data.")] = None,
+    epochs: Epochs = None,
     latent: Latent = None,
     seed: Annotated[int | None, typer.Option(min=0, help="The one integer that reproduces the run.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, max=MOST, help="Items per step.")] = None,
@@ -130,16 +134,21 @@ def fit(
     flags = {"backend": backend, "epochs": epochs, "latent": latent, "seed": seed, "batch_size": batch_size}
     settings, options = sources.sorted_out(method, {**flags, "lr": lr, "device": device, "dtype": dtype}, chosen)
     folder = places.writable_folder(out or Path("runs", programs.label(method)))
-    rows, _ = sources.split(sources.data_set(data, max_bytes), holdout, settings.seed)
+    rows, held_out = sources.split(sources.data_set(data, max_bytes), holdout, settings.seed)
     vae = programs.pair(method, rows.modalities or (), options, settings.seed)
     kept = {"fraction": holdout, "seed": settings.seed}
     notes = {"method": method, "options": options, "data_set": data, "holdout": kept}
     from ppvae.cli import summaries
+    from ppvae.training.early_stopping import why_not_auto
     from ppvae.training.fit import fit as train
 
+    if "epochs" not in settings.model_fields_set and not why_not_auto(vae, settings):
+        settings = settings.model_copy(update={"epochs": "auto"})
+    # What tells when to stop is a part of the other rows: those held out are for evaluate.
+    options = settings.model_dump() | {"validation": None if settings.watches else held_out}
     with _interruptible(folder):
-        fitted = train(vae, rows, out=folder, resume=resume, force=force, notes=notes, **settings.model_dump())
-    return {"run": str(folder), "method": method, **summaries.of_training(fitted, len(rows))}
+        fitted = train(vae, rows, out=folder, resume=resume, force=force, notes=notes, **options)
+    return {"run": str(folder), "method": method, **summaries.of_training(fitted)}
 
 
 @contextmanager

@@ -47,6 +47,13 @@ def answered(table: str) -> Callable[[Callable[..., Any]], Callable[..., None]]:
     return decorate
 
 
+def whole_or_auto(text: str) -> int | str:
+    """A number of epochs, or ``auto``."""
+    if text != "auto" and not text.isdecimal():
+        raise typer.BadParameter(f"{text!r} is neither a number of 0 or more nor auto")
+    return text if text == "auto" else int(text)
+
+
 def _table(result: dict[str, Any], table: str) -> str:
     from ppvae.cli import tables
 

@@ -10,17 +10,17 @@ import numpy as np
 from ppvae.inference.fitted import Fitted
 
 
-def of_training(fitted: Fitted, items: int) -> dict[str, Any]:
+def of_training(fitted: Fitted) -> dict[str, Any]:
     """Last loss in nats per item, and times: medians over the epochs after the first; None where there were none."""
     settings, history = fitted.settings, fitted.history
     seconds = median(entry["seconds"] for entry in history[1:] or history) if history else None
-    steps = items // min(settings.batch_size, items)
     return {
         "backend": settings.backend,
         "epochs": len(history),
+        "stopped": fitted.notes.get("stopped"),
         "loss": history[-1]["loss"] if history else None,
         "seconds_per_epoch": seconds,
-        "ms_per_step": None if seconds is None else 1000 * seconds / steps,
+        "ms_per_step": None if seconds is None else 1000 * seconds * len(history) / fitted.snapshot.step,
         "first_step_seconds": fitted.notes.get("first_step_seconds"),
     }
 

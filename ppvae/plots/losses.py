@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from ppvae.plots.palette import COLOURS
@@ -13,7 +14,8 @@ from ppvae.plots.palette import COLOURS
 def loss_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]], title: str = "") -> Figure:
     """Training loss in nats per item against the epoch: one line for each ``label -> history``.
 
-    The first of several is drawn wide and pale, so that a second one on top of it does not hide it.
+    The loss of held-out items, where it was measured, is a dashed line of the same colour. The first of several is
+    drawn wide and pale, so that a second one on top of it does not hide it.
     """
     figure = Figure(figsize=(6.0, 3.4), layout="constrained")
     axis = figure.subplots()
@@ -21,10 +23,14 @@ def loss_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]], title: str
         width, alpha = (5.0, 0.35) if number == 0 and len(histories) > 1 else (1.2, 1.0)
         style: dict[str, Any] = {"color": COLOURS[number % len(COLOURS)], "lw": width, "alpha": alpha}
         axis.plot([h["epoch"] for h in history], [h["loss"] for h in history], label=label, **style)
+        if watched := [h for h in history if h.get("validation_loss") is not None]:
+            held_out = [[h[key] for h in watched] for key in ("epoch", "validation_loss")]
+            axis.plot(*held_out, label=f"{label}, held out", ls="--", **style)
     axis.set(xlabel="epoch", ylabel="loss, nats per item", title=title)
     axis.locator_params(axis="x", integer=True)
     axis.grid(alpha=0.3)
     axis.legend(frameon=False)
-    ends = [f"{label} from {h[0]['loss']:.1f} to {h[-1]['loss']:.1f}" for label, h in histories.items() if h]
+    drawn = [(line.get_label(), np.asarray(line.get_ydata())) for line in axis.lines]
+    ends = [f"{label} from {losses[0]:.1f} to {losses[-1]:.1f}" for label, losses in drawn if len(losses)]
     figure.set_label(f"{title or 'Training loss'}, nats per item by epoch: {', '.join(ends)}.")
     return figure

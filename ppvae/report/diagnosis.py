@@ -80,7 +80,8 @@ class Diagnosis:
         predictions: by subset and modality.
         shares: of each modality in what the posterior knows; None where no row has it.
         missing: modalities of the run that the rows do not have.
-        history: ``epoch``, ``loss`` and, if there was any, ``validation_loss``, in nats per item.
+        history: ``epoch``, ``loss`` and, if there was any, ``validation_loss``, in nats per item; ``best_epoch`` where
+            that chose the weights.
     """
 
     method: str
@@ -102,7 +103,7 @@ def summary(measures: Measures) -> Diagnosis:
     """The measures as plain numbers."""
     fitted, effort, parts = measures.fitted, measures.effort, measures.parts
     programs = [type(program).__name__ for program in (fitted.vae.model, fitted.vae.guide)]
-    kept = ("epoch", "loss", "validation_loss")
+    kept = ("epoch", "loss", "validation_loss", "best_epoch")
     return Diagnosis(
         method=fitted.notes.get("method") or fitted.vae.recipe.get("method") or " and ".join(programs),
         data_set=fitted.notes.get("data_set"),

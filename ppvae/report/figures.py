@@ -87,7 +87,10 @@ COVERED = (
     "How often intervals held the measured value, given {}. Marks belong on the dotted line of their colour; one below "
     "it is a promise that was not kept. Bars are two standard errors."
 )
-LOSS = "Training loss by epoch. A line that still falls at its end says that more epochs may help."
+LOSS = (
+    "Loss by epoch; dashed, that of held-out items, where it was measured. A line that still falls at its end says "
+    "that more epochs may help, a dashed one that rises says that there were too many."
+)
 
 
 def drawings(measures: Measures) -> list[Drawing]:

@@ -14,6 +14,7 @@ from ppvae.diagnostics.calibration import p_text
 from ppvae.diagnostics.khat import THRESHOLD
 from ppvae.diagnostics.modality_contributions import IDLE
 from ppvae.report.diagnosis import POINTS, Diagnosis, Posterior, Prediction
+from ppvae.training.early_stopping import overtrained
 
 TRUST, CARE, DISTRUST = "trust", "with care", "do not trust"
 LEVELS = (TRUST, CARE, DISTRUST)
@@ -236,6 +237,8 @@ def _remarks(diagnosis: Diagnosis) -> list[str]:
         said.append("Training saw these rows, which flatters everything that is measured on them.")
     if diagnosis.trained_on is None:
         said.append("Whether training saw these rows is not known; if it did, that flatters what is measured on them.")
+    if sentence := overtrained(diagnosis.history):
+        said.append(sentence)
     if diagnosis.missing:
         said.append(f"The rows do not have {', '.join(diagnosis.missing)}: nothing is known of that.")
     idle = [name for name, share in diagnosis.shares.items() if share is not None and share < IDLE]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from ppvae.runs.vae import VAE
 History = Sequence[Mapping[str, Any]]
 
 SHARE = 0.1  # of the items, held out where nobody gives others
+EPOCHS, STEPS = 10, 200  # that auto looks back at least
 STREAM = 2**31  # tells the draw of those items from the orders of epochs, which are drawn from the same seed
 
 
@@ -45,34 +47,47 @@ def hold_out(data: Dataset, seed: int) -> tuple[Dataset, Dataset]:
 def best_epoch(history: History, newest: Mapping[str, Any], plan: Plan) -> int:
     """The epoch whose weights are kept, now that the newest is over: where the loss of held-out items was lowest.
 
-    Up to the end of a warm-up, and before an objective's last stage, that is the newest: its loss tells nothing.
+    Losses during a warm-up, and before an objective's last stage, tell nothing: there the newest is kept.
     """
     before = history[-1].get("best_epoch") if history else None
-    if before is None or newest["epoch"] <= _settled(plan):
+    if before is None or before <= _settled(plan):
         return int(newest["epoch"])
     lower = newest["validation_loss"] < history[before - 1]["validation_loss"]
     return int(newest["epoch"] if lower else before)
 
 
 def why_stop(history: History, plan: Plan) -> str | None:
-    """Why training ends after these epochs; None where it goes on."""
-    settings, done = plan.settings, len(history)
-    best = history[-1].get("best_epoch") if history and settings.watches else None
-    kept = "" if best is None else f"; the weights of epoch {best} are kept, where the held-out loss was lowest"
-    if settings.epochs != "auto" and done >= settings.epochs:
-        return f"it was given {settings.epochs} epochs{kept}"
-    if best is None or done - best < _patience(best, plan):
+    """Why training ends after these epochs; None where it goes on.
+
+    With ``patience`` it ends once so many epochs have not lowered the loss of held-out items. ``auto`` compares the
+    last fifth of the epochs, at least ten of them and 200 steps, with those before: it ends once they lowered that loss
+    by no more than a thousandth, of the loss or of all that it has fallen, whichever is less.
+    """
+    settings, reason = plan.settings, _no_longer_falls(history, plan) if plan.settings.watches else None
+    if settings.epochs != "auto" and len(history) >= settings.epochs:
+        reason = f"all {settings.epochs} epochs are done"
+    best = history[-1].get("best_epoch") if history else None
+    if reason and best:
+        reason += f"; kept are the weights of epoch {best}, with the lowest held-out loss"
+    return reason
+
+
+def _no_longer_falls(history: History, plan: Plan) -> str | None:
+    patience = plan.settings.patience
+    watched = takewhile(lambda entry: "best_epoch" in entry, reversed(history[_settled(plan) :]))
+    losses = [entry["validation_loss"] for entry in watched][::-1]
+    window = patience or max(EPOCHS, math.ceil(STEPS / plan.steps), len(losses) // 5)
+    if len(losses) <= window:
         return None
-    return f"the held-out loss has not fallen for {done - best} epochs{kept}"
+    best, before = min(losses), min(losses[:-window])
+    enough = 0.0 if patience else min(abs(best), losses[0] - best) / 1000
+    fell = f"by only {before - best:.2g} nats" if before > best else "no further"
+    return f"the held-out loss fell {fell} in the last {window} epochs" if before - best <= enough else None
 
 
 def _settled(plan: Plan) -> int:
-    """The epoch from which on losses can be compared."""
+    """The number of epochs after which losses can be compared."""
     return max(math.ceil(plan.settings.kl_warmup), plan.begins(plan.stages - 1))
-
-
-def _patience(best: int, plan: Plan) -> int:
-    return plan.settings.patience or 10
 
 
 def overtrained(history: History) -> str | None:

@@ -90,8 +90,8 @@ def fit(
             schedules, weights of terms, particles, backend and device may change.
         force: replace another run in ``out``, once there is a checkpoint to replace it by, or write beside other files.
         progress: show a progress bar; by default where the output is a terminal. False silences remarks, too.
-        callbacks: each is called with a copy of the history's entry after every epoch; True ends training. Other threads
-            may use ppvae meanwhile.
+        callbacks: each is called with a copy of the history's entry after every epoch; True ends training. Other
+            threads may use ppvae meanwhile.
         notes: facts to keep with the run; why training ended is added as ``stopped``.
         **options: those of :class:`~ppvae.runs.settings.Settings`: ``backend``, ``epochs``, ``batch_size``, ...
 

@@ -13,7 +13,8 @@ from ppvae.data.dataset import Dataset
 from ppvae.runs.vae import VAE
 from ppvae.training.checks import check_values
 
-CHUNK = 1000
+CHUNK = 1000  # items at once, at most
+DRAWS = 250  # at least
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,10 +27,10 @@ class Validation:
     def loss(self, engine: Any, state: Any) -> float:
         """The loss in nats per item at the final weight of the latent sites, with the same random draws every time.
 
-        Few items are drawn several times over, so that the mean is one of at least a thousand draws.
+        Few items are drawn several times over, so that the mean is one of at least 250 draws.
         """
         items = len(next(iter(self.arrays.values())))
-        rows = np.tile(np.arange(items), -(-CHUNK // items))
+        rows = np.tile(np.arange(items), -(-DRAWS // items))
         chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
         losses = [self._loss(engine, state, chunk, number) for number, chunk in enumerate(chunks)]
         return float(np.average(losses, weights=[len(chunk) for chunk in chunks]))

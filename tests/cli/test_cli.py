@@ -123,8 +123,24 @@ def test_fit_ends_with_the_figures_of_training(backend: str, ppvae_, folder: Pat
     assert figures["ms_per_step"] == pytest.approx(1000 * figures["seconds_per_epoch"] / 3)  # 60 rows, 16 a step
     assert figures["first_step_seconds"] > 0
     assert figures.keys() == {
-        *("run", "method", "backend", "epochs", "loss", "seconds_per_epoch", "ms_per_step", "first_step_seconds")
+        *("run", "method", "backend", "epochs", "stopped"),
+        *("loss", "seconds_per_epoch", "ms_per_step", "first_step_seconds"),
     }
+
+
+def test_a_fit_without_a_number_of_epochs_says_why_it_stopped(ppvae_, folder: Path, tmp_path: Path) -> None:
+    words = ["--data", folder / "data.npz", "--backend", "pyro", *SMALL, "--json"]
+    answer = ppvae_("fit", "mopoe", *words, "--set", "patience=3", "--lr", 0.05, "--out", tmp_path / "run")
+    fitted = ppvae.load(tmp_path / "run")
+    best = fitted.history[-1]["best_epoch"]
+    assert fitted.settings.epochs == "auto"
+    assert answer.json["stopped"] == (
+        "the held-out loss fell no further in the last 3 epochs; "
+        f"kept are the weights of epoch {best}, with the lowest held-out loss"
+    )
+    assert ppvae_("evaluate", tmp_path / "run", "--json").json["items"] == 20
+    answer = ppvae_("fit", "telbo", *words, "--out", tmp_path / "constant")
+    assert (answer.json["epochs"], answer.json["stopped"]) == (50, "all 50 epochs are done")
 
 
 def test_flags_and_set_reach_the_settings_and_the_programs(ppvae_, folder: Path, tmp_path: Path) -> None:

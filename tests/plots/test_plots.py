@@ -159,6 +159,15 @@ def test_loss_curves_are_the_histories() -> None:
     assert "pyro from 90.0 to 87.0" in drawn("loss_curves").get_label()
 
 
+def test_the_loss_of_held_out_items_is_dashed() -> None:
+    history = [{"epoch": 1, "loss": 9.0, "validation_loss": 9.5}, {"epoch": 2, "loss": 7.0, "validation_loss": 11.0}]
+    figure = plots.loss_curves({"mvae": history})
+    training, held_out = figure.axes[0].lines
+    assert (training.get_linestyle(), held_out.get_linestyle()) == ("-", "--")
+    np.testing.assert_array_equal(held_out.get_xydata(), [[1, 9.5], [2, 11.0]])
+    assert "mvae from 9.0 to 7.0, mvae, held out from 9.5 to 11.0" in figure.get_label()
+
+
 def test_the_map_of_khats_is_sorted_by_the_worst() -> None:
     axis, bar = drawn("khat_map").axes
     np.testing.assert_array_equal(images(axis)[0], [[-9.0, 0.1, 0.9], [0.1, 0.8, 0.2]])
