@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ppvae import __version__
-from ppvae.cli.command import answered
+from ppvae.cli.command import answered, whole_or_auto
 
 HELP = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(no_args_is_help=True, add_completion=False, context_settings=HELP)
@@ -41,7 +41,7 @@ Backend = Annotated[str | None, typer.Option(help="pyro or numpyro.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or gpu.")]
 Epochs = Annotated[
     str | None,
-    typer.Option(parser=command.whole_or_auto, metavar="N|auto", help="Passes over the data; auto where left out."),
+    typer.Option(parser=whole_or_auto, metavar="N|auto", help="Passes over the data; auto where left out."),
 ]
 Latent = Annotated[int | None, typer.Option(min=1, max=MOST, help="Dimensions of the latent.")]
 Chosen = Annotated[
