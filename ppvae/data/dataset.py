@@ -16,48 +16,85 @@ from ppvae.language.modality import Modality, guess
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Arrays by modality, one row an item.
+    """Items measured in several modalities, one row an item.
+
+    Arrays may be of any kind that :mod:`ppvae.language.intake` takes: NumPy's with or without a mask, SciPy's sparse
+    ones, tensors, nested lists, and pandas' data frames and series. Frames are joined by their index, in the order of
+    the first: see :func:`ppvae.data.frames.joined`. All become arrays of the data set's own, and the user's are never
+    changed. An array of one axis is a modality of a single number: ``(items,)`` becomes ``(items, 1)``.
 
     Attributes:
         arrays: name to array ``(items, *shape)``; NaN is a hole, and is kept as 0: see :meth:`holed`.
         observed: name to booleans ``(items,)`` or ``(items, *shape)``, True where measured; optional.
-        labels: name to array ``(items,)``: never seen by a program, only by metrics; optional.
+        labels: name to array ``(items,)``: never seen by a program, only by metrics; optional, NaN where missing.
         modalities: what each array is; guessed from the data where missing.
+        likelihood: name to the likelihood of a modality that is to be taken from the data in all else. Where neither
+            says it, it is guessed; ``print(data)`` gives the reasons, and a doubtful guess is a ``UserWarning``.
+        ids: of the items, ``(items,)``; those of data frames are their index.
+        features: name to the names of a modality's elements, ``(elements,)``; those of a data frame are its columns.
+        guesses: name to the reason for a guessed likelihood.
 
     Raises:
-        ValueError: lengths differ, a mask does not fit, or a modality does not fit its array.
+        ValueError: an array is not one of numbers, lengths differ, a mask does not fit, or a modality does not fit its
+            array or has no value at all to guess it from.
     """
 
     arrays: Mapping[str, np.ndarray]
     observed: Mapping[str, np.ndarray] | None = None
     labels: Mapping[str, np.ndarray] | None = None
     modalities: Sequence[Modality] | None = None
+    likelihood: InitVar[Mapping[str, str] | None] = None
+    ids: np.ndarray | None = None
+    features: Mapping[str, np.ndarray] | None = None
+    guesses: Mapping[str, str] = field(default_factory=dict, init=False)
 
-    def __post_init__(self) -> None:
-        arrays: dict[str, np.ndarray] = {}
-        observed: dict[str, np.ndarray] = {}
-        unknown = set(self.observed or {}) - set(self.arrays)
-        if unknown:
-            raise ValueError(f"observed names {sorted(unknown)}, which are not among the arrays {sorted(self.arrays)}")
+    def __post_init__(self, likelihood: Mapping[str, str] | None) -> None:
+        """Bring everything through the door, and say what each modality is."""
+        given = [_mapping(what, getattr(self, what)) for what in ("arrays", "observed", "labels")]
+        if unknown := sorted(set(given[1]) - set(given[0])):
+            raise ValueError(f"observed names {unknown}, which are not among the arrays {sorted(given[0])}")
+        rows = joined(*given)
+        arrays, observed = _own(rows.arrays, rows.observed)
+        self._set(arrays=arrays, observed=observed, labels={n: as_label(n, label) for n, label in rows.labels.items()})
+        self._set(ids=_names(self, rows.ids), features=_feature_names(self, rows.features))
+        self._check()
+        self._set(**described(self, _mapping("likelihood", likelihood)))
+
+    def _set(self, **values: Any) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def _with(self, **changes: Any) -> Dataset:
+        """The data set with other values of some attributes, which came through the door before."""
+        made = object.__new__(Dataset)
+        made._set(**{each.name: getattr(self, each.name) for each in fields(self)} | changes)
+        made._check()
+        return made
+
+    def _check(self) -> None:
+        """Raise ValueError where there are no arrays, or items, or arrays differ in their number of them."""
         if not self.arrays:
             raise ValueError("a data set needs at least one modality")
-        for name, array in self.arrays.items():
-            arrays[name], mask = _filled(name, array, (self.observed or {}).get(name))
-            observed |= {} if mask is None else {name: mask}
-        labels = {name: np.asarray(label) for name, label in (self.labels or {}).items()}
-        _check_lengths({**arrays, **labels})
-        object.__setattr__(self, "arrays", arrays)
-        object.__setattr__(self, "observed", observed)
-        object.__setattr__(self, "labels", labels)
-        object.__setattr__(self, "modalities", _modalities(arrays, observed, self.modalities))
+        beside = {} if self.ids is None else {"ids": self.ids}
+        lengths = {name: len(array) for name, array in {**self.arrays, **(self.labels or {}), **beside}.items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"arrays differ in their number of items: {lengths}")
+        if 0 in lengths.values():
+            raise ValueError("a data set needs at least one item")
 
     def __len__(self) -> int:
         return len(next(iter(self.arrays.values())))
 
+    def __repr__(self) -> str:
+        return table(self)
+
     def take(self, rows: Any) -> Dataset:
         """The given rows, in that order; modalities keep their centers and spreads."""
+        rows = np.atleast_1d(np.arange(len(self))[rows])
         pick = lambda arrays: {name: array[rows] for name, array in (arrays or {}).items()}  # noqa: E731
-        return Dataset(pick(self.arrays), pick(self.observed), pick(self.labels), self.modalities)
+        observed = {name: mask for name, mask in pick(self.observed).items() if not mask.all()}
+        ids = None if self.ids is None else self.ids[rows]
+        return self._with(arrays=pick(self.arrays), observed=observed, labels=pick(self.labels), ids=ids)
 
     def only(self, names: Iterable[str]) -> Dataset:
         """The same items with only the named modalities, in the order of the data.
@@ -69,8 +106,9 @@ class Dataset:
         if unknown := sorted(kept - set(self.arrays)):
             raise ValueError(f"the data have no modality {unknown[0]!r}; they have {', '.join(self.arrays)}")
         pick = lambda arrays: {name: array for name, array in (arrays or {}).items() if name in kept}  # noqa: E731
-        modalities = [m for m in self.modalities or () if m.name in kept]
-        return Dataset(pick(self.arrays), pick(self.observed), self.labels, modalities)
+        modalities = tuple(m for m in self.modalities or () if m.name in kept)
+        parts = {key: pick(getattr(self, key)) for key in ("arrays", "observed", "features", "guesses")}
+        return self._with(**parts, modalities=modalities)
 
     def present(self, name: str) -> np.ndarray:
         """Booleans ``(items,)``: was anything of this modality measured?"""
@@ -103,8 +141,8 @@ class Dataset:
         return self.like(fitted)
 
     def like(self, modalities: Sequence[Modality] | None) -> Dataset:
-        """The same data under other modalities."""
-        return Dataset(self.arrays, self.observed, self.labels, modalities)
+        """The same data under other modalities; guessed anew where these are None."""
+        return replace(self, modalities=modalities) 
 
     def batch(self, rows: Any = slice(None), given: Iterable[str] | None = None) -> Batch:
         """The given rows (all by default) as a batch, with only the ``given`` modalities."""

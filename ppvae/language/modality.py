@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from ppvae.language.guesses import guess_likelihood
+
 LIKELIHOODS = ("normal", "laplace", "bernoulli", "categorical", "poisson", "negative_binomial")
 RESERVED = frozenset(dir(nn.ModuleDict()))  # networks are kept by modality in one of these
 COUNTS = ("poisson", "negative_binomial")
@@ -71,7 +73,7 @@ def guess(name: str, array: np.ndarray, observed: np.ndarray | None = None, like
     ``like`` fixes everything but center and spread, which are taken from what was observed.
     """
     seen = array if observed is None else _observed_values(array, observed)
-    likelihood = like.likelihood if like else _likelihood(seen)
+    likelihood = like.likelihood if like else guess_likelihood(seen).likelihood
     center, spread = _moments(seen, likelihood)
     base = like or Modality(name, array.shape[1:], likelihood)
     return Modality(**{**base.__dict__, "center": center.astype(np.float32), "spread": spread.astype(np.float32)})
@@ -80,13 +82,6 @@ def guess(name: str, array: np.ndarray, observed: np.ndarray | None = None, like
 def _observed_values(array: np.ndarray, observed: np.ndarray) -> np.ndarray:
     mask = observed.reshape(observed.shape + (1,) * (array.ndim - observed.ndim))
     return np.where(mask, array, np.nan)
-
-
-def _likelihood(array: np.ndarray) -> str:
-    values = array[np.isfinite(array)]
-    if not (values == np.round(values)).all() or (values < 0).any():
-        return "normal"
-    return "bernoulli" if values.max(initial=0) <= 1 else "negative_binomial"
 
 
 def _moments(array: np.ndarray, likelihood: str) -> tuple[np.ndarray, np.ndarray]:

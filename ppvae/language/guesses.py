@@ -1,0 +1,56 @@
+"""Guesses: which likelihood an array asks for, with the reason, and whether it might as well be another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+FEW = 20  # different whole numbers, up to which they may be categories or grades
+HEAD = 10_000  # values that tell most arrays of many numbers from those of few
+
+
+class Guess(NamedTuple):
+    """A likelihood, why it was chosen, and why it may be wrong: empty where it hardly can."""
+
+    likelihood: str
+    reason: str
+    doubt: str = ""
+
+
+def guess_likelihood(array: np.ndarray, names: Sequence[str] | None = None) -> Guess:
+    """The likelihood of an array ``(items, *shape)`` of numbers, NaN in its holes.
+
+    Zeros and ones are Bernoulli, other whole numbers of 0 or more negative binomial, all else normal. ``names`` are
+    those of the elements of a row, for the doubt.
+    """
+    values = array[np.isfinite(array)]
+    if (values != np.round(values)).any():
+        return Guess("normal", "it holds fractions")
+    if values.min(initial=0) < 0:
+        return Guess("normal", "it holds whole numbers below 0", "they may be categories, or -1 may mark what is missing")
+    if values.max(initial=0) <= 1:
+        one_hot = "each row holds a single 1, as one category in one-hot code does"
+        return Guess("bernoulli", "it holds zeros and ones", one_hot if is_one_hot(array) else "")
+    return Guess("negative_binomial", "it holds whole numbers of 0 or more", _doubt(array, values, names))
+
+
+def is_one_hot(array: np.ndarray) -> bool:
+    """Are these rows ``(items, categories)``, not all alike, of zeros and a single one?"""
+    if array.ndim != 2 or array.shape[1] < 2 or not ((array == 0) | (array == 1) | np.isnan(array)).all():
+        return False
+    whole = array[~np.isnan(array).any(1)]
+    return bool(len(whole) and (whole.sum(1) == 1).all() and (whole != whole[:1]).any())
+
+
+def _doubt(array: np.ndarray, values: np.ndarray, names: Sequence[str] | None) -> str:
+    """Why whole numbers may be no counts."""
+    if len(np.unique(values[:HEAD])) <= FEW and len(found := np.unique(values)) <= FEW:
+        return f"there are only {len(found)} different ones, as of categories or grades"
+    columns = array.reshape(len(array), -1)
+    for i, column in enumerate(columns.T):
+        found = np.unique(column[np.isfinite(column)])
+        if 1 < len(found) <= min(FEW, len(array) // 3) and found[0] > 0:
+            return f"{names[i] if names is not None else f'element {i}'} takes only {len(found)}, and never 0"
+    return ""
