@@ -11,7 +11,7 @@ from torch import nn
 
 from ppvae import Modality, Program, dist, ops, pyro
 from ppvae.language.batch import Batch
-from ppvae.parts import experts
+from ppvae.parts import experts, networks
 from ppvae.parts.encoders import Encoders
 
 
@@ -41,7 +41,7 @@ class GeneralisedProduct(Program):
         self.encoders = Encoders(modalities, latent, hidden)
         self.weights, self.prior_expert = weights, prior_expert
         if weights == "input":
-            self.powers = nn.ModuleDict({m.name: nn.Linear(math.prod(m.shape), 1) for m in modalities})
+            self.powers = nn.ModuleDict({m.name: power(m) for m in modalities})
         else:
             self.logits = nn.Parameter(torch.zeros(len(modalities), 1, latent if weights == "dimension" else 1))
 
@@ -56,4 +56,11 @@ class GeneralisedProduct(Program):
         """The logit of a modality's power from its values, ``(items, 1)``; zero where it is not given."""
         if name not in batch.arrays:
             return ops.zeros((batch.size, 1))
-        return self.powers[name](ops.flatten(self.encoders.standardised(batch, name), 1))
+        return self.powers[name](self.encoders.seen(batch, name))
+
+
+def power(modality: Modality) -> nn.Sequential:
+    """A linear map of standardised values: ``(items, *shape)`` to ``(items, 1)``."""
+    size = math.prod(modality.shape)
+    flat = networks.Reshaped(len(modality.shape), (size,))
+    return nn.Sequential(networks.Standardise(modality), flat, nn.Linear(size, 1))

@@ -4,39 +4,46 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from ppvae.language.batch import Batch, fill, over
-from ppvae.language.modality import Modality, guess
+from ppvae.data.frames import joined
+from ppvae.data.labels import as_label
+from ppvae.data.modalities import declared, found_in
+from ppvae.data.table import table
+from ppvae.language.batch import Batch
+from ppvae.language.intake import RECIPES, library, over, taken, unsupported
+from ppvae.language.modality import Modality, estimated
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
-    """Items measured in several modalities, one row an item.
+    """Items measured in several modalities, one row an item; ``print(data)`` shows them as a table.
 
-    Arrays may be of any kind that :mod:`ppvae.language.intake` takes: NumPy's with or without a mask, SciPy's sparse
-    ones, tensors, nested lists, and pandas' data frames and series. Frames are joined by their index, in the order of
-    the first: see :func:`ppvae.data.frames.joined`. All become arrays of the data set's own, and the user's are never
-    changed. An array of one axis is a modality of a single number: ``(items,)`` becomes ``(items, 1)``.
+    Arrays may be of any kind that :mod:`ppvae.language.intake` takes: NumPy's, masked ones, SciPy's sparse ones,
+    tensors, nested lists, and pandas' data frames and series, whose rows are joined by their index in the order of the
+    first (:func:`ppvae.data.frames.joined`). The data set holds copies. An array of one axis is a modality of one
+    number: ``(items,)`` becomes ``(items, 1)``.
 
     Attributes:
         arrays: name to array ``(items, *shape)``; NaN is a hole, and is kept as 0: see :meth:`holed`.
         observed: name to booleans ``(items,)`` or ``(items, *shape)``, True where measured; optional.
         labels: name to array ``(items,)``: never seen by a program, only by metrics; optional, NaN where missing.
-        modalities: what each array is; guessed from the data where missing.
-        likelihood: name to the likelihood of a modality that is to be taken from the data in all else. Where neither
-            says it, it is guessed; ``print(data)`` gives the reasons, and a doubtful guess is a ``UserWarning``.
+        modalities: what each array is; guessed from the data where missing. Centers and spreads that they do not
+            declare are estimated from what was measured.
+        likelihood: in place of ``modalities``, name to likelihood; where a name is missing it is guessed.
         ids: of the items, ``(items,)``; those of data frames are their index.
-        features: name to the names of a modality's elements, ``(elements,)``; those of a data frame are its columns.
-        guesses: name to the reason for a guessed likelihood.
+        guesses: name to the reason for each likelihood that was guessed.
+
+    Warns:
+        UserWarning: a likelihood is guessed that may well be another: whole numbers of few values, one-hot columns.
 
     Raises:
-        ValueError: an array is not one of numbers, lengths differ, a mask does not fit, or a modality does not fit its
-            array or has no value at all to guess it from.
+        ValueError: an array does not hold numbers, lengths differ, ids are not unique, a mask does not fit, or a
+            modality does not fit its array or has no value to guess it from.
     """
 
     arrays: Mapping[str, np.ndarray]
@@ -45,38 +52,44 @@ class Dataset:
     modalities: Sequence[Modality] | None = None
     likelihood: InitVar[Mapping[str, str] | None] = None
     ids: np.ndarray | None = None
-    features: Mapping[str, np.ndarray] | None = None
     guesses: Mapping[str, str] = field(default_factory=dict, init=False)
 
     def __post_init__(self, likelihood: Mapping[str, str] | None) -> None:
-        """Bring everything through the door, and say what each modality is."""
-        given = [_mapping(what, getattr(self, what)) for what in ("arrays", "observed", "labels")]
-        if unknown := sorted(set(given[1]) - set(given[0])):
-            raise ValueError(f"observed names {unknown}, which are not among the arrays {sorted(given[0])}")
-        rows = joined(*given)
-        arrays, observed = _own(rows.arrays, rows.observed)
-        self._set(arrays=arrays, observed=observed, labels={n: as_label(n, label) for n, label in rows.labels.items()})
-        self._set(ids=_names(self, rows.ids), features=_feature_names(self, rows.features))
+        """Bring all through the door, and find out what is not said."""
+        arrays, masks = _mapping("arrays", self.arrays), _mapping("observed", self.observed)
+        if unknown := sorted(set(masks) - set(arrays)):
+            raise ValueError(f"observed names {unknown}, which are not among the arrays {sorted(arrays)}")
+        rows = joined(arrays, masks, _mapping("labels", self.labels))
+        scalars = {m.name for m in self.modalities or () if not m.shape}
+        arrays, observed = _own(rows.arrays, rows.observed, scalars)
+        labels = {name: as_label(f"label {name!r}", label) for name, label in rows.labels.items()}
+        self._set(arrays=arrays, observed=observed, labels=labels, ids=_ids(rows.ids, self.ids))
         self._check()
-        self._set(**described(self, _mapping("likelihood", likelihood)))
+        if self.modalities is None:
+            found, guesses = found_in(arrays, observed, rows.features, _mapping("likelihood", likelihood))
+        elif likelihood is None:
+            found, guesses = declared(self.modalities, arrays, observed, rows.features), {}
+        else:
+            raise ValueError("give either modalities or likelihood: a modality says its own")
+        self._set(modalities=found, guesses=guesses)
 
     def _set(self, **values: Any) -> None:
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
     def _with(self, **changes: Any) -> Dataset:
-        """The data set with other values of some attributes, which came through the door before."""
+        """The data set with other values of some attributes, which have been through the door."""
         made = object.__new__(Dataset)
         made._set(**{each.name: getattr(self, each.name) for each in fields(self)} | changes)
         made._check()
         return made
 
     def _check(self) -> None:
-        """Raise ValueError where there are no arrays, or items, or arrays differ in their number of them."""
+        """Raise ValueError where there is nothing, or arrays differ in their number of items."""
         if not self.arrays:
             raise ValueError("a data set needs at least one modality")
-        beside = {} if self.ids is None else {"ids": self.ids}
-        lengths = {name: len(array) for name, array in {**self.arrays, **(self.labels or {}), **beside}.items()}
+        ids = {} if self.ids is None else {"ids": self.ids}
+        lengths = {name: len(array) for name, array in {**self.arrays, **(self.labels or {}), **ids}.items()}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"arrays differ in their number of items: {lengths}")
         if 0 in lengths.values():
@@ -87,6 +100,32 @@ class Dataset:
 
     def __repr__(self) -> str:
         return table(self)
+
+    @property
+    def features(self) -> dict[str, tuple[str | int, ...]]:
+        """The names of a modality's elements, by modality, where they have names; a data frame's are its columns."""
+        return {m.name: m.features for m in self.modalities or () if m.features is not None}
+
+    def frame(self, name: str, values: Any = None) -> Any:
+        """A modality as a pandas ``DataFrame``, ids as its index, features as its columns, NaN in holes.
+
+        Args:
+            name: the modality.
+            values: in place of its own, such as what ``fitted.impute(data)[name]`` holds: ``(items, elements)``.
+
+        Raises:
+            ValueError: the values have not as many items or elements, or more axes.
+        """
+        import pandas
+
+        own = self.holed(name)
+        own = own[:, None] if own.ndim == 1 else own
+        values = own if values is None else np.asarray(values).reshape(-1, 1) if np.ndim(values) == 1 else values
+        if np.shape(values) != own.shape or own.ndim != 2:
+            raise ValueError(
+                f"a data frame of modality {name!r} takes values (items, elements), {own.shape}, not {np.shape(values)}"
+            )
+        return pandas.DataFrame(values, index=self.ids, columns=self.features.get(name))
 
     def take(self, rows: Any) -> Dataset:
         """The given rows, in that order; modalities keep their centers and spreads."""
@@ -135,14 +174,24 @@ class Dataset:
         return train.refitted(), test.like(train.refitted().modalities)
 
     def refitted(self) -> Dataset:
-        """The same data, with centers and spreads taken from it."""
-        observed, modalities = self.observed or {}, self.modalities or ()
-        fitted = [guess(m.name, self.arrays[m.name], observed.get(m.name), like=m) for m in modalities]
-        return self.like(fitted)
+        """The same data, with the centers and spreads that were not declared taken from it."""
+        observed = self.observed or {}
+        return self.like([estimated(m, self.arrays[m.name], observed.get(m.name)) for m in self.modalities or ()])
 
     def like(self, modalities: Sequence[Modality] | None) -> Dataset:
-        """The same data under other modalities; guessed anew where these are None."""
-        return replace(self, modalities=modalities) 
+        """The same data under other modalities, or guessed anew for None."""
+        known, observed = self.features, self.observed or {}
+        if modalities is None:
+            found, guesses = found_in(self.arrays, observed, known, {})
+        else:
+            found, old = declared(modalities, self.arrays, observed, known), self._likelihoods()
+            guesses = {
+                m.name: self.guesses[m.name] for m in found if m.name in self.guesses and old[m.name] == m.likelihood
+            }
+        return self._with(modalities=found, guesses=guesses)
+
+    def _likelihoods(self) -> dict[str, str]:
+        return {m.name: m.likelihood for m in self.modalities or ()}
 
     def batch(self, rows: Any = slice(None), given: Iterable[str] | None = None) -> Batch:
         """The given rows (all by default) as a batch, with only the ``given`` modalities."""
@@ -166,56 +215,49 @@ class Dataset:
         return _row_keys([b"".join(row) for row in zip(*parts, strict=True)])
 
 
-def _filled(name: str, array: Any, mask: Any) -> tuple[np.ndarray, np.ndarray | None]:
-    values = np.asarray(array)
-    if values.ndim < 1 or values.dtype.kind not in "biuf":
-        raise ValueError(f"modality {name!r} must be an array of numbers (items, *shape), not {values.dtype}")
-    values = values[:, None] if values.ndim == 1 else values
-    try:
-        values, mask = fill(values, mask)
-    except ValueError as error:
-        raise ValueError(f"modality {name!r}: {error}") from None
-    if not np.isfinite(values).all():
-        raise ValueError(f"modality {name!r} holds infinite values; mark what was not measured as NaN")
-    return values, mask
+def _mapping(what: str, given: Any) -> dict[str, Any]:
+    """What was given by name, as a dict.
+
+    Raises:
+        ValueError: it is not of that kind.
+    """
+    if what == "labels" and library(given) == "pandas" and hasattr(given, "columns"):
+        return dict(given.items())
+    if given is None or (isinstance(given, Mapping) and library(given) not in RECIPES):
+        if not all(isinstance(name, str) for name in given or {}):
+            raise ValueError(
+                f"the names of {what} must be text, and {next(n for n in given if not isinstance(n, str))!r} is not"
+            )
+        return dict(given or {})
+    if what == "arrays":
+        raise unsupported("the arrays of a data set", given)
+    raise ValueError(f"{what} must be a dict by the modality's or label's name, not a {type(given).__name__}")
 
 
-def _check_lengths(arrays: Mapping[str, np.ndarray]) -> None:
-    lengths = {name: len(array) for name, array in arrays.items()}
-    if len(set(lengths.values())) > 1:
-        raise ValueError(f"arrays differ in their number of items: {lengths}")
-    if 0 in lengths.values():
-        raise ValueError("a data set needs at least one item")
+def _own(
+    arrays: Mapping[str, Any], masks: Mapping[str, Any], scalars: set[str]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Arrays and masks through the door, as copies; one number an item has an axis of its own unless it is a scalar."""
+    found, observed = {}, {}
+    for name, array in arrays.items():
+        values, mask = taken(f"modality {name!r}", array, masks.get(name))
+        if name in scalars:
+            found[name] = values[:, 0].copy() if values.shape[1:] == (1,) else values.copy()
+        else:
+            found[name] = values[:, None].copy() if values.ndim == 1 else values.copy()
+        observed |= {} if mask is None else {name: mask}
+    return found, observed
 
 
-def _modalities(
-    arrays: Mapping[str, np.ndarray], observed: Mapping[str, np.ndarray], given: Sequence[Modality] | None
-) -> tuple[Modality, ...]:
-    if given is None:
-        return tuple(guess(name, array, observed.get(name)) for name, array in arrays.items())
-    if {m.name for m in given} != set(arrays):
-        raise ValueError(f"modalities {[m.name for m in given]} do not name the arrays {list(arrays)}")
-    for modality in given:
-        check_fits(modality, arrays[modality.name])
-    return tuple(given)
-
-
-def check_fits(modality: Modality, array: np.ndarray) -> None:
-    """Raise ValueError where the array's shape or values do not fit the modality."""
-    what = f"modality {modality.name!r}"
-    if array.shape[1:] != modality.shape:
-        raise ValueError(f"{what} has items of shape {array.shape[1:]}, but shape {modality.shape} was declared")
-    whole, low = bool((array == np.round(array)).all()), float(array.min())
-    top = {"bernoulli": 1.0, "categorical": (modality.levels or 0) - 1.0}.get(modality.likelihood, np.inf)
-    if modality.likelihood not in ("normal", "laplace") and not (whole and low >= 0 and array.max() <= top):
-        limit = f"from 0 to {top:.0f}" if np.isfinite(top) else "of 0 or more"
-        raise ValueError(
-            f"{what} is {modality.likelihood}: it takes whole numbers {limit}, but holds {_bad(array, top)}"
-        )
-
-
-def _bad(array: np.ndarray, top: float) -> float:
-    return float(array[(array != np.round(array)) | (array < 0) | (array > top)][0])
+def _ids(joined_by: np.ndarray | None, given: Any) -> np.ndarray | None:
+    if given is None or joined_by is not None:
+        if given is not None:
+            raise ValueError("ids come from the data frames' index; leave ids out, or give arrays")
+        return joined_by
+    ids = as_label("ids", given)
+    if len(np.unique(ids)) < len(ids):
+        raise ValueError("ids must be unique, and one stands there twice")
+    return ids
 
 
 def _row_bytes(array: np.ndarray, mask: np.ndarray | None) -> Iterator[bytes]:

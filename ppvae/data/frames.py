@@ -17,7 +17,7 @@ class Rows(NamedTuple):
     observed: dict[str, Any]
     labels: dict[str, Any]
     ids: np.ndarray | None
-    features: dict[str, np.ndarray]
+    features: dict[str, list[Any]]
 
 
 def joined(arrays: Mapping[str, Any], observed: Mapping[str, Any], labels: Mapping[str, Any]) -> Rows:
@@ -31,7 +31,7 @@ def joined(arrays: Mapping[str, Any], observed: Mapping[str, Any], labels: Mappi
         ValueError: ids are missing, not unique or have nothing in common, or an array stands beside different ids.
     """
     frames = {name: array for name, array in arrays.items() if is_frame(array)}
-    features = {name: _texts(columns) for name, array in frames.items() if (columns := _columns(array)) is not None}
+    features = {name: found for name, array in frames.items() if (found := _features(array)) is not None}
     masks = {name: _mask(name, arrays[name], mask) for name, mask in observed.items() if name in arrays}
     named = [frame for frame in (*arrays.values(), *labels.values()) if is_frame(frame)]
     if not frames or all(_is_default(frame.index) for frame in named):
@@ -44,7 +44,7 @@ def joined(arrays: Mapping[str, Any], observed: Mapping[str, Any], labels: Mappi
     for name, frame in frames.items():
         found[name], holes[name] = _at(name, frame, masks.get(name), ids)
     marked = {name: _label_at(name, label, ids) if is_frame(label) else label for name, label in labels.items()}
-    return Rows(found, holes, marked, _texts(ids), features)
+    return Rows(found, holes, marked, names(ids), features)
 
 
 def is_frame(given: Any) -> bool:
@@ -52,21 +52,21 @@ def is_frame(given: Any) -> bool:
     return library(given) == "pandas" and hasattr(given, "index") and hasattr(given, "iloc")
 
 
-def _columns(given: Any) -> Any:
+def _features(given: Any) -> list[Any] | None:
     """The names of a frame's columns, or of a series; None where it has none."""
     if given.ndim == 1:
-        return None if given.name is None else np.array([given.name], object)
-    return None if _is_default(given.columns) else given.columns
+        return None if given.name is None else [str(given.name)]
+    return None if _is_default(given.columns) else names(given.columns).tolist()
 
 
 def _is_default(index: Any) -> bool:
     return type(index).__name__ == "RangeIndex" and (index.start, index.step) == (0, 1)
 
 
-def _texts(index: Any) -> np.ndarray:
-    """An index as an array: its own numbers, else text."""
-    values = index if isinstance(index, np.ndarray) else index.to_numpy()
-    return values if values.dtype.kind in "iuM" else np.array([str(value) for value in values])
+def names(index: Any) -> np.ndarray:
+    """An index as an array: its whole numbers as they are, all else as text."""
+    values = index.to_numpy()
+    return values if values.dtype.kind in "iu" else np.array([str(value) for value in values])
 
 
 def _ids(indexes: Mapping[str, Any]) -> Any:

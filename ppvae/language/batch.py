@@ -100,7 +100,9 @@ class Batch:
 def _taken(name: str, array: Any, mask: Any) -> tuple[Any, Any]:
     """Numbers through the door; rows of data frames have names, by which only a data set joins them."""
     if any(hasattr(given, "index") and library(given) == "pandas" for given in (array, mask)):
-        raise ValueError(f"modality {name!r} of a batch cannot be a data frame; take it from ppvae.Dataset(...).batch()")
+        raise ValueError(
+            f"modality {name!r} of a batch cannot be a data frame; take it from ppvae.Dataset(...).batch()"
+        )
     return taken(f"modality {name!r}", array, mask)
 
 

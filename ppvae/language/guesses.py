@@ -29,7 +29,9 @@ def guess_likelihood(array: np.ndarray, names: Sequence[str] | None = None) -> G
     if (values != np.round(values)).any():
         return Guess("normal", "it holds fractions")
     if values.min(initial=0) < 0:
-        return Guess("normal", "it holds whole numbers below 0", "they may be categories, or -1 may mark what is missing")
+        return Guess(
+            "normal", "it holds whole numbers below 0", "they may be categories, or -1 may mark what is missing"
+        )
     if values.max(initial=0) <= 1:
         one_hot = "each row holds a single 1, as one category in one-hot code does"
         return Guess("bernoulli", "it holds zeros and ones", one_hot if is_one_hot(array) else "")

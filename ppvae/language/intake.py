@@ -10,7 +10,15 @@ import torch
 
 EXACT = 2**53  # up to here float64 holds every whole number
 LARGEST = float(np.finfo(np.float32).max)
-KINDS = {"U": "text", "S": "text", "T": "text", "c": "complex numbers", "M": "dates", "m": "spans of time", "V": "records"}
+KINDS = {
+    "U": "text",
+    "S": "text",
+    "T": "text",
+    "c": "complex numbers",
+    "M": "dates",
+    "m": "spans of time",
+    "V": "records",
+}
 
 # What holds several modalities, or more than numbers, by its package or type, and the call that takes the numbers out.
 RECIPES = {
@@ -98,6 +106,7 @@ def as_mask(what: str, given: Any, shape: tuple[int, ...]) -> np.ndarray:
     values, seen = as_numbers(f"the mask of {what}", given)
     if (seen is not None and not seen.all()) or not ((values == 0) | (values == 1)).all():
         raise ValueError(f"the mask of {what} must be boolean, True where measured, and holds something else")
+    values = values[:, 0] if values.shape == (*shape, 1) else values
     if values.shape not in (shape[:1], shape):
         raise ValueError(f"{what}: a mask of shape {values.shape} fits neither the items nor the array, {shape}")
     return values.astype(bool)
@@ -171,8 +180,15 @@ def _from_objects(what: str, values: np.ndarray, seen: np.ndarray | None) -> np.
     return np.array([_number(what, x) if seen_here else np.nan for x, seen_here in pairs]).reshape(values.shape)
 
 
-def _number(what: str, given: Any) -> float:
+def is_missing(given: Any) -> bool:
+    """Is a Python object one of those that say that nothing is there: None, pandas' NA and NaT, or NaN?"""
     if given is None or type(given).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(given, numbers.Real) and given != given
+
+
+def _number(what: str, given: Any) -> float:
+    if is_missing(given):
         return np.nan
     if isinstance(given, list | tuple | np.ndarray):
         raise _ragged(what)
@@ -212,4 +228,6 @@ def _ragged(what: str) -> ValueError:
 
 
 def _too_long(what: str) -> ValueError:
-    return ValueError(f"{what} holds whole numbers above 2^53, which no float holds exactly; are these ids? leave them out")
+    return ValueError(
+        f"{what} holds whole numbers above 2^53, which no float holds exactly; are these ids? leave them out"
+    )

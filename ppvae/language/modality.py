@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,16 +22,26 @@ class Modality:
 
     Attributes:
         name: an identifier; also the name of the site in programs.
-        shape: event shape of one measurement, ``(240,)`` or ``(1, 28, 28)``.
+        shape: event shape of one measurement, ``(240,)`` or ``(1, 28, 28)``; ``()`` for a single number, whose arrays
+            are ``(items,)`` and whose site needs no ``.to_event``.
         likelihood: one of ``normal``, ``laplace``, ``bernoulli``, ``categorical``, ``poisson``,
             ``negative_binomial``.
-        scale: the likelihood's scale in units of ``spread`` (normal, Laplace); learned per element if None.
+        scale: the likelihood's scale in units of ``spread`` (normal, Laplace), or the negative binomial's inverse
+            dispersion; learned per element if None. To fix a noise in the data's units, declare ``spread`` too.
         levels: number of categories of each element (categorical).
         center, spread: typical value and deviation of each element, ``shape`` or scalar. Networks see
-            ``(x - center) / spread`` (of ``log(1 + x)`` for counts), likelihoods speak in the data's own units.
-        encoder: ``latent -> network`` from ``(..., *shape)`` to ``(..., 2 * latent)``; None for a stock one.
+            ``(x - center) / spread`` (of ``log(1 + x)`` for counts: a rate is ``exp(center) - 1`` where the decoder gives
+            0), likelihoods speak in the data's own units. What is declared stays; what is None is estimated by the first :class:`~ppvae.Dataset` that has the modality, and
+            again from the training rows by its ``split``; programs built without either take 0 and 1.
+        encoder: ``latent -> network`` from ``(..., *shape)`` to ``(..., 2 * latent)``; None for a stock one. It sees
+            ``(x - center) / spread`` of a normal, Laplace or Bernoulli modality, ``(log(1 + x) - center) / spread`` of
+            counts, both 0 in holes, and the categories of a categorical one as they are: integers ``0..levels-1``, as
+            ``nn.Embedding`` takes them, 0 in holes.
         decoder: ``latent -> network`` from ``(..., latent)`` to ``(..., *shape)``, or
             ``(..., *shape, levels)`` for a categorical; None for a stock one.
+        features: names of the elements, where there is one axis of them.
+        unmeasured: which elements, counted row by row, no item had in training: answers about them are NaN.
+        estimates: the center and spread that were taken from data, if any; :func:`estimated` fills it.
     """
 
     name: str
@@ -39,10 +49,13 @@ class Modality:
     likelihood: str = "normal"
     scale: float | None = None
     levels: int | None = None
-    center: Any = 0.0
-    spread: Any = 1.0
+    center: Any = None
+    spread: Any = None
     encoder: Callable[[int], Any] | None = None
     decoder: Callable[[int], Any] | None = None
+    features: tuple[str | int, ...] | None = None
+    unmeasured: tuple[int, ...] = ()
+    estimates: tuple[Any, Any] = field(default=(None, None), repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
@@ -55,41 +68,72 @@ class Modality:
             raise ValueError(f"{wrong}; choose one of {', '.join(LIKELIHOODS)}")
         if self.likelihood == "categorical" and not self.levels:
             raise ValueError(f"modality {self.name!r} is categorical: give levels, the number of its categories")
-        if not self.shape or min(self.shape) < 1:
-            raise ValueError(f"modality {self.name!r} has shape {self.shape}; a single number has shape (1,)")
-        for key in ("scale", "spread"):
-            value = getattr(self, key)
-            if value is not None and not (np.asarray(value) > 0).all():
-                raise ValueError(f"modality {self.name!r} has {key} {value}; it must be above zero")
+        if min(self.shape, default=1) < 1:
+            raise ValueError(f"modality {self.name!r} has shape {self.shape}; every size in it must be 1 or more")
+        if self.features is not None:
+            object.__setattr__(self, "features", tuple(self.features))
+            if (len(self.features),) != self.shape:
+                raise ValueError(f"modality {self.name!r} of shape {self.shape} has {len(self.features)} features")
+        object.__setattr__(self, "unmeasured", tuple(int(n) for n in self.unmeasured))
+        for key in ("scale", "center", "spread"):
+            self._check_number(key, getattr(self, key))
+
+    def _check_number(self, key: str, value: Any) -> None:
+        if value is None:
+            return
+        wrong = f"modality {self.name!r} has {key} {value}"
+        if not np.isfinite(value).all() or (key != "center" and not (np.asarray(value) > 0).all()):
+            raise ValueError(f"{wrong}; it must be {'finite' if key == 'center' else 'above zero and finite'}")
+        if np.shape(value) not in ((), () if key == "scale" else self.shape):
+            raise ValueError(
+                f"{wrong.partition(' has ')[0]} of shape {self.shape} has {key} of shape {np.shape(value)}"
+            )
 
     def plain(self) -> dict[str, Any]:
         """What JSON can hold of it; center and spread live in the programs' buffers."""
-        return {key: getattr(self, key) for key in ("name", "shape", "likelihood", "scale", "levels")}
+        kept = ("name", "shape", "likelihood", "scale", "levels", "features", "unmeasured")
+        return {key: getattr(self, key) for key in kept}
 
 
-def guess(name: str, array: np.ndarray, observed: np.ndarray | None = None, like: Modality | None = None) -> Modality:
-    """A modality for an array ``(items, *shape)``: zeros and ones are Bernoulli, other counts negative binomial.
+def guess(name: str, array: np.ndarray, observed: np.ndarray | None = None) -> Modality:
+    """A modality for an array ``(items, *shape)``: zeros and ones are Bernoulli, other counts negative binomial."""
+    likelihood = guess_likelihood(observed_values(array, observed)).likelihood
+    return estimated(Modality(name, array.shape[1:], likelihood), array, observed)
 
-    ``like`` fixes everything but center and spread, which are taken from what was observed.
+
+def estimated(modality: Modality, array: np.ndarray, observed: np.ndarray | None = None) -> Modality:
+    """The modality with what was not declared of center and spread taken from what was observed of an array.
+
+    What an earlier array gave is not declared: it is taken anew.
     """
-    seen = array if observed is None else _observed_values(array, observed)
-    likelihood = like.likelihood if like else guess_likelihood(seen).likelihood
-    center, spread = _moments(seen, likelihood)
-    base = like or Modality(name, array.shape[1:], likelihood)
-    return Modality(**{**base.__dict__, "center": center.astype(np.float32), "spread": spread.astype(np.float32)})
+    moments = _moments(observed_values(array, observed), modality.likelihood)
+    known: dict[str, Any] = {"estimates": tuple(moment.astype(np.float32) for moment in moments)}
+    for key, before, now in zip(("center", "spread"), modality.estimates, known["estimates"], strict=True):
+        value = getattr(modality, key)
+        known[key] = now if value is None or value is before else value
+    return replace(modality, **known)
 
 
-def _observed_values(array: np.ndarray, observed: np.ndarray) -> np.ndarray:
+def observed_values(array: np.ndarray, observed: np.ndarray | None) -> np.ndarray:
+    """An array with NaN where it was not observed."""
+    if observed is None:
+        return array
     mask = observed.reshape(observed.shape + (1,) * (array.ndim - observed.ndim))
     return np.where(mask, array, np.nan)
 
 
 def _moments(array: np.ndarray, likelihood: str) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each element over the items that have it; 0 and 1 where none or no spread."""
+    """Mean and standard deviation of each element over the items that have it; 0 and 1 where none has.
+
+    An element whose deviation is rounding, a millionth of its mean or less, has spread 1. Counts that were all zero have
+    the center of half a count in all items.
+    """
     values = np.asarray(array, dtype=np.float64)
     values = np.log1p(values) if likelihood in COUNTS else values
     seen = np.isfinite(values)
     count = np.maximum(seen.sum(0), 1)
     center = np.where(seen, values, 0).sum(0) / count
+    if likelihood in COUNTS:
+        center = np.where(seen.any(0) & (center == 0), np.log1p(0.5 / count), center)
     deviation = np.sqrt(np.where(seen, (values - center) ** 2, 0).sum(0) / count)
-    return center, np.where(deviation > 1e-6 * (1 + np.abs(center)), deviation, 1.0)
+    return center, np.where(deviation > 1e-6 * np.abs(center), deviation, 1.0)

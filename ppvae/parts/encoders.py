@@ -49,15 +49,13 @@ class Encoders(Program):
         return out
 
     def seen(self, batch: Batch, name: str) -> Any:
-        """The modality's values with its center in the holes, ``(items, *shape)``; None where it is not given."""
+        """The modality's values with something usual in the holes, ``(items, *shape)``; None where it is not given."""
         x, mask = batch.get(name), batch.mask(name)
         return x if x is None or mask is None else ops.where(over(mask, x), x, self.fill(name))
 
-    def standardised(self, batch: Batch, name: str) -> Any:
-        """What the modality's network sees, zeros in the holes: ``(items, *shape)``."""
-        return self.networks[name][0](self.seen(batch, name))  # type: ignore[index]
-
     def fill(self, name: str) -> Any:
-        """What stands in a hole: the center, in the data's own units."""
-        standardise: Any = self.networks[name][0]  # type: ignore[index]
-        return ops.expm1(standardise.center) if standardise.counts else standardise.center
+        """What stands in a hole: the center, in the data's own units; 0 where a network sees categories."""
+        first: Any = self.networks[name][0]  # type: ignore[index]
+        if not hasattr(first, "center"):
+            return 0.0
+        return ops.expm1(first.center) if first.counts else first.center

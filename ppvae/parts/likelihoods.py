@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-from ppvae.language.modality import Modality
+from ppvae.language.modality import COUNTS, Modality
 from ppvae.language.ppl import dist, ops, pyro
 from ppvae.language.program import Program
 from ppvae.parts import networks
+
+SHARPEST = math.log(1e-3)  # the smallest learned scale is a thousandth of the spread
+MOST_REGULAR = math.log(1e3)  # the largest inverse dispersion is a thousand times 1 + the level: a Poisson to 0.1 %
+REACH = 30.0  # how far the log of a rate may go from the level of the data, either way
 
 
 class Family(Program):
@@ -19,6 +24,10 @@ class Family(Program):
 
     ``measured(y, obs=None)`` takes predictors ``(..., items, *shape)`` and returns values of that shape, without the
     levels at the end of a categorical's.
+
+    ``center`` and ``spread`` are the modality's; of counts, those of the log of the rate (see :func:`of_log_rate`). A
+    learned scale is never below a thousandth of the spread, so that no constant or copied element has infinite
+    density; a scale that was declared is as declared.
     """
 
     center: torch.Tensor
@@ -30,12 +39,13 @@ class Family(Program):
         self.family = FAMILIES[modality.likelihood]
         self.event_dim = len(modality.shape)
         self.shape = networks.output_shape(modality)
-        for key in ("center", "spread"):
-            value = torch.as_tensor(getattr(modality, key), dtype=torch.get_default_dtype())
-            self.register_buffer(key, value.expand(modality.shape).clone())
+        known = networks.units(modality)
+        for key, value in (of_log_rate(**known) if modality.likelihood in COUNTS else known).items():
+            self.register_buffer(key, value)
         start = torch.zeros(modality.shape) if modality.scale is None else torch.tensor(modality.scale).log()
+        self.learned = modality.scale is None
         if modality.likelihood in DISPERSED:
-            self.log_scale = nn.Parameter(start, requires_grad=modality.scale is None)
+            self.log_scale = nn.Parameter(start, requires_grad=self.learned)
 
     def measured(self, y: Any, obs: Any = None) -> Any:
         """The modality's site, given its predictor."""
@@ -71,14 +81,25 @@ class Likelihood(Family):
         return y.reshape(*z.shape[:-1], *self.shape)
 
 
+def of_log_rate(center: torch.Tensor, spread: torch.Tensor) -> dict[str, torch.Tensor]:
+    """From center and spread of ``log(1 + x)`` to those of the log of the rate.
+
+    The rate at the center is ``exp(center) - 1``, the typical count, and a step there is as long in ``log(1 + x)``; but
+    at most 1 or the spread, since single counts, far apart as logs, say little of their rate. Large counts keep both,
+    and so does a center of 0 or less, which no data have.
+    """
+    share = torch.where(center > 0, -torch.expm1(-center), 1.0)  # of the count in 1 + count
+    return {"center": center + share.log(), "spread": torch.minimum(spread / share, spread.clamp(min=1.0))}
+
+
 def normal(self: Family, y: Any) -> Any:
     """x ~ Normal(center + spread * y, spread * scale), scale learned per element or fixed."""
-    return dist.Normal(self.center + self.spread * y, self.spread * ops.exp(self.log_scale))
+    return dist.Normal(self.center + self.spread * y, _scale(self))
 
 
 def laplace(self: Family, y: Any) -> Any:
     """x ~ Laplace(center + spread * y, spread * scale), scale learned per element or fixed."""
-    return dist.Laplace(self.center + self.spread * y, self.spread * ops.exp(self.log_scale))
+    return dist.Laplace(self.center + self.spread * y, _scale(self))
 
 
 def bernoulli(self: Family, y: Any) -> Any:
@@ -92,8 +113,8 @@ def categorical(self: Family, y: Any) -> Any:
 
 
 def poisson(self: Family, y: Any) -> Any:
-    """x ~ Poisson(exp(center + spread * y)): center and spread are of log(1 + x)."""
-    return dist.Poisson(_rate(self, y))
+    """x ~ Poisson(exp(center + spread * y)), center and spread of the log of the rate."""
+    return dist.Poisson(ops.exp(_log_rate(self, y)))
 
 
 def negative_binomial(self: Family, y: Any) -> Any:
@@ -101,13 +122,25 @@ def negative_binomial(self: Family, y: Any) -> Any:
 
     Variance mean + mean^2 / r, as scVI (Lopez et al. 2018) writes it.
     """
-    total = ops.exp(self.log_scale)
-    return dist.NegativeBinomial(total_count=total, logits=ops.log(_rate(self, y)) - self.log_scale)
+    log_total = self.log_scale
+    if self.learned:
+        log_total = _held(log_total, ops.minimum(log_total, MOST_REGULAR + ops.softplus(self.center)))  # type: ignore[attr-defined]
+    return dist.NegativeBinomial(total_count=ops.exp(log_total), logits=_log_rate(self, y) - log_total)
 
 
-def _rate(self: Family, y: Any) -> Any:
-    """exp, with the exponent clamped so that no rate overflows or vanishes."""
-    return ops.exp(ops.clamp(self.center + self.spread * y, -15.0, 15.0))
+def _log_rate(self: Family, y: Any) -> Any:
+    """Kept near the level of the data, so that no rate overflows or vanishes."""
+    return self.center + ops.clamp(self.spread * y, -REACH, REACH)
+
+
+def _scale(self: Family) -> Any:
+    log_scale = self.log_scale
+    return self.spread * ops.exp(_held(log_scale, ops.clamp(log_scale, min=SHARPEST)) if self.learned else log_scale)
+
+
+def _held(free: Any, bounded: Any) -> Any:
+    """The bounded value with the gradient of the free one, which can so come back from beyond its bound."""
+    return free + ops.detach(bounded - free)
 
 
 FAMILIES = {f.__name__: f for f in (normal, laplace, bernoulli, categorical, poisson, negative_binomial)}

@@ -21,14 +21,39 @@ class Standardise(nn.Module):
     def __init__(self, modality: Modality) -> None:
         super().__init__()
         self.counts = modality.likelihood in COUNTS
-        for name in ("center", "spread"):
-            value = torch.as_tensor(getattr(modality, name), dtype=torch.get_default_dtype())
-            self.register_buffer(name, value.expand(modality.shape).clone())
+        for name, value in units(modality).items():
+            self.register_buffer(name, value)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.counts:
             x = torch.log1p(x)
         return (x - self.center) / self.spread
+
+
+class Categories(nn.Module):
+    """Values as the integers that they are."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.long()
+
+
+class Reshaped(nn.Module):
+    """The last ``axes`` axes as ``shape``: ``(..., *axes) -> (..., *shape)``."""
+
+    def __init__(self, axes: int, shape: Sequence[int]) -> None:
+        super().__init__()
+        self.axes, self.shape = axes, tuple(shape)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.reshape(*x.shape[: x.ndim - self.axes], *self.shape)
+
+
+def units(modality: Modality) -> dict[str, torch.Tensor]:
+    """Its center and spread, each of the modality's shape: 0 and 1 where neither declared nor estimated."""
+    given = {"center": modality.center, "spread": modality.spread}
+    known = {"center": 0.0, "spread": 1.0} | {name: value for name, value in given.items() if value is not None}
+    dtype = torch.get_default_dtype()
+    return {name: torch.as_tensor(v, dtype=dtype).expand(modality.shape).clone() for name, v in known.items()}
 
 
 def mlp(inputs: int, hidden: Sequence[int], outputs: int) -> nn.Sequential:
@@ -43,12 +68,16 @@ def mlp(inputs: int, hidden: Sequence[int], outputs: int) -> nn.Sequential:
 def encoder(modality: Modality, latent: int, hidden: Sequence[int]) -> nn.Module:
     """``(..., *shape) -> (..., 2 * latent)``: location and log scale of the modality's expert.
 
-    The input is standardised; the modality's own encoder takes the place of the stock MLP.
+    The input is standardised; the modality's own encoder takes the place of the stock MLP, and sees categories as they
+    are.
     """
     if modality.encoder is not None:
-        return nn.Sequential(Standardise(modality), _built(modality.encoder, latent, modality, "encoder"))
-    flat = nn.Flatten(-len(modality.shape)) if len(modality.shape) > 1 else nn.Identity()
-    return nn.Sequential(Standardise(modality), flat, mlp(math.prod(modality.shape), hidden, 2 * latent))
+        own = _built(modality.encoder, latent, modality, "encoder")
+        return nn.Sequential(Categories() if modality.likelihood == "categorical" else Standardise(modality), own)
+    size = math.prod(modality.shape)
+    return nn.Sequential(
+        Standardise(modality), Reshaped(len(modality.shape), (size,)), mlp(size, hidden, 2 * latent)
+    )
 
 
 def decoder(modality: Modality, latent: int, hidden: Sequence[int]) -> nn.Module:
@@ -57,7 +86,7 @@ def decoder(modality: Modality, latent: int, hidden: Sequence[int]) -> nn.Module
         return _built(modality.decoder, latent, modality, "decoder")
     shape = output_shape(modality)
     net = mlp(latent, tuple(hidden)[::-1], math.prod(shape))
-    return nn.Sequential(net, nn.Unflatten(-1, shape)) if len(shape) > 1 else net
+    return net if len(shape) == 1 else nn.Sequential(net, Reshaped(1, shape))
 
 
 def output_shape(modality: Modality) -> tuple[int, ...]:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+# Within these bounds a number and its square are numbers in single precision too.
+Rate = Annotated[float, Field(ge=1e-18, le=1e18)]
+Weight = Annotated[float, Field(ge=0, le=1e18)]
+Count = Annotated[int, Field(ge=1, lt=2**31)]
 
 
 class Settings(BaseModel):
@@ -29,23 +34,23 @@ class Settings(BaseModel):
         checkpoint_every: epochs between checkpoints, where a run folder is given.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     backend: Literal["numpyro", "pyro"] = "numpyro"
-    epochs: int = Field(50, ge=0)
-    batch_size: int = Field(128, ge=1)
+    epochs: int = Field(50, ge=0, lt=2**31)
+    batch_size: Count = 128
     seed: int = Field(0, ge=0, lt=2**31)
     optimizer: Literal["adam", "adamw", "rmsprop", "momentum", "sgd"] = "adam"
-    lr: float = Field(1e-3, gt=0)
-    guide_lr: float | None = Field(None, gt=0)
+    lr: Rate = 1e-3
+    guide_lr: Rate | None = None
     schedule: Literal["constant", "linear", "cosine"] = "constant"
-    clip: float | None = Field(None, gt=0)
-    beta: float = Field(1.0, ge=0)
-    kl_warmup: float = Field(0, ge=0)
-    particles: int = Field(1, ge=1)
+    clip: Rate | None = None
+    beta: Weight = 1.0
+    kl_warmup: Weight = 0
+    particles: Count = 1
     device: Literal["auto", "cpu", "cuda", "gpu"] = "auto"
     dtype: Literal["float32", "float64"] = "float32"
-    checkpoint_every: int = Field(10, ge=1)
+    checkpoint_every: Count = 10
 
     def rate(self, part: str) -> float:
         """The learning rate of ``"model"`` or ``"guide"`` before its schedule."""

@@ -24,6 +24,7 @@ from ppvae.runs.snapshot import Snapshot
 from ppvae.runs.vae import VAE
 from ppvae.training import loading
 from ppvae.training.checks import inspect
+from ppvae.training.measured import measured
 from ppvae.training.progress import progress_bar
 
 Callback = Callable[[Mapping[str, Any]], None]
@@ -97,6 +98,7 @@ def fit(
     """
     if not isinstance(vae, VAE | Fitted) or not isinstance(data, Dataset):
         raise TypeError(f"fit takes a VAE and a Dataset, not {type(vae).__name__} and {type(data).__name__}")
+    data = measured(data)
     before = _before(vae, out, resume)
     pair = before.vae if before else vae
     assert isinstance(pair, VAE)

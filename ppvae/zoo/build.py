@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, get_type_hints
 
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from ppvae import objectives
 from ppvae.language.modality import Modality
@@ -84,7 +84,7 @@ def _checked(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _value(key: str, value: Any, hint: Any) -> Any:
     try:
-        value = TypeAdapter(hint).validate_python(value)
+        value = TypeAdapter(hint, config=ConfigDict(allow_inf_nan=False)).validate_python(value)
     except ValidationError as error:
         raise ValueError(f"option {key!r} is {value!r}: {error.errors()[0]['msg'].lower()}") from None
     sizes = value if isinstance(value, list | tuple) else [value]
