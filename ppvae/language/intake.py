@@ -103,9 +103,13 @@ def as_mask(what: str, given: Any, shape: tuple[int, ...]) -> np.ndarray:
     Raises:
         ValueError: it is neither boolean nor of zeros and ones, or of another shape.
     """
-    values, seen = as_numbers(f"the mask of {what}", given)
+    wrong = ValueError(f"the mask of {what} must be an array of booleans, True where measured, and holds something else")
+    try:
+        values, seen = as_numbers(f"the mask of {what}", given)
+    except ValueError:
+        raise wrong from None
     if (seen is not None and not seen.all()) or not ((values == 0) | (values == 1)).all():
-        raise ValueError(f"the mask of {what} must be boolean, True where measured, and holds something else")
+        raise wrong
     values = values[:, 0] if values.shape == (*shape, 1) else values
     if values.shape not in (shape[:1], shape):
         raise ValueError(f"{what}: a mask of shape {values.shape} fits neither the items nor the array, {shape}")
@@ -143,7 +147,7 @@ def _numpy(what: str, given: Any) -> tuple[np.ndarray, np.ndarray | None]:
     if isinstance(given, torch.Tensor):
         dense = given.detach().to_dense()
         return (dense.float() if dense.dtype == torch.bfloat16 else dense).numpy(force=True), None
-    if isinstance(given, np.ndarray | np.generic | numbers.Number) or is_tensor(given):
+    if isinstance(given, np.ndarray | np.generic | numbers.Number) or library(given) in ("jax", "jaxlib"):
         return np.asarray(given), None
     if not isinstance(given, list | tuple):
         raise unsupported(what, given)
