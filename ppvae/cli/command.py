@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import inspect
-import json
+import io
+import os
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext, redirect_stdout
+from contextlib import nullcontext, redirect_stdout, suppress
 from functools import wraps
 from types import TracebackType
 from typing import Any
 
 import typer
 
+from ppvae.cli import readable
+
 # Typer wraps or vendors click, depending on its version; this is the class of every mistake in how a command is typed.
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+BAD_INPUT, NOBODY_READS = 2, 141  # 141 is what a shell shows of a program whose reader has gone, as in `... | head -1`
+JSON = (
+    "End with one line of JSON on stdout; all else goes to stderr. NaN and infinities are null there, and `nulls` "
+    "says by path which: {'elbo.mean': 'NaN'}. After an error stdout stays empty."
+)
 
 
 def answered(table: str) -> Callable[[Callable[..., Any]], Callable[..., None]]:
@@ -25,11 +33,11 @@ def answered(table: str) -> Callable[[Callable[..., Any]], Callable[..., None]]:
         def run(*args: Any, as_json: bool = False, **kwargs: Any) -> None:
             with redirect_stdout(sys.stderr) if as_json else nullcontext():
                 result = command(*args, **kwargs)
-            _show(result, table, as_json)
+            _put(readable.as_json(result) if as_json else _table(result, table))
             if result.get("ok") is False:
                 raise typer.Exit(1)
 
-        flag = typer.Option(False, "--json", help="End with one line of JSON on stdout; all else goes to stderr.")
+        flag = typer.Option(False, "--json", help=JSON)
         known = inspect.signature(command, eval_str=True)
         extra = inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=flag, annotation=bool)
         run.__signature__ = known.replace(parameters=[*known.parameters.values(), extra])  # type: ignore[attr-defined]
@@ -39,32 +47,72 @@ def answered(table: str) -> Callable[[Callable[..., Any]], Callable[..., None]]:
     return decorate
 
 
-def _show(result: dict[str, Any], table: str, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(result), flush=True)
-        return
+def _table(result: dict[str, Any], table: str) -> str:
     from ppvae.cli import tables
 
-    tables.show(getattr(tables, table)(result))
+    seen = readable.each(result, lambda value, _: readable.visible(value) if isinstance(value, str) else value)
+    return tables.text(getattr(tables, table)(seen))
+
+
+def _put(text: str) -> None:
+    """Print on stdout; where that fails, what is left goes nowhere: Python would try again when it ends."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        error.filename = "stdout"
+        raise
 
 
 def run(app: typer.Typer, arguments: Sequence[str] | None) -> int:
     """Run a command and return its exit code: 2, and one sentence on stderr, for a mistake of the user's."""
+    _open_streams()
     try:
-        return app(arguments, prog_name="ppvae", standalone_mode=False) or 0
-    except UsageError as error:
-        say(f"Error: {error.format_message()}")  # type: ignore[attr-defined]
-    except typer.Abort:
-        return 130
-    except OSError as error:
-        if error.filename is None:
+        words = list(sys.argv[1:] if arguments is None else arguments)
+        command = typer.main.get_command(app)
+        with command.make_context("ppvae", words) as context:
+            command.invoke(context)
+    except typer.Exit as end:
+        return end.exit_code
+    except BrokenPipeError:
+        return NOBODY_READS
+    except Exception as error:
+        reason = _mistake(error)
+        if reason is None:
             raise
-        say(f"Error: {error.filename}: {error.strerror}")
-    except (ValueError, NotImplementedError, FloatingPointError) as error:
-        if not _ours(error.__traceback__):
-            raise
-        say(f"Error: {error}")
-    return 2
+        if reason:
+            say(f"Error: {reason}")
+        return BAD_INPUT
+    return 0
+
+
+def _open_streams() -> None:
+    """Streams that were closed (`>&-`) lead nowhere, and what a terminal cannot show it shows as an escape."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - as long as the process
+        elif mode == "w" and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _mistake(error: Exception) -> str | None:
+    """What to say of a mistake of the user's, or of the machine's limits; None where it is a bug."""
+    if isinstance(error, UsageError):
+        return error.format_message()  # type: ignore[attr-defined,no-any-return]
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
+    if isinstance(error, MemoryError) or _out_of_memory(error):
+        return f"there is not enough memory for what was asked: {error}"
+    known = isinstance(error, ValueError | NotImplementedError | FloatingPointError)
+    return str(error) if known and _ours(error.__traceback__) else None
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Torch and JAX have no class of their own for it."""
+    told = ("can't allocate memory", "not enough memory", "out of memory", "RESOURCE_EXHAUSTED")
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in told)
 
 
 def _ours(trace: TracebackType | None) -> bool:
@@ -75,5 +123,6 @@ def _ours(trace: TracebackType | None) -> bool:
 
 
 def say(sentence: str) -> None:
-    """One line on stderr."""
-    print(" ".join(sentence.split()), file=sys.stderr)
+    """One line on stderr, if anybody reads there."""
+    with suppress(OSError):
+        print(readable.sentence(sentence), file=sys.stderr, flush=True)

@@ -43,7 +43,8 @@ def demo(out: Path, epochs: int = 60, particles: int = 500, seed: int = 0) -> li
     for method, backend in RUNS:
         console.print(f"training {method} on {backend}, {epochs} epochs")
         vae = build.method(method, train.modalities or (), seed=seed)
-        folder, kept = out / f"{method}-{backend}", {"holdout": {"fraction": 0.25, "seed": seed}, "method": method}
+        folder = out / f"{method}-{backend}"
+        kept = {"method": method, "data_set": "mfeat", "holdout": {"fraction": 0.25, "seed": seed}}
         # Without a warm-up of the KL terms MVAE's single views fall back on the prior (Wu & Goodman 2018 anneal too).
         options: dict[str, Any] = {"backend": backend, "epochs": epochs, "kl_warmup": epochs / 3, "seed": seed}
         runs[method, backend] = fit(vae, train, out=folder, notes=kept, **options)
@@ -51,7 +52,7 @@ def demo(out: Path, epochs: int = 60, particles: int = 500, seed: int = 0) -> li
     results = [measure(name, run, train, test, particles) for name, run in runs.items()]
     Console().print(table(results))
     for path in draw(out, runs, test):
-        console.print(f"wrote {path}")
+        console.print(f"wrote {path}", markup=False)
     return results
 
 

@@ -1,63 +1,33 @@
-"""Sources: what the words of a command line stand for: data, methods, programs in a user's file, settings."""
+"""Sources: what the words of a command line stand for: data, settings, runs. Torch comes once they are right."""
 
 from __future__ import annotations
 
-import importlib.util
-import inspect
 import json
+import math
 import os
-import sys
-import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import torch
+from typing import TYPE_CHECKING, Any
 
 from ppvae import datasets
-from ppvae.data import Dataset
+from ppvae.cli import places, programs
 from ppvae.data.reader import read_npz
-from ppvae.inference.fitted import Fitted
-from ppvae.language.modality import Modality
 from ppvae.runs import checkpoint
-from ppvae.runs.settings import Settings
-from ppvae.runs.vae import VAE
-from ppvae.training import loading
-from ppvae.training.fit import data_key, settings_of
-from ppvae.zoo import build
+from ppvae.runs.settings import Settings, settings_of
+
+if TYPE_CHECKING:
+    from ppvae.data import Dataset
+    from ppvae.inference.fitted import Fitted
 
 
-def data_set(name: str) -> Dataset:
-    """The shipped data set of this name, or the one in this ``.npz`` file."""
+def data_set(name: str, max_bytes: int | None = None) -> Dataset:
+    """The shipped data set of this name, or the one in this ``.npz`` file, if it unpacks to at most ``max_bytes``."""
     if name in datasets.NAMES:
         return datasets.load(name)
-    if not name.endswith(".npz") and not Path(name).exists():
+    if not name.endswith(".npz") and not os.path.exists(name):
         raise ValueError(f"unknown data {name!r}: give an .npz file or one of {', '.join(datasets.NAMES)}")
-    return read_npz(name)
-
-
-def is_file(method: str) -> bool:
-    """Does this name programs in a user's file, ``file.py:function``, rather than a method?"""
-    return method.rpartition(":")[0].endswith(".py") or method.endswith(".py")
-
-
-def pair(method: str, modalities: Sequence[Modality], options: Mapping[str, Any], seed: int = 0) -> VAE:
-    """A method of the zoo, or what the function in ``file.py:function`` makes, freshly initialised.
-
-    Raises:
-        ValueError: there is no such method, file or function, or it fails.
-    """
-    if not is_file(method):
-        return build.method(method, modalities, seed=seed, **options)
-    make = _function(method)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        made = _call(method, lambda: make(modalities, **options))
-    if not isinstance(made, VAE):
-        raise ValueError(f"{method} must return a ppvae.VAE, but returned {_kind(made)}")
-    return made
+    return read_npz(name, max_bytes)
 
 
 def assignments(pairs: Sequence[str]) -> dict[str, Any]:
@@ -82,20 +52,14 @@ def sorted_out(method: str, flags: Mapping[str, Any], pairs: Sequence[str]) -> t
         pairs: the ``key=value`` texts of ``--set``.
 
     Raises:
-        ValueError: something is set twice, or neither the settings nor the method know it.
+        ValueError: something is set twice, a setting is wrong, or there is no such method.
     """
     given, chosen = {key: value for key, value in flags.items() if value is not None}, assignments(pairs)
     for key in chosen:
         if key in given:
             raise ValueError(f"{key} is set twice, by --set and by --{key.replace('_', '-')}")
     both = {**given, **chosen}
-    known = _function_options(method) if is_file(method) else build.options_of(method)
-    for key in both:
-        if key not in Settings.model_fields and known is not None and key not in known:
-            raise ValueError(
-                f"there is no setting or option {key!r}; settings are {', '.join(Settings.model_fields)}; "
-                f"options of {method} are {', '.join(known) or 'none'}"
-            )
+    programs.find(method)
     settings = {key: value for key, value in both.items() if key in Settings.model_fields}
     return settings_of(**settings), {key: value for key, value in both.items() if key not in settings}
 
@@ -113,6 +77,8 @@ def held_out(folder: Path, fitted: Fitted, data: Dataset) -> Dataset:
     Raises:
         ValueError: these data are not those of the run.
     """
+    from ppvae.training.fit import data_key
+
     with checkpoint.reading(folder):
         kept = fitted.notes.get("holdout", {"fraction": 0, "seed": 0})
         fraction, seed = float(kept["fraction"]), int(kept["seed"])
@@ -122,41 +88,67 @@ def held_out(folder: Path, fitted: Fitted, data: Dataset) -> Dataset:
     return data if test is None else test
 
 
-def data_of(folder: Path, fitted: Fitted, data: str | None) -> Dataset:
-    """The named data, or the run's own.
+def data_of(folder: Path, fitted: Fitted, max_bytes: int | None) -> Dataset:
+    """The run's own data.
 
     Raises:
         ValueError: the run does not say what its own are.
     """
-    if data is None and "data_set" not in fitted.notes:
+    if "data_set" not in fitted.notes:
         raise ValueError(f"the run {str(folder)!r} does not say what it was trained on: add --data NAME or file.npz")
-    return data_set(data or fitted.notes["data_set"])
+    return data_set(fitted.notes["data_set"], max_bytes)
+
+
+def known(
+    folder: Path, data: str | None, max_bytes: int | None, made_by: str | None, backend: str | None, device: str | None
+) -> tuple[Fitted, Dataset]:
+    """A run, and the named data or its own."""
+    places.find(folder)
+    named = None if data is None else data_set(data, max_bytes)
+    fitted = run(folder, made_by, backend, device)
+    return fitted, data_of(folder, fitted, max_bytes) if named is None else named
 
 
 def looked_at(
-    folder: Path, data: str | None, every: bool, programs: str | None, backend: str | None, device: str | None
+    folder: Path,
+    data: str | None,
+    every: bool,
+    max_bytes: int | None,
+    made_by: str | None,
+    backend: str | None,
+    device: str | None,
 ) -> tuple[Fitted, Dataset, bool | None]:
     """A run, the rows to judge it by, held out or all, and whether training saw them: None of all of other data."""
-    fitted = run(folder, programs, backend, device)
-    rows = data_of(folder, fitted, data)
+    fitted, rows = known(folder, data, max_bytes, made_by, backend, device)
     kept = rows if every else held_out(folder, fitted, rows)
     return fitted, kept, None if every and data is not None else kept is rows
 
 
-def run(folder: Path, programs: str | None, backend: str | None = None, device: str | None = None) -> Fitted:
+def run(folder: Path, made_by: str | None, backend: str | None = None, device: str | None = None) -> Fitted:
     """The fitted pair in a run folder, rebuilt from ``file.py:function`` where it is of a user's own programs."""
+    changes = {key: value for key, value in {"backend": backend, "device": device}.items() if value is not None}
+    settings_of(**changes)
+    if made_by is not None and not programs.is_file(made_by):
+        raise ValueError(f"--programs takes file.py:function, not {made_by!r}")
+    places.find(folder)
+    from ppvae.training import loading
+
     described = loading.read(folder)[1]
-    made = None
-    if programs is not None:
-        if not is_file(programs):
-            raise ValueError(f"--programs takes file.py:function, not {programs!r}")
-        made = pair(programs, described.measured(), described.notes.get("options", {}))
-    elif not described.recipe:
+    if made_by is None and not described.recipe:
         hint = described.notes.get("method", "file.py:function")
         raise ValueError(f"the run {str(folder)!r} is of your own programs: add --programs {hint}")
-    fitted = loading.load(folder, made)
-    changes = {key: value for key, value in {"backend": backend, "device": device}.items() if value is not None}
+    made = made_by and programs.pair(made_by, described.measured(), described.notes.get("options", {}))
+    fitted = loading.load(folder, made or None)
     return replace(fitted, settings=settings_of(**{**fitted.settings.model_dump(), **changes}))
+
+
+def check_memory(fitted: Fitted, ask: Sequence[str] | None, draws: int, items: int) -> None:
+    """Raise ValueError where so many draws of so many items cannot be held: all of them, and once more while joined."""
+    numbers = sum(math.prod(m.shape) for m in fitted.modalities if ask is None or m.name in ask)
+    needed, held = 2 * 4 * draws * items * numbers, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > held:
+        asked = f"{draws} x {items} x {numbers} numbers"
+        raise ValueError(f"{asked} take {needed / 1e9:,.0f} GB, and this machine has {held / 1e9:,.0f}; ask for fewer")
 
 
 def names(text: str | None) -> list[str] | None:
@@ -167,91 +159,8 @@ def names(text: str | None) -> list[str] | None:
     return found
 
 
-def label(method: str) -> str:
-    """A name for the run folder of a method, or of a user's programs."""
-    return Path(method.rpartition(":")[0] or method).stem if is_file(method) else method
-
-
-def writable_folder(path: Path) -> Path:
-    """The folder, which may yet be missing: better to learn before training than after that it cannot be written."""
-    there = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise ValueError(f"cannot write the run folder {str(path)!r}: {str(there)!r} is no folder to write in")
-    return path
-
-
-def write(path: Path, arrays: Mapping[str, np.ndarray]) -> str:
-    """Write arrays as an ``.npz`` file; returns its name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-    return str(path)
-
-
 def _value(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
-
-
-def _function(programs: str) -> Callable[..., Any]:
-    """The function that ``file.py:function`` names, of that file as a module of its own."""
-    file, _, name = programs.rpartition(":") if ":" in programs else (programs, "", "make")
-    path = Path(file).resolve()
-    if not path.is_file():
-        raise ValueError(f"there is no file {file!r} to take {name} from")
-    module = sys.modules.get(str(path)) or _call(programs, lambda: _imported(path))
-    function = getattr(module, name, None)
-    if not callable(function):
-        raise ValueError(f"{file} has no function {name!r}: write `def {name}(modalities, **options)` there")
-    return function
-
-
-def _imported(path: Path) -> Any:
-    """The file as a module named by its path; as for a script, its folder is where its own imports are found."""
-    spec = importlib.util.spec_from_file_location(str(path), path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    if str(path.parent) not in sys.path:
-        sys.path.insert(0, str(path.parent))
-    sys.modules[str(path)] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[str(path)]
-        raise
-    return module
-
-
-def _function_options(programs: str) -> list[str] | None:
-    """The options that a user's function names; None where it takes any."""
-    parameters = list(inspect.signature(_function(programs)).parameters.values())
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        return None
-    return [parameter.name for parameter in parameters[1:]]
-
-
-def _call(programs: str, function: Callable[[], Any]) -> Any:
-    """Run a user's code; whatever it raises becomes one sentence that says where."""
-    try:
-        return function()
-    except Exception as error:
-        raise ValueError(f"{programs} fails{_place(error, programs)}: {_kind(error)}: {_line(error)}") from None
-
-
-def _place(error: Exception, programs: str) -> str:
-    file = Path(programs.rpartition(":")[0] or programs).name
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).name == file]
-    line = error.lineno if isinstance(error, SyntaxError) else next(iter(reversed(lines)), None)
-    return "" if line is None else f" at line {line}"
-
-
-def _kind(value: Any) -> str:
-    return type(value).__name__
-
-
-def _line(error: Exception) -> str:
-    text = error.msg if isinstance(error, SyntaxError) else str(error)
-    return (text.strip().splitlines() or ["no message"])[0]

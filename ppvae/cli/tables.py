@@ -6,16 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 
 WORST = 5
 
 
-def show(renderable: RenderableType) -> None:
-    """Print on stdout; where that is no terminal, lines are as long as they need to be."""
-    console = Console()
-    (console if console.is_terminal else Console(width=160)).print(renderable)
+def text(renderable: RenderableType) -> str:
+    """What to print on stdout, with brackets as they are; where that is no terminal, lines are longer than 80."""
+    plain: dict[str, Any] = {"markup": False, "emoji": False}
+    console = Console(**plain)
+    console = console if console.is_terminal else Console(width=160, **plain)
+    with console.capture() as captured:
+        console.print(renderable)
+    return captured.get().removesuffix("\n")
 
 
 def facts(result: Mapping[str, Any]) -> Table:
@@ -60,13 +63,13 @@ def diagnosed(result: Mapping[str, Any]) -> Group:
         evidence = {"mean": each["evidence"], "se": each["evidence_error"]}
         measured = _share(each["khat_share"]), "-" if each["evidence"] is None else _text(evidence)
         active = "-" if each["active"] is None else f"{each['active']} of {each['latents']}"
-        latents.add_row(escape(each["label"]), judged["level"], *measured, _share(each["sbc_coverage"]), active)
+        latents.add_row(each["label"], judged["level"], *measured, _share(each["sbc_coverage"]), active)
     asked = Table("prediction", "given", "verdict", "in 50%", "in 90%", "why", box=None)
     for each, judged in zip(result["predictions"], said["predictions"], strict=True):
         rates = _share(each["coverage_50"]), _share(each["coverage_90"])
-        names = escape(each["ask"]), escape(each["label"])
-        asked.add_row(*names, judged["level"], *rates, escape("; ".join(judged["reasons"])))
-    return Group(*said["headline"], *said["why"], *map(escape, said["remarks"]), "", latents, "", asked)
+        names = each["ask"], each["label"]
+        asked.add_row(*names, judged["level"], *rates, "; ".join(judged["reasons"]))
+    return Group(*said["headline"], *said["why"], *said["remarks"], "", latents, "", asked)
 
 
 def _share(value: float | None) -> str:

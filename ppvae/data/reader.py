@@ -1,33 +1,104 @@
-"""Reading a Dataset from an ``.npz`` file."""
+"""Reading a Dataset from an ``.npz`` file, which may come from anybody."""
 
 from __future__ import annotations
 
+import math
+import os
+import stat
 import zipfile
-import zlib
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ppvae.data.dataset import Dataset
+if TYPE_CHECKING:
+    from ppvae.data.dataset import Dataset
+
+TIMES, ANYWAY = 100, 2**28  # measurements shrink less than so many times; so many bytes are read in any case
+HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+RECIPE = "write one with numpy.savez('data.npz', NAME=array, ...)"
 
 
-def read_npz(path: str | Path) -> Dataset:
+def read_npz(path: str | Path, max_bytes: int | None = None) -> Dataset:
     """A data set from arrays ``(items, *shape)`` in an ``.npz`` file; nothing is unpickled.
 
     ``NAME.observed`` is the mask of ``NAME``, and ``labels.NAME`` a label.
 
+    Args:
+        path: the file.
+        max_bytes: refuse a file that unpacks to more; by default to more than 100 times its size and 256 MiB.
+
     Raises:
-        ValueError: the file is missing, damaged, or its arrays do not make a data set.
+        ValueError: the file is missing, damaged, too large, or its arrays do not make a data set.
     """
-    if not Path(path).is_file():
-        raise ValueError(f"there is no data file {str(path)!r}")
-    try:
-        with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        reason = (str(error).splitlines() or ["it is damaged"])[0]
-        raise ValueError(f"cannot read {str(path)!r} as an .npz file of arrays: {reason}") from None
+    arrays = arrays_in(path, max_bytes)
+    from ppvae.data.dataset import Dataset  # late: to refuse a file takes no torch
+
     observed = {n.removesuffix(".observed"): a for n, a in arrays.items() if n.endswith(".observed")}
     labels = {n.removeprefix("labels."): a for n, a in arrays.items() if n.startswith("labels.")}
     measured = {n: a for n, a in arrays.items() if not n.endswith(".observed") and not n.startswith("labels.")}
     return Dataset(measured, observed, labels)
+
+
+def arrays_in(path: str | Path, max_bytes: int | None = None) -> dict[str, np.ndarray]:
+    """The arrays of an ``.npz`` file by name; arguments and errors are those of :func:`read_npz`."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for somebody to write
+            raise ValueError("it is not a regular file")
+        with open(path, "rb") as file:
+            if not zipfile.is_zipfile(file):
+                raise ValueError(f"it is not a zip archive; {RECIPE}")
+            with zipfile.ZipFile(file) as archive:
+                _check_size(archive.infolist(), os.fstat(file.fileno()).st_size, max_bytes)
+                return {name: _array(archive, info) for name, info in _named(archive.infolist()).items()}
+    except FileNotFoundError:
+        raise ValueError(f"there is no data file {str(path)!r}") from None
+    except Exception as error:  # zipfile, zlib and numpy raise nearly everything when bytes are wrong
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        first = (reason.splitlines() or ["it is damaged"])[0]
+        raise ValueError(f"cannot read {str(path)!r} as an .npz file of arrays: {first}") from None
+
+
+def _check_size(members: list[zipfile.ZipInfo], packed: int, most: int | None) -> None:
+    """Refuse what unpacks to too much. That no member is longer than it says here is zipfile's promise."""
+    unpacked, limit = sum(info.file_size for info in members), max(ANYWAY, TIMES * packed) if most is None else most
+    if unpacked > limit:
+        told = f"its {packed:,} bytes unpack to {unpacked:,}, more than the {limit:,} that are read"
+        raise ValueError(f"{told}; where you trust it, set --max-bytes (max_bytes=) to {unpacked} or more")
+
+
+def _named(members: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
+    """The members by the names of their arrays; zipfile itself would cut a name at a NUL."""
+    found: dict[str, zipfile.ZipInfo] = {}
+    for info in members:
+        name = info.orig_filename.removesuffix(".npy")
+        if name == info.orig_filename:
+            raise ValueError(f"{name!r} in it is no .npy file; {RECIPE}")
+        if name in found:
+            raise ValueError(f"it holds {name!r} twice")
+        found[name] = info
+    return found
+
+
+def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
+    """One array, once its header is known to promise no more and no less than what follows it."""
+    try:
+        with archive.open(info) as stream:
+            version = np.lib.format.read_magic(stream)
+            if version not in HEADERS:
+                raise ValueError(f"version {version} of the .npy format is not read; {RECIPE}")
+            shape, _, dtype = HEADERS[version](stream)
+            _check_header(shape, dtype, info.file_size - stream.tell())
+        with archive.open(info) as stream:
+            return np.lib.format.read_array(stream, allow_pickle=False)
+    except Exception as error:
+        raise ValueError(f"{info.orig_filename!r}: {str(error) or type(error).__name__}") from None
+
+
+def _check_header(shape: tuple[int, ...], dtype: np.dtype[Any], follow: int) -> None:
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects, which are never unpickled; save array.astype(str) or astype(float)")
+    if dtype.kind == "V":
+        raise ValueError(f"it is structured ({dtype}); save each field as an array of its own")
+    if math.prod(shape) * dtype.itemsize != follow:
+        raise ValueError(f"its header promises shape {shape} of {dtype}, but {follow} bytes follow")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ppvae.data.dataset import Dataset
-from ppvae.language.modality import Modality
+if TYPE_CHECKING:
+    from ppvae.data.dataset import Dataset
 
 NAMES = ("mfeat",)
 
@@ -21,6 +22,9 @@ def load(name: str) -> Dataset:
     """
     if name not in NAMES:
         raise ValueError(f"unknown data set {name!r}; choose one of {', '.join(NAMES)}")
+    from ppvae.data.dataset import Dataset  # late: to know the names takes no torch
+    from ppvae.language.modality import Modality
+
     with files("ppvae.datasets").joinpath(f"{name}.npz").open("rb") as file, np.load(file) as stored:
         arrays = {view: stored[view] for view in stored.files}
     digit = arrays.pop("digit")

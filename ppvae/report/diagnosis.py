@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from ppvae.data.dataset import Dataset
 from ppvae.diagnostics.calibration import ALPHA, Uniform, fault
 from ppvae.diagnostics.khat import THRESHOLD
-from ppvae.inference.fitted import Fitted
-from ppvae.report.measures import Effort, Measures, Subset, measure
+from ppvae.report.measures import Measures, Subset
 
 WORDS = {"log joint": "the joint density"}
 POINTS = 0.05  # a coverage this near to what was promised misleads nobody, however surely it is off; our choice
@@ -98,18 +96,6 @@ class Diagnosis:
     shares: Mapping[str, float | None]
     missing: tuple[str, ...]
     history: tuple[Mapping[str, Any], ...]
-
-
-def diagnose(
-    fitted: Fitted,
-    data: Dataset,
-    also: Sequence[Sequence[str]] = (),
-    effort: Effort | None = None,
-    trained_on: bool | None = None,
-    progress: bool | None = None,
-) -> Diagnosis:
-    """Measure what can be believed of a fitted pair; arguments and errors are those of ``measure``."""
-    return summary(measure(fitted, data, also, effort, trained_on, progress))
 
 
 def summary(measures: Measures) -> Diagnosis:

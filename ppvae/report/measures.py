@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -24,8 +24,8 @@ class Effort:
     """How much is drawn; by default six modalities take less than two minutes of one core.
 
     Attributes:
-        items: at most so many rows, picked at random, and so many simulated items. With 300 a binomial band of 99 %
-            reaches 4 points to either side of 90 %.
+        items: at most so many rows, picked at random, and so many simulated items, but of these no more than there are
+            rows or 300. With 300 a binomial band of 99 % reaches 4 points to either side of 90 %.
         weighed: of so many of these rows that have something of what is shown importance weights are drawn, which
             cost most.
         particles: weights of each of them, 25 or more.
@@ -106,6 +106,7 @@ def measure(
         ValueError: a subset names what the run or the data do not have, or there are fewer than 25 particles.
     """
     effort = effort or Effort()
+    effort = replace(effort, items=min(effort.items, max(len(data), Effort.items)))
     rows = data.take(np.random.default_rng(effort.seed).permutation(len(data))[: effort.items])
     tasks = [partial(_subset, fitted, rows, given, effort) for given in _subsets(fitted, data, also)]
     found = [task() for task in tracked(tasks, "measuring", progress)]

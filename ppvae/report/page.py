@@ -9,13 +9,11 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from ppvae import __version__
-from ppvae.data.dataset import Dataset
 from ppvae.diagnostics.khat import THRESHOLD
-from ppvae.inference.fitted import Fitted
 from ppvae.report import verdict as judging
 from ppvae.report.diagnosis import Diagnosis, Posterior, summary
 from ppvae.report.figures import Picture, drawings, file_name, picture
-from ppvae.report.measures import Effort, Measures, measure
+from ppvae.report.measures import Measures
 from ppvae.report.verdict import Verdict, verdict
 from ppvae.training.progress import tracked
 
@@ -24,42 +22,22 @@ SIGNS = dict(zip(judging.LEVELS, ("✓", "!", "✕"), strict=True))
 HERE = Path(__file__).parent
 
 
-def report(
-    fitted: Fitted,
-    data: Dataset,
-    out: str | Path,
-    also: Sequence[Sequence[str]] = (),
-    effort: Effort | None = None,
-    trained_on: bool | None = None,
-    progress: bool | None = None,
-) -> Diagnosis:
-    """Write a page about what of a fitted pair can be believed; other arguments and errors are those of ``measure``.
+def report(measures: Measures, out: str | Path, progress: bool | None = None) -> Diagnosis:
+    """Write a page about what of a fitted pair can be believed, as :func:`ppvae.report.measures.measure` found it.
 
     Args:
-        fitted: the pair.
-        data: measured rows, best such that training did not see.
+        measures: what was measured.
         out: the HTML file; figures go, as SVG and PNG, into a folder beside it, ``report_figures`` for ``report.html``.
+        progress: show a bar on stderr; by default where that is a terminal.
     """
-    if Path(out).is_dir():
-        raise ValueError(f"cannot write the report to {str(out)!r}, which is a folder: name a file such as report.html")
-    figures(Path(out)).mkdir(parents=True, exist_ok=True)
-    return write(measure(fitted, data, also, effort, trained_on, progress), Path(out), progress)
-
-
-def write(measures: Measures, out: Path, progress: bool | None = None) -> Diagnosis:
-    """Draw the figures of what was measured, and write the page about it."""
-    folder = figures(out)
+    page_file = Path(out)
+    folder = page_file.with_name(f"{page_file.stem}_figures")
     folder.mkdir(parents=True, exist_ok=True)
     stems = [(each, folder / file_name(number, each.name)) for number, each in enumerate(drawings(measures), 1)]
     pictures = [picture(*each) for each in tracked(stems, "drawing", progress)]
     diagnosis = summary(measures)
-    out.write_text(page(diagnosis, verdict(diagnosis), pictures, folder.name), encoding="utf-8")
+    page_file.write_text(page(diagnosis, verdict(diagnosis), pictures, folder.name), encoding="utf-8")
     return diagnosis
-
-
-def figures(out: Path) -> Path:
-    """The folder of a page's figures."""
-    return out.with_name(f"{out.stem}_figures")
 
 
 def page(diagnosis: Diagnosis, said: Verdict, pictures: Sequence[Picture], folder: str) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 # Within these bounds a number and its square are numbers in single precision too.
 Rate = Annotated[float, Field(ge=1e-18, le=1e18)]
@@ -64,3 +64,16 @@ class Settings(BaseModel):
     def beta_at(self, epoch: float) -> float:
         """The weight of the latent sites at a fractional epoch."""
         return self.beta * min(epoch / self.kl_warmup, 1.0) if self.kl_warmup else self.beta
+
+
+def settings_of(**options: Any) -> Settings:
+    """Settings from keyword options; a wrong one is a ValueError of one sentence."""
+    try:
+        return Settings(**options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(Settings.model_fields)
+            raise ValueError(f"there is no setting {name!r}; choose among {known}") from None
+        raise ValueError(f"setting {name!r} is {first['input']!r}: {first['msg'].lower()}") from None

@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import ValidationError
 
 from ppvae.data.dataset import Dataset
 from ppvae.inference.fitted import Fitted
 from ppvae.language.batch import Batch
 from ppvae.runs import checkpoint
 from ppvae.runs.plan import Pace, Plan
-from ppvae.runs.settings import Settings
+from ppvae.runs.settings import Settings, settings_of
 from ppvae.runs.snapshot import Snapshot
 from ppvae.runs.vae import VAE
 from ppvae.training import loading
@@ -28,19 +27,6 @@ from ppvae.training.measured import measured
 from ppvae.training.progress import progress_bar
 
 Callback = Callable[[Mapping[str, Any]], None]
-
-
-def settings_of(**options: Any) -> Settings:
-    """Settings from keyword options; a wrong one is a ValueError of one sentence."""
-    try:
-        return Settings(**options)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            known = ", ".join(Settings.model_fields)
-            raise ValueError(f"there is no setting {name!r}; choose among {known}") from None
-        raise ValueError(f"setting {name!r} is {first['input']!r}: {first['msg'].lower()}") from None
 
 
 def init(vae: VAE, data: Dataset, **options: Any) -> Any:

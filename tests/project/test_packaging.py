@@ -38,7 +38,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     The tree is copied first: a build leaves folders behind that answer for missing files in the next one.
     """
     work = tmp_path_factory.mktemp("packaging")
-    skip = shutil.ignore_patterns(".*", "build", "dist", "out", "runs", "*.egg-info", "__pycache__")
+    skip = shutil.ignore_patterns(".*", "build", "dist", "out", "*.egg-info", "__pycache__")
     shutil.copytree(ROOT, work / "tree", ignore=skip)
     command = [
         sys.executable,
