@@ -30,9 +30,10 @@ class Modality:
             dispersion; learned per element if None. To fix a noise in the data's units, declare ``spread`` too.
         levels: number of categories of each element (categorical).
         center, spread: typical value and deviation of each element, ``shape`` or scalar. Networks see
-            ``(x - center) / spread`` (of ``log(1 + x)`` for counts: a rate is ``exp(center) - 1`` where the decoder gives
-            0), likelihoods speak in the data's own units. What is declared stays; what is None is estimated by the first :class:`~ppvae.Dataset` that has the modality, and
-            again from the training rows by its ``split``; programs built without either take 0 and 1.
+            ``(x - center) / spread`` (of ``log(1 + x)`` for counts, whose rate is ``exp(center) - 1`` where a decoder
+            gives 0), likelihoods speak in the data's own units. What is declared stays; what is None is estimated by
+            the first :class:`~ppvae.Dataset` that has the modality, and again from the training rows by its ``split``.
+            Programs that are built without either take 0 and 1: build them from ``dataset.modalities``.
         encoder: ``latent -> network`` from ``(..., *shape)`` to ``(..., 2 * latent)``; None for a stock one. It sees
             ``(x - center) / spread`` of a normal, Laplace or Bernoulli modality, ``(log(1 + x) - center) / spread`` of
             counts, both 0 in holes, and the categories of a categorical one as they are: integers ``0..levels-1``, as
@@ -125,8 +126,8 @@ def observed_values(array: np.ndarray, observed: np.ndarray | None) -> np.ndarra
 def _moments(array: np.ndarray, likelihood: str) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of each element over the items that have it; 0 and 1 where none has.
 
-    An element whose deviation is rounding, a millionth of its mean or less, has spread 1. Counts that were all zero have
-    the center of half a count in all items.
+    An element whose deviation is rounding, a millionth of its mean or less, has spread 1. Counts that were all
+    zero have the center of half a count in all items.
     """
     values = np.asarray(array, dtype=np.float64)
     values = np.log1p(values) if likelihood in COUNTS else values

@@ -75,9 +75,7 @@ def encoder(modality: Modality, latent: int, hidden: Sequence[int]) -> nn.Module
         own = _built(modality.encoder, latent, modality, "encoder")
         return nn.Sequential(Categories() if modality.likelihood == "categorical" else Standardise(modality), own)
     size = math.prod(modality.shape)
-    return nn.Sequential(
-        Standardise(modality), Reshaped(len(modality.shape), (size,)), mlp(size, hidden, 2 * latent)
-    )
+    return nn.Sequential(Standardise(modality), Reshaped(len(modality.shape), (size,)), mlp(size, hidden, 2 * latent))
 
 
 def decoder(modality: Modality, latent: int, hidden: Sequence[int]) -> nn.Module:

@@ -18,6 +18,8 @@ from ppvae.language.traces import is_enumerated, is_local, is_random, paired
 from ppvae.objectives import stages
 from ppvae.runs.plan import Sites, torch_dtype
 from ppvae.runs.vae import VAE
+from ppvae.training.shapes import check_latents, check_measured, outside_plate
+from ppvae.training.state import check_unchanged, prepared
 
 ROWS = 4
 WRAPPERS = (torch.distributions.Independent, MaskedDistribution, ExpandedDistribution)
@@ -27,10 +29,12 @@ def inspect(vae: VAE, data: Dataset) -> Sites:
     """What the programs' sites are, after running both on a few rows.
 
     Raises:
-        ValueError: a program fails on the data, uses ``pyro.param``, or model and guide differ in their latent sites.
+        ValueError: a program fails on the data, uses ``pyro.param``, holds a layer that changes as it runs, or model
+            and guide differ in their latent sites.
     """
     batch = data.batch(_telling_rows(data))
     batch = replace(batch, total=2 * batch.size)
+    state = prepared(vae.pair)
     kind = next((p.dtype for p in vae.pair.parameters()), torch.get_default_dtype())
     with (
         ppl.running("pyro"),
@@ -41,7 +45,9 @@ def inspect(vae: VAE, data: Dataset) -> Sites:
     ):
         guide = _sites("guide", vae.guide, batch)
         model = _sites("model", pyro.poutine.condition(vae.model, _values(guide)), batch)
-        _check_batch_shapes(model, batch)
+        check_unchanged(vae.pair, state)
+        check_latents({**model, **guide})
+        check_measured(model, batch)
         _check_supports(model, batch)
         enumerated = _enumerated("model", model) | _enumerated("guide", guide)
         latents = _match(model, guide, [name for name in data.arrays if name not in vae.model.conditions])
@@ -77,23 +83,11 @@ def _sites(role: str, program: Any, batch: Batch) -> dict[str, Any]:
     try:
         nodes = pyro.poutine.trace(program).get_trace(batch).nodes
     except (RuntimeError, ValueError, IndexError, TypeError, KeyError) as error:
-        raise ValueError(f"the {role} {name} fails on the data: {_first_line(error)}") from error
+        raise ValueError(f"the {role} {name} fails on the data: {outside_plate(_first_line(error), batch)}") from error
     params = [key for key, node in nodes.items() if node["type"] == "param"]
     if params:
         raise ValueError(f"the {role} {name} uses pyro.param {params}; declare them as nn.Parameter of the Program")
     return {key: node for key, node in nodes.items() if is_random(node)}
-
-
-def _check_batch_shapes(sites: dict[str, Any], batch: Batch) -> None:
-    """Raise ValueError where a measured site holds more than one density an item, which would broadcast in silence."""
-    for name in batch.arrays:
-        if name in sites and sites[name]["is_observed"]:
-            shape = tuple(sites[name]["fn"].batch_shape)
-            if shape != (batch.size,):
-                raise ValueError(
-                    f"the model's site {name!r} has batch shape {shape} for {batch.size} items, not ({batch.size},): "
-                    f"end its distribution with .to_event({batch.arrays[name].ndim - 1})"
-                )
 
 
 def _check_supports(sites: dict[str, Any], batch: Batch) -> None:

@@ -10,11 +10,10 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.overrides import is_tensor_method_or_property
 
 from ppvae.backends.mirror.running.tables import MirrorError
+from ppvae.language.statistics import ADVICE, keeps_statistics
 
 PATH = "_mirror_path"  # where a shadow keeps the name of its module in the program
 
@@ -26,17 +25,8 @@ class Refusal(MirrorError):
 def layer_error(module: nn.Module, path: str) -> MirrorError:
     """The error for a stock layer that has no mirror."""
     name = f"nn.{type(module).__name__}"
-    if keeps_statistics(module):
-        advice = "it keeps running statistics, which SVI cannot own: use nn.GroupNorm or nn.LayerNorm"
-    else:
-        advice = f"register one with @mirror.layer({name})"
+    advice = ADVICE if keeps_statistics(module) else f"register one with @mirror.layer({name})"
     return Refusal(f"the layer {name} at {path!r} has no mirror; {advice}")
-
-
-def keeps_statistics(module: nn.Module) -> bool:
-    """Whether a stock norm depends on the batches that went before."""
-    tracks = isinstance(module, _InstanceNorm) and module.track_running_stats
-    return tracks or isinstance(module, _BatchNorm)
 
 
 def function_error(target: Any) -> MirrorError:

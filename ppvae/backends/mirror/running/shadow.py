@@ -16,9 +16,10 @@ from torch.nn.utils.parametrize import is_parametrized
 from ppvae.backends.mirror.running.convert import nested
 from ppvae.backends.mirror.running.dispatch import is_array
 from ppvae.backends.mirror.running.parameters import Parameters
-from ppvae.backends.mirror.running.refusals import PATH, keeps_statistics, layer_error
+from ppvae.backends.mirror.running.refusals import PATH, layer_error
 from ppvae.backends.mirror.running.standin import Memory, StandIn, interpreter
 from ppvae.backends.mirror.running.tables import MirrorError, layer_rule
+from ppvae.language.statistics import keeps_statistics
 
 
 class Shadows:

@@ -1,0 +1,61 @@
+"""Shapes: do sites have one density an item, and if not, what would give them one?"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ppvae.language.batch import Batch
+from ppvae.language.traces import is_local
+
+
+def check_latents(sites: dict[str, Any]) -> None:
+    """Raise ValueError where a latent of the items has dimensions of its own to the left of its event."""
+    for name, site in sites.items():
+        extra = len(site["fn"].batch_shape) - max((-frame.dim for frame in site["cond_indep_stack"]), default=0)
+        if is_local(site) and not site["is_observed"] and extra > 0:
+            raise ValueError(
+                f"the latent {name!r} has batch shape {tuple(site['fn'].batch_shape)}, more than its plates give it: "
+                f"end its distribution with .to_event({extra}), or draw a single number, with parameters (items,)"
+            )
+
+
+def check_measured(sites: dict[str, Any], batch: Batch) -> None:
+    """Raise ValueError where a measured site is not one density an item, which would broadcast in silence."""
+    for name, array in batch.arrays.items():
+        if name not in sites or not sites[name]["is_observed"]:
+            continue
+        fn, value = sites[name]["fn"], sites[name]["value"]
+        own, event = tuple(fn.batch_shape), tuple(fn.event_shape)
+        if own != (batch.size,) or tuple(value.shape) != (batch.size, *event):
+            raise ValueError(
+                f"the model's site {name!r} has batch shape {own} and event shape {event} where {batch.size} items are "
+                f"measured, each of shape {tuple(value.shape[1:])}: {_cure(name, own, event, tuple(array.shape[1:]))}"
+            )
+
+
+def _cure(name: str, own: tuple[int, ...], event: tuple[int, ...], shape: tuple[int, ...]) -> str:
+    """How a measured site gets the shape of its data."""
+    if not shape:
+        return "one number an item needs parameters of shape (items,), such as decoder(z)[..., 0], and no .to_event"
+    if len(own) > 1 and not event:
+        return f"end its distribution with .to_event({len(shape)})"
+    if shape == (1,) and not event:
+        return (
+            f"for a site of single numbers declare Modality({name!r}, ()) in the data set; otherwise give its "
+            "distribution parameters of shape (items, 1) and .to_event(1)"
+        )
+    return (
+        f"give its distribution parameters of shape (items, {', '.join(map(str, shape))}) and .to_event({len(shape)})"
+    )
+
+
+def outside_plate(line: str, batch: Batch) -> str:
+    """Pyro's message; that of a site which does not fit the plate of items in words that say what it lacks."""
+    found = re.match(r"Shape mismatch inside plate\('items'\) at site (\w+) dim -1", line)
+    if found is None:
+        return line
+    name, cure = found[1], "end its distribution with .to_event(n), n the number of its axes after the items"
+    if name in batch.arrays:
+        cure = _cure(name, (batch.size, 1), (), tuple(batch.arrays[name].shape[1:]))
+    return f"site {name!r} has other dimensions than the plate of items; {cure}"
