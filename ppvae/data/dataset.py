@@ -12,7 +12,7 @@ import numpy as np
 
 from ppvae.data.frames import joined
 from ppvae.data.labels import as_label
-from ppvae.data.modalities import declared, found_in
+from ppvae.data.modalities import resolved
 from ppvae.data.table import table
 from ppvae.language.batch import Batch
 from ppvae.language.intake import RECIPES, library, over, taken, unsupported
@@ -34,7 +34,7 @@ class Dataset:
         labels: name to array ``(items,)``: never seen by a program, only by metrics; optional, NaN where missing.
         modalities: what each array is; guessed from the data where missing. Centers and spreads that they do not
             declare are estimated from what was measured.
-        likelihood: in place of ``modalities``, name to likelihood; where a name is missing it is guessed.
+        likelihood: name to likelihood, where that is all there is to say; where nothing says it, it is guessed.
         ids: of the items, ``(items,)``; those of data frames are their index.
         guesses: name to the reason for each likelihood that was guessed.
 
@@ -65,12 +65,8 @@ class Dataset:
         labels = {name: as_label(f"label {name!r}", label) for name, label in rows.labels.items()}
         self._set(arrays=arrays, observed=observed, labels=labels, ids=_ids(rows.ids, self.ids))
         self._check()
-        if self.modalities is None:
-            found, guesses = found_in(arrays, observed, rows.features, _mapping("likelihood", likelihood))
-        elif likelihood is None:
-            found, guesses = declared(self.modalities, arrays, observed, rows.features), {}
-        else:
-            raise ValueError("give either modalities or likelihood: a modality says its own")
+        asked = _mapping("likelihood", likelihood)
+        found, guesses = resolved(self.modalities or (), asked, arrays, observed, rows.features)
         self._set(modalities=found, guesses=guesses)
 
     def _set(self, **values: Any) -> None:
@@ -179,19 +175,13 @@ class Dataset:
         return self.like([estimated(m, self.arrays[m.name], observed.get(m.name)) for m in self.modalities or ()])
 
     def like(self, modalities: Sequence[Modality] | None) -> Dataset:
-        """The same data under other modalities, or guessed anew for None."""
-        known, observed = self.features, self.observed or {}
-        if modalities is None:
-            found, guesses = found_in(self.arrays, observed, known, {})
-        else:
-            found, old = declared(modalities, self.arrays, observed, known), self._likelihoods()
-            guesses = {
-                m.name: self.guesses[m.name] for m in found if m.name in self.guesses and old[m.name] == m.likelihood
-            }
-        return self._with(modalities=found, guesses=guesses)
-
-    def _likelihoods(self) -> dict[str, str]:
-        return {m.name: m.likelihood for m in self.modalities or ()}
+        """The same data under other modalities; what they leave out, all for None, is guessed anew."""
+        found, guesses = resolved(modalities or (), {}, self.arrays, self.observed or {}, self.features)
+        before = {m.name: m.likelihood for m in self.modalities or ()}
+        kept = {
+            m.name: self.guesses[m.name] for m in found if m.name in self.guesses and before[m.name] == m.likelihood
+        }
+        return self._with(modalities=found, guesses={**kept, **guesses})
 
     def batch(self, rows: Any = slice(None), given: Iterable[str] | None = None) -> Batch:
         """The given rows (all by default) as a batch, with only the ``given`` modalities."""

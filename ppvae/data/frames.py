@@ -72,7 +72,7 @@ def names(index: Any) -> np.ndarray:
 def _ids(indexes: Mapping[str, Any]) -> Any:
     """All ids, those of the first index in front."""
     for name, index in indexes.items():
-        if index.hasnans:
+        if index.nlevels == 1 and index.hasnans:
             raise ValueError(f"modality {name!r} has rows without an id: its index holds missing values")
         if not index.is_unique:
             twice = index[index.duplicated()][0]

@@ -9,61 +9,67 @@ from typing import Any
 
 import numpy as np
 
-from ppvae.language.guesses import guess_likelihood, is_one_hot
-from ppvae.language.modality import LIKELIHOODS, Modality, estimated, observed_values
+from ppvae.language.guesses import Guess, guess_likelihood, is_one_hot
+from ppvae.language.modality import Modality, estimated, observed_values
 
 Arrays = Mapping[str, np.ndarray]
 
 
-def declared(
-    given: Sequence[Modality], arrays: Arrays, observed: Arrays, features: Mapping[str, Sequence[Any]]
-) -> tuple[Modality, ...]:
-    """The modalities, what they leave open of center and spread taken from their arrays.
-
-    Raises:
-        ValueError: they are not those of the arrays, or do not fit them.
-    """
-    if sorted(m.name for m in given) != sorted(arrays):
-        raise ValueError(f"modalities {[m.name for m in given]} do not name the arrays {list(arrays)}")
-    found = []
-    for modality in given:
-        name = modality.name
-        check_fits(modality, arrays[name], features.get(name))
-        if modality.features is None and name in features and len(modality.shape) == 1:
-            modality = replace(modality, features=tuple(features[name]))
-        open_ = modality.center is None or modality.spread is None
-        found.append(estimated(modality, arrays[name], observed.get(name)) if open_ else modality)
-    return tuple(found)
-
-
-def found_in(
-    arrays: Arrays, observed: Arrays, features: Mapping[str, Sequence[Any]], likelihood: Mapping[str, str]
+def resolved(
+    given: Sequence[Modality],
+    likelihood: Mapping[str, str],
+    arrays: Arrays,
+    observed: Arrays,
+    features: Mapping[str, Sequence[Any]],
 ) -> tuple[tuple[Modality, ...], dict[str, str]]:
-    """Modalities of the likelihoods that were asked for, else guessed, and the reason of each guess.
+    """The given modalities, then those of the other arrays, and the reason for each likelihood that was guessed.
 
-    Warns:
-        UserWarning: a guess may well be wrong.
+    What they leave open of center and spread is taken from the arrays, and names of elements from the features.
 
     Raises:
-        ValueError: a likelihood names no array or does not suit it, or an array has no value to tell anything from.
+        ValueError: they do not fit the arrays, or an array has no value to guess from.
     """
-    if unknown := sorted(set(likelihood) - set(arrays)):
-        raise ValueError(f"likelihood names {unknown}, which are not among the arrays {list(arrays)}")
-    given, reasons = [], {}
-    for name, array in arrays.items():
-        seen = observed_values(array, observed.get(name))
-        if not observed.get(name, np.True_).any():
-            raise ValueError(f"modality {name!r} has no value at all; leave it out, or declare it in modalities=")
-        kind = likelihood.get(name)
-        if kind is None:
-            guess = guess_likelihood(seen, features.get(name))
-            kind, reasons[name] = guess.likelihood, guess.reason
-            if guess.doubt:
-                reasons[name] += f", but {guess.doubt}"
-                _ask(name, kind, reasons[name])
-        levels = _levels(name, seen) if kind == "categorical" else None
-        given.append(Modality(name, array.shape[1:], kind, levels=levels))
-    return declared(given, arrays, observed, features), reasons
+    named, reasons = [m.name for m in given], {}
+    for what, found in (("modalities", named), ("likelihood", list(likelihood))):
+        if unknown := [name for name in found if name not in arrays]:
+            raise ValueError(f"{what} names {unknown}, which are not among the arrays {list(arrays)}")
+    if twice := [name for i, name in enumerate(named) if name in named[:i] or name in likelihood]:
+        raise ValueError(f"modality {twice[0]!r} is declared twice")
+    made = list(given)
+    for name in (name for name in arrays if name not in named):
+        modality, reason = _made(name, arrays[name], observed.get(name), features.get(name), likelihood.get(name))
+        made.append(modality)
+        reasons |= {name: reason} if reason else {}
+    return tuple(_fitted(m, arrays[m.name], observed.get(m.name), features.get(m.name)) for m in made), reasons
+
+
+def _made(
+    name: str, array: np.ndarray, observed: np.ndarray | None, features: Sequence[Any] | None, likelihood: str | None
+) -> tuple[Modality, str]:
+    """A modality of the likelihood that was asked for, else guessed, and then the reason."""
+    if observed is not None and not observed.any():
+        raise ValueError(f"modality {name!r} has no value at all; leave it out, or declare it in modalities=")
+    seen = observed_values(array, observed)
+    reason = ""
+    if likelihood is None:
+        guess = guess_likelihood(seen, features)
+        likelihood, reason = guess.likelihood, guess.reason
+        if guess.doubt:
+            warnings.warn(_question(name, guess), UserWarning, stacklevel=5)  # the call of Dataset
+    levels = _levels(name, seen) if likelihood == "categorical" else None
+    return Modality(name, array.shape[1:], likelihood, levels=levels), reason
+
+
+def _fitted(
+    modality: Modality, array: np.ndarray, observed: np.ndarray | None, features: Sequence[Any] | None
+) -> Modality:
+    """The modality, which fits the array, with what it left open."""
+    check_fits(modality, array, features)
+    if modality.features is None and features is not None and len(modality.shape) == 1:
+        modality = replace(modality, features=tuple(features))
+    if modality.center is None or modality.spread is None:
+        return estimated(modality, array, observed)
+    return modality
 
 
 def unmeasured(array: np.ndarray, observed: np.ndarray | None) -> tuple[int, ...]:
@@ -98,13 +104,13 @@ def _check_features(modality: Modality, features: Sequence[Any] | None) -> None:
     )
 
 
-def _ask(name: str, kind: str, why: str) -> None:
-    others = ", ".join(other for other in LIKELIHOODS if other != kind)
-    warnings.warn(
-        f"modality {name!r} is guessed to be {kind}, because {why}: "
-        f"write likelihood={{{name!r}: {kind!r}}}, or one of {others} (--likelihood {name}={kind} on the command line)",
-        UserWarning,
-        stacklevel=5,  # the call of Dataset
+def _question(name: str, guess: Guess) -> str:
+    """What is asked where a guess may well be wrong."""
+    others = ", ".join(repr(other) for other in guess.others)
+    return (
+        f"modality {name!r} is guessed to be {guess.likelihood}, because it holds {guess.reason}; but {guess.doubt}. "
+        f"Say what it is: likelihood={{{name!r}: {guess.likelihood!r}}}, or {others} "
+        f"(on the command line --likelihood {name}={guess.likelihood})"
     )
 
 

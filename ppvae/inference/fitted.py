@@ -104,8 +104,8 @@ class Fitted:
         """Draws of the asked modalities given the others: name to ``(draws, items, *shape)``.
 
         Each item is predicted from what it has of ``given`` (all by default). ``ask`` defaults to all modalities that
-        the model explains. Elements that nobody measured in training are NaN. ``data.frame(name, values)`` gives ids and
-        features back to values ``(items, elements)``.
+        the model explains. Elements that nobody measured in training are NaN. ``data.frame(name, values)`` gives values
+        ``(items, elements)`` their ids and features back.
         """
         return self._known(self._ask(Question(questions.predict, draws, tuple(self.asked(ask))), data, given, seed))
 

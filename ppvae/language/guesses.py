@@ -12,14 +12,15 @@ HEAD = 10_000  # values that tell most arrays of many numbers from those of few
 
 
 class Guess(NamedTuple):
-    """A likelihood, why it was chosen, and why it may be wrong: empty where it hardly can."""
+    """A likelihood and why it was chosen; where it may well be wrong, why, and which others may be right."""
 
     likelihood: str
     reason: str
     doubt: str = ""
+    others: tuple[str, ...] = ()
 
 
-def guess_likelihood(array: np.ndarray, names: Sequence[str] | None = None) -> Guess:
+def guess_likelihood(array: np.ndarray, names: Sequence[str | int] | None = None) -> Guess:
     """The likelihood of an array ``(items, *shape)`` of numbers, NaN in its holes.
 
     Zeros and ones are Bernoulli, other whole numbers of 0 or more negative binomial, all else normal. ``names`` are
@@ -27,15 +28,15 @@ def guess_likelihood(array: np.ndarray, names: Sequence[str] | None = None) -> G
     """
     values = array[np.isfinite(array)]
     if (values != np.round(values)).any():
-        return Guess("normal", "it holds fractions")
+        return Guess("normal", "fractions")
     if values.min(initial=0) < 0:
-        return Guess(
-            "normal", "it holds whole numbers below 0", "they may be categories, or -1 may mark what is missing"
-        )
+        doubt = "they may be categories, to be counted from 0, or mark with -1 or -999 what is missing, to be NaN"
+        return Guess("normal", "whole numbers, some below 0", doubt, ("laplace",))
     if values.max(initial=0) <= 1:
-        one_hot = "each row holds a single 1, as one category in one-hot code does"
-        return Guess("bernoulli", "it holds zeros and ones", one_hot if is_one_hot(array) else "")
-    return Guess("negative_binomial", "it holds whole numbers of 0 or more", _doubt(array, values, names))
+        doubt = "each row holds a single 1, as one-hot code does, whose x.argmax(1) is categorical"
+        return Guess("bernoulli", "zeros and ones", doubt if is_one_hot(array) else "", ("categorical",))
+    others = ("poisson", "categorical", "normal")
+    return Guess("negative_binomial", "whole numbers of 0 or more", _doubt(array, values, names), others)
 
 
 def is_one_hot(array: np.ndarray) -> bool:
@@ -46,7 +47,7 @@ def is_one_hot(array: np.ndarray) -> bool:
     return bool(len(whole) and (whole.sum(1) == 1).all() and (whole != whole[:1]).any())
 
 
-def _doubt(array: np.ndarray, values: np.ndarray, names: Sequence[str] | None) -> str:
+def _doubt(array: np.ndarray, values: np.ndarray, names: Sequence[str | int] | None) -> str:
     """Why whole numbers may be no counts."""
     if len(np.unique(values[:HEAD])) <= FEW and len(found := np.unique(values)) <= FEW:
         return f"there are only {len(found)} different ones, as of categories or grades"

@@ -33,8 +33,8 @@ RECIPES = {
     "tensorflow": 'ppvae.Dataset({"x": tensor.numpy()})',
     "torch": 'ppvae.Dataset({"x": torch.stack([item for item, *_ in data])})',
     "pandas": 'ppvae.Dataset({"x": frame})',
-    "pathlib": "ppvae.data.reader.read_npz(path)",
-    "str": "ppvae.data.reader.read_npz(path)",
+    "pathlib": "ppvae.data.read_npz(path)",
+    "str": "ppvae.data.read_npz(path)",
     "generator": 'ppvae.Dataset({"x": list(rows)})',
 }
 ANY = 'ppvae.Dataset({"x": array}), an array (items, *shape) of numbers for each modality'
@@ -103,7 +103,9 @@ def as_mask(what: str, given: Any, shape: tuple[int, ...]) -> np.ndarray:
     Raises:
         ValueError: it is neither boolean nor of zeros and ones, or of another shape.
     """
-    wrong = ValueError(f"the mask of {what} must be an array of booleans, True where measured, and holds something else")
+    wrong = ValueError(
+        f"the mask of {what} must be an array of booleans, True where measured, and holds something else"
+    )
     try:
         values, seen = as_numbers(f"the mask of {what}", given)
     except ValueError:
