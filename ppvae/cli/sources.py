@@ -36,7 +36,7 @@ def data_set(name: str, max_bytes: int | None = None, likelihood: Sequence[str] 
 
 
 def source(name: str, max_bytes: int | None) -> Callable[[Mapping[str, str], Sequence[Modality]], Dataset]:
-    """What makes the named data a data set of likelihoods or of known modalities; a file is read and checked at once."""
+    """What makes the named data a data set of likelihoods or known modalities; a file is read and checked at once."""
     if name in datasets.NAMES:
         return partial(_shipped, name)
     if not name.endswith(".npz") and not os.path.exists(name):

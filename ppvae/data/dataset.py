@@ -142,7 +142,7 @@ class Dataset:
             raise ValueError(f"the data have no modality {unknown[0]!r}; they have {', '.join(self.arrays)}")
         pick = lambda arrays: {name: array for name, array in (arrays or {}).items() if name in kept}  # noqa: E731
         modalities = tuple(m for m in self.modalities or () if m.name in kept)
-        parts = {key: pick(getattr(self, key)) for key in ("arrays", "observed", "features", "guesses")}
+        parts = {key: pick(getattr(self, key)) for key in ("arrays", "observed", "guesses")}
         return self._with(**parts, modalities=modalities)
 
     def present(self, name: str) -> np.ndarray:

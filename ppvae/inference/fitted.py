@@ -176,14 +176,16 @@ class Fitted:
             given: what the posterior is conditioned on; all modalities by default.
             draws: of everything; ask for 1,000 before you trust ``khat``.
             seed: of the draws.
-            coords: labels of a dimension's entries, ``{"item": ids, "rna_feature": genes}``; counted by default.
+            coords: labels of a dimension's entries, ``{"item": ids, "rna_feature": genes}``; by default the data's ids
+                and features where they have them, else counted.
 
         Raises:
             ValueError: coords name no dimension, or have not as many labels as that has entries.
         """
         from ppvae.inference import arviz, arviz_groups
 
-        return arviz.inference_data(arviz_groups.groups(self, data, given, draws, seed), coords)
+        named = {**arviz_groups.coords(self, data), **(coords or {})}
+        return arviz.inference_data(arviz_groups.groups(self, data, given, draws, seed), named)
 
     def to(self, backend: str) -> Fitted:
         """The same weights on the other backend."""

@@ -84,7 +84,7 @@ def fit(
     """
     if not isinstance(vae, VAE | Fitted) or not isinstance(data, Dataset):
         raise TypeError(f"fit takes a VAE and a Dataset, not {type(vae).__name__} and {type(data).__name__}")
-    data = measured(data)
+    data = measured(data, settings_of(**options).dtype)
     before = _before(vae, out, resume)
     pair = before.vae if before else vae
     assert isinstance(pair, VAE)
