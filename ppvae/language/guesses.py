@@ -50,7 +50,7 @@ def is_one_hot(array: np.ndarray) -> bool:
 def _doubt(array: np.ndarray, values: np.ndarray, names: Sequence[str | int] | None) -> str:
     """Why whole numbers may be no counts."""
     if len(np.unique(values[:HEAD])) <= FEW and len(found := np.unique(values)) <= FEW:
-        return f"there are only {len(found)} different ones, as of categories or grades"
+        return f"the different ones are only {len(found)}, as of categories or grades"
     columns = array.reshape(len(array), -1)
     for i, column in enumerate(columns.T):
         found = np.unique(column[np.isfinite(column)])
