@@ -150,7 +150,7 @@ def test_a_rows_key_does_not_depend_on_how_holes_are_told(rng: np.random.Generat
     told = Dataset(
         {name: np.where(seen[name], array, 1e9) for name, array in data.arrays.items()},
         observed=seen,
-        likelihood=dict(y="poisson"),
+        likelihood={"y": "poisson"},
     )
     assert np.array_equal(told.keys, data.keys)
     backwards = Dataset({name: told.arrays[name] for name in ("y", "x")}, observed=seen, likelihood={"y": "poisson"})

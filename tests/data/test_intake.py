@@ -73,7 +73,7 @@ def test_what_is_masked_or_missing_is_a_hole(form: Any) -> None:
 def test_none_and_every_missing_value_of_pandas_is_a_hole() -> None:
     objects = pd.Series([1.5, None, pd.NaT, pd.NA], dtype=object)
     frame = pd.DataFrame(
-        {"o": objects, "i": pd.array([1, None, 3, 4], "Int64"), "b": pd.array([None, True, 0, 1], "boolean")}
+        {"o": objects, "i": pd.array([1, None, 3, 4], "Int64"), "b": pd.array([None, True, False, True], "boolean")}
     )
     expected = [[1.5, 1, NAN], [NAN, NAN, 1], [NAN, 3, 0], [NAN, 4, 1]]
     np.testing.assert_array_equal(Dataset({"x": frame}).holed("x"), expected)
@@ -94,7 +94,6 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "ragged objects": (np.array([[1, 2], [3]], object), "'x' is ragged"),
     "text": ([["a"], ["b"]], "not of text"),
     "text among numbers": ([[1, None], [2, "a"]], "but holds 'a'"),
-    "a text column": (pd.DataFrame({"age": [1, 2], "sex": ["f", "m"]}), "column 'sex'"),
     "complex": (X * 1j, "complex"),
     "dates": (np.array(["2020-01-01"], "M8[D]"), "dates"),
     "records": (np.zeros(3, [("a", float)]), "records"),
@@ -115,6 +114,13 @@ def test_what_holds_no_numbers_is_refused_in_one_sentence(kind: str) -> None:
             make({"x": given})
         assert "'x'" in str(error.value)
         assert "\n" not in str(error.value)
+
+
+def test_a_text_column_is_named() -> None:
+    with pytest.raises(ValueError, match="modality 'x', column 'sex' must be an array of numbers"):
+        Dataset({"x": pd.DataFrame({"age": [1, 2], "sex": ["f", "m"]})})
+    with pytest.raises(ValueError, match="of a batch cannot be a data frame"):
+        Batch({"x": pd.DataFrame(X)})
 
 
 class MuData:
