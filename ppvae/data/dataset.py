@@ -213,12 +213,12 @@ def _mapping(what: str, given: Any) -> dict[str, Any]:
     """
     if what == "labels" and library(given) == "pandas" and hasattr(given, "columns"):
         return dict(given.items())
-    if given is None or (isinstance(given, Mapping) and library(given) not in RECIPES):
-        if not all(isinstance(name, str) for name in given or {}):
-            raise ValueError(
-                f"the names of {what} must be text, and {next(n for n in given if not isinstance(n, str))!r} is not"
-            )
-        return dict(given or {})
+    if given is None:
+        return {}
+    if isinstance(given, Mapping) and library(given) not in RECIPES:
+        if wrong := [name for name in given if not isinstance(name, str)]:
+            raise ValueError(f"the names of {what} must be text, and {wrong[0]!r} is not")
+        return dict(given)
     if what == "arrays":
         raise unsupported("the arrays of a data set", given)
     raise ValueError(f"{what} must be a dict by the modality's or label's name, not a {type(given).__name__}")
@@ -228,7 +228,8 @@ def _own(
     arrays: Mapping[str, Any], masks: Mapping[str, Any], scalars: set[str]
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Arrays and masks through the door, as copies; one number an item has an axis of its own unless it is a scalar."""
-    found, observed = {}, {}
+    found: dict[str, np.ndarray] = {}
+    observed: dict[str, np.ndarray] = {}
     for name, array in arrays.items():
         values, mask = taken(f"modality {name!r}", array, masks.get(name))
         if name in scalars:

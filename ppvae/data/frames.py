@@ -31,7 +31,7 @@ def joined(arrays: Mapping[str, Any], observed: Mapping[str, Any], labels: Mappi
         ValueError: ids are missing, not unique or have nothing in common, or an array stands beside different ids.
     """
     frames = {name: array for name, array in arrays.items() if is_frame(array)}
-    features = {name: found for name, array in frames.items() if (found := _features(array)) is not None}
+    features = {name: columns for name, array in frames.items() if (columns := _features(array)) is not None}
     masks = {name: _mask(name, arrays[name], mask) for name, mask in observed.items() if name in arrays}
     named = [frame for frame in (*arrays.values(), *labels.values()) if is_frame(frame)]
     if not frames or all(_is_default(frame.index) for frame in named):

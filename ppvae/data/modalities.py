@@ -29,7 +29,8 @@ def resolved(
     Raises:
         ValueError: they do not fit the arrays, or an array has no value to guess from.
     """
-    named, reasons = [m.name for m in given], {}
+    named = [m.name for m in given]
+    reasons: dict[str, str] = {}
     for what, found in (("modalities", named), ("likelihood", list(likelihood))):
         if unknown := [name for name in found if name not in arrays]:
             raise ValueError(f"{what} names {unknown}, which are not among the arrays {list(arrays)}")

@@ -200,7 +200,7 @@ def _number(what: str, given: Any) -> float:
         raise _ragged(what)
     if not isinstance(given, numbers.Real | np.bool_):
         raise ValueError(f"{what} must be an array of numbers, but holds {str(given)[:40]!r}")
-    if isinstance(given, numbers.Integral) and abs(given) > EXACT:
+    if isinstance(given, numbers.Integral) and abs(int(given)) > EXACT:
         raise _too_long(what)
     return float(given)
 
