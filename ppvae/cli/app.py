@@ -30,6 +30,9 @@ Run = Annotated[Path, typer.Argument(parser=place, metavar="RUN", help="The fold
 Data = Annotated[
     str, typer.Option(help="A shipped data set, or an .npz file: NAME, NAME.observed (a mask), labels.NAME.")
 ]
+Likelihoods = Annotated[
+    list[str], typer.Option("--likelihood", help="NAME=likelihood of a modality in an .npz file; repeatable.")
+]
 RunData = Annotated[str | None, typer.Option(help="A shipped data set, or an .npz file; the run's own if left out.")]
 MaxBytes = Annotated[
     int | None,
@@ -126,6 +129,7 @@ def fit(
     max_bytes: MaxBytes = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run folder's last checkpoint.")] = False,
     force: Force = False,
+    likelihood: Likelihoods = [],  # noqa: B006 - typer reads it, nobody writes it
     chosen: Chosen = [],  # noqa: B006 - typer reads it, nobody writes it
 ) -> dict[str, Any]:
     """Train a method, or your own programs, and keep the run in a folder."""
@@ -134,7 +138,7 @@ def fit(
     flags = {"backend": backend, "epochs": epochs, "latent": latent, "seed": seed, "batch_size": batch_size}
     settings, options = sources.sorted_out(method, {**flags, "lr": lr, "device": device, "dtype": dtype}, chosen)
     folder = places.writable_folder(out or Path("runs", programs.label(method)))
-    rows, held_out = sources.split(sources.data_set(data, max_bytes), holdout, settings.seed)
+    rows, held_out = sources.split(sources.data_set(data, max_bytes, likelihood), holdout, settings.seed)
     vae = programs.pair(method, rows.modalities or (), options, settings.seed)
     kept = {"fraction": holdout, "seed": settings.seed}
     notes = {"method": method, "options": options, "data_set": data, "holdout": kept}
@@ -148,7 +152,8 @@ def fit(
     options = settings.model_dump() | {"validation": None if settings.watches else held_out}
     with _interruptible(folder):
         fitted = train(vae, rows, out=folder, resume=resume, force=force, notes=notes, **options)
-    return {"run": str(folder), "method": method, **summaries.of_training(fitted)}
+    facts = {"method": method, "likelihoods": summaries.of_likelihoods(rows)}
+    return {"run": str(folder), **facts, **summaries.of_training(fitted)}
 
 
 @contextmanager
@@ -320,13 +325,14 @@ def parity(
     items: Annotated[int, typer.Option(min=1, max=MOST, help="Rows of the data to compare on.")] = 64,
     seed: Annotated[int, typer.Option(min=0, max=MOST, help="Seed of the weights and the latents.")] = 0,
     max_bytes: MaxBytes = None,
+    likelihood: Likelihoods = [],  # noqa: B006 - typer reads it, nobody writes it
     chosen: Chosen = [],  # noqa: B006 - typer reads it, nobody writes it
 ) -> dict[str, Any]:
     """Compare log-probabilities and gradients of both backends; exit code 1 where they differ."""
     from ppvae.cli import programs, sources
 
     _, options = sources.sorted_out(method, {"latent": latent, "dtype": dtype}, chosen)
-    rows = sources.data_set(data, max_bytes)
+    rows = sources.data_set(data, max_bytes, likelihood)
     vae = programs.pair(method, rows.modalities or (), options, seed)
     from ppvae.backends.parity import parity as compare
 

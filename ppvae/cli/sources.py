@@ -5,40 +5,69 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ppvae import datasets
-from ppvae.cli import programs
-from ppvae.data.reader import read_npz
+from ppvae.cli import command, programs
+from ppvae.data import reader
 from ppvae.runs import checkpoint
 from ppvae.runs.settings import Settings, settings_of
 
 if TYPE_CHECKING:
     from ppvae.data import Dataset
     from ppvae.inference.fitted import Fitted
+    from ppvae.language.modality import Modality
 
 
-def data_set(name: str, max_bytes: int | None = None) -> Dataset:
-    """The shipped data set of this name, or the one in this ``.npz`` file, if it unpacks to at most ``max_bytes``."""
+def data_set(name: str, max_bytes: int | None = None, likelihood: Sequence[str] = ()) -> Dataset:
+    """The shipped data set of this name, or the one in this ``.npz`` file, if it unpacks to at most ``max_bytes``.
+
+    ``likelihood`` are ``name=likelihood`` texts; what is guessed without being sure is said.
+    """
+    chosen = {key: str(value) for key, value in assignments(likelihood, "--likelihood").items()}
+    return source(name, max_bytes)(chosen, ())
+
+
+def source(name: str, max_bytes: int | None) -> Callable[[Mapping[str, str], Sequence[Modality]], Dataset]:
+    """What makes the named data a data set of likelihoods or known modalities; a file is read and checked at once."""
     if name in datasets.NAMES:
-        return datasets.load(name)
+        return partial(_shipped, name)
     if not name.endswith(".npz") and not os.path.exists(name):
         raise ValueError(f"unknown data {name!r}: give an .npz file or one of {', '.join(datasets.NAMES)}")
-    return read_npz(name, max_bytes)
+    return partial(_read, reader.arrays_in(name, max_bytes))
 
 
-def assignments(pairs: Sequence[str]) -> dict[str, Any]:
+def _shipped(name: str, likelihood: Mapping[str, str], known: Sequence[Modality]) -> Dataset:
+    if likelihood:
+        raise ValueError(f"the shipped data set {name} says its likelihoods itself; leave --likelihood out")
+    return datasets.load(name)
+
+
+def _read(arrays: Mapping[str, np.ndarray], likelihood: Mapping[str, str], known: Sequence[Modality]) -> Dataset:
+    with warnings.catch_warnings(record=True) as asked:
+        warnings.simplefilter("always", UserWarning)
+        data = reader.data_set(arrays, likelihood, known)
+    for warning in asked:
+        command.say(f"Warning: {warning.message}")
+    return data
+
+
+def assignments(pairs: Sequence[str], option: str = "--set") -> dict[str, Any]:
     """``key=value`` texts as a dict; a value is JSON where it can be read so, else text."""
     found: dict[str, Any] = {}
     for text in pairs:
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise ValueError(f"--set takes key=value, not {text!r}")
+            raise ValueError(f"{option} takes key=value, not {text!r}")
         if key in found:
-            raise ValueError(f"--set {key} is given twice")
+            raise ValueError(f"{option} {key} is given twice")
         found[key] = _value(value)
     return found
 
@@ -86,15 +115,15 @@ def held_out(fitted: Fitted, data: Dataset) -> Dataset:
     return data if test is None else test
 
 
-def data_of(folder: Path, fitted: Fitted, max_bytes: int | None) -> Dataset:
-    """The run's own data.
+def _own(folder: Path, fitted: Fitted) -> str:
+    """The name of the run's own data.
 
     Raises:
         ValueError: the run does not say what its own are.
     """
     if (name := fitted.notes.get("data_set")) is None:
         raise ValueError(f"the run {str(folder)!r} does not say what it was trained on: add --data NAME or file.npz")
-    return data_set(name, max_bytes)
+    return name
 
 
 def known(
@@ -102,9 +131,10 @@ def known(
 ) -> tuple[Fitted, Dataset]:
     """A run, and the named data or its own."""
     checkpoint.opened(folder)
-    named = None if data is None else data_set(data, max_bytes)
+    named = None if data is None else source(data, max_bytes)
     fitted = run(folder, made_by, backend, device)
-    return fitted, data_of(folder, fitted, max_bytes) if named is None else named
+    found = named or source(_own(folder, fitted), max_bytes)
+    return fitted, found({}, fitted.modalities)
 
 
 def looked_at(

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ppvae.data import Dataset
 from ppvae.inference.fitted import Fitted
 
 
@@ -23,6 +24,12 @@ def of_training(fitted: Fitted) -> dict[str, Any]:
         "ms_per_step": None if seconds is None else 1000 * seconds * len(history) / fitted.snapshot.step,
         "first_step_seconds": fitted.notes.get("first_step_seconds"),
     }
+
+
+def of_likelihoods(data: Dataset) -> list[str]:
+    """Each modality's likelihood, and the reason for one that was guessed."""
+    why = {name: f" (guessed: {reason})" for name, reason in data.guesses.items()}
+    return [f"{m.name} {m.likelihood}{why.get(m.name, '')}" for m in data.modalities or ()]
 
 
 def of_evidence(elbo: np.ndarray, log_evidence: np.ndarray, particles: int) -> dict[str, Any]:

@@ -4,62 +4,132 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from ppvae.language.batch import Batch, fill, over
-from ppvae.language.modality import Modality, estimated, guess
+from ppvae.data.frames import joined
+from ppvae.data.labels import as_label
+from ppvae.data.modalities import resolved
+from ppvae.data.table import table
+from ppvae.language.batch import Batch
+from ppvae.language.intake import RECIPES, library, over, taken, unsupported
+from ppvae.language.modality import Modality, estimated
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
-    """Arrays by modality, one row an item.
+    """Items measured in several modalities, one row an item; ``print(data)`` shows them as a table.
+
+    Arrays may be of any kind that :mod:`ppvae.language.intake` takes: NumPy's, masked ones, SciPy's sparse ones,
+    tensors, nested lists, and pandas' data frames and series, whose rows are joined by their index in the order of the
+    first (:func:`ppvae.data.frames.joined`). The data set holds copies. An array of one axis is a modality of one
+    number: ``(items,)`` becomes ``(items, 1)``.
 
     Attributes:
         arrays: name to array ``(items, *shape)``; NaN is a hole, and is kept as 0: see :meth:`holed`.
         observed: name to booleans ``(items,)`` or ``(items, *shape)``, True where measured; optional.
-        labels: name to array ``(items,)``: never seen by a program, only by metrics; optional.
+        labels: name to array ``(items,)``: never seen by a program, only by metrics; optional, NaN where missing.
         modalities: what each array is; guessed from the data where missing. Centers and spreads that they do not
             declare are estimated from what was measured.
+        likelihood: name to likelihood, where that is all there is to say; where nothing says it, it is guessed.
+        ids: of the items, ``(items,)``; those of data frames are their index.
+        guesses: name to the reason for each likelihood that was guessed.
+
+    Warns:
+        UserWarning: a likelihood is guessed that may well be another: whole numbers of few values, one-hot columns.
 
     Raises:
-        ValueError: lengths differ, a mask does not fit, or a modality does not fit its array.
+        ValueError: an array does not hold numbers, lengths differ, ids are not unique, a mask does not fit, or a
+            modality does not fit its array or has no value to guess it from.
     """
 
     arrays: Mapping[str, np.ndarray]
     observed: Mapping[str, np.ndarray] | None = None
     labels: Mapping[str, np.ndarray] | None = None
     modalities: Sequence[Modality] | None = None
+    likelihood: InitVar[Mapping[str, str] | None] = None
+    ids: np.ndarray | None = None
+    guesses: Mapping[str, str] = field(default_factory=dict, init=False)
 
-    def __post_init__(self) -> None:
-        arrays: dict[str, np.ndarray] = {}
-        observed: dict[str, np.ndarray] = {}
-        unknown = set(self.observed or {}) - set(self.arrays)
-        if unknown:
-            raise ValueError(f"observed names {sorted(unknown)}, which are not among the arrays {sorted(self.arrays)}")
+    def __post_init__(self, likelihood: Mapping[str, str] | None) -> None:
+        """Bring all through the door, and find out what is not said."""
+        arrays, masks = _mapping("arrays", self.arrays), _mapping("observed", self.observed)
+        if unknown := sorted(set(masks) - set(arrays)):
+            raise ValueError(f"observed names {unknown}, which are not among the arrays {sorted(arrays)}")
+        rows = joined(arrays, masks, _mapping("labels", self.labels))
+        scalars = {m.name for m in self.modalities or () if not m.shape}
+        arrays, observed = _own(rows.arrays, rows.observed, scalars)
+        labels = {name: as_label(f"label {name!r}", label) for name, label in rows.labels.items()}
+        self._set(arrays=arrays, observed=observed, labels=labels, ids=_ids(rows.ids, self.ids))
+        self._check()
+        asked = _mapping("likelihood", likelihood)
+        found, guesses = resolved(self.modalities or (), asked, arrays, observed, rows.features)
+        self._set(modalities=found, guesses=guesses)
+
+    def _set(self, **values: Any) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def _with(self, **changes: Any) -> Dataset:
+        """The data set with other values of some attributes, which have been through the door."""
+        made = object.__new__(Dataset)
+        made._set(**{each.name: getattr(self, each.name) for each in fields(self)} | changes)
+        made._check()
+        return made
+
+    def _check(self) -> None:
+        """Raise ValueError where there is nothing, or arrays differ in their number of items."""
         if not self.arrays:
             raise ValueError("a data set needs at least one modality")
-        for name, array in self.arrays.items():
-            arrays[name], mask = _filled(name, array, (self.observed or {}).get(name))
-            observed |= {} if mask is None else {name: mask}
-        arrays |= {m.name: _single(arrays[m.name]) for m in self.modalities or () if not m.shape and m.name in arrays}
-        labels = {name: np.asarray(label) for name, label in (self.labels or {}).items()}
-        _check_lengths({**arrays, **labels})
-        object.__setattr__(self, "arrays", arrays)
-        object.__setattr__(self, "observed", observed)
-        object.__setattr__(self, "labels", labels)
-        object.__setattr__(self, "modalities", _modalities(arrays, observed, self.modalities))
+        ids = {} if self.ids is None else {"ids": self.ids}
+        lengths = {name: len(array) for name, array in {**self.arrays, **(self.labels or {}), **ids}.items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"arrays differ in their number of items: {lengths}")
+        if 0 in lengths.values():
+            raise ValueError("a data set needs at least one item")
 
     def __len__(self) -> int:
         return len(next(iter(self.arrays.values())))
 
+    def __repr__(self) -> str:
+        return table(self)
+
+    @property
+    def features(self) -> dict[str, tuple[str | int, ...]]:
+        """The names of a modality's elements, by modality, where they have names; a data frame's are its columns."""
+        return {m.name: m.features for m in self.modalities or () if m.features is not None}
+
+    def frame(self, name: str, values: Any = None) -> Any:
+        """A modality as a pandas ``DataFrame``, ids as its index, features as its columns, NaN in holes.
+
+        Args:
+            name: the modality.
+            values: in place of its own, such as what ``fitted.impute(data)[name]`` holds: ``(items, elements)``.
+
+        Raises:
+            ValueError: the values have not as many items or elements, or more axes.
+        """
+        import pandas
+
+        own = self.holed(name)
+        own = own[:, None] if own.ndim == 1 else own
+        values = own if values is None else np.asarray(values).reshape(-1, 1) if np.ndim(values) == 1 else values
+        if np.shape(values) != own.shape or own.ndim != 2:
+            raise ValueError(
+                f"a data frame of modality {name!r} takes values (items, elements), {own.shape}, not {np.shape(values)}"
+            )
+        return pandas.DataFrame(values, index=self.ids, columns=self.features.get(name))
+
     def take(self, rows: Any) -> Dataset:
         """The given rows, in that order; modalities keep their centers and spreads."""
+        rows = np.atleast_1d(np.arange(len(self))[rows])
         pick = lambda arrays: {name: array[rows] for name, array in (arrays or {}).items()}  # noqa: E731
-        return Dataset(pick(self.arrays), pick(self.observed), pick(self.labels), self.modalities)
+        observed = {name: mask for name, mask in pick(self.observed).items() if not mask.all()}
+        ids = None if self.ids is None else self.ids[rows]
+        return self._with(arrays=pick(self.arrays), observed=observed, labels=pick(self.labels), ids=ids)
 
     def only(self, names: Iterable[str]) -> Dataset:
         """The same items with only the named modalities, in the order of the data.
@@ -71,8 +141,9 @@ class Dataset:
         if unknown := sorted(kept - set(self.arrays)):
             raise ValueError(f"the data have no modality {unknown[0]!r}; they have {', '.join(self.arrays)}")
         pick = lambda arrays: {name: array for name, array in (arrays or {}).items() if name in kept}  # noqa: E731
-        modalities = [m for m in self.modalities or () if m.name in kept]
-        return Dataset(pick(self.arrays), pick(self.observed), self.labels, modalities)
+        modalities = tuple(m for m in self.modalities or () if m.name in kept)
+        parts = {key: pick(getattr(self, key)) for key in ("arrays", "observed", "guesses")}
+        return self._with(**parts, modalities=modalities)
 
     def present(self, name: str) -> np.ndarray:
         """Booleans ``(items,)``: was anything of this modality measured?"""
@@ -104,8 +175,13 @@ class Dataset:
         return self.like([estimated(m, self.arrays[m.name], observed.get(m.name)) for m in self.modalities or ()])
 
     def like(self, modalities: Sequence[Modality] | None) -> Dataset:
-        """The same data under other modalities."""
-        return Dataset(self.arrays, self.observed, self.labels, modalities)
+        """The same data under other modalities; what they leave out, all for None, is guessed anew."""
+        found, guesses = resolved(modalities or (), {}, self.arrays, self.observed or {}, self.features)
+        before = {m.name: m.likelihood for m in self.modalities or ()}
+        kept = {
+            m.name: self.guesses[m.name] for m in found if m.name in self.guesses and before[m.name] == m.likelihood
+        }
+        return self._with(modalities=found, guesses={**kept, **guesses})
 
     def batch(self, rows: Any = slice(None), given: Iterable[str] | None = None) -> Batch:
         """The given rows (all by default) as a batch, with only the ``given`` modalities."""
@@ -129,63 +205,50 @@ class Dataset:
         return _row_keys([b"".join(row) for row in zip(*parts, strict=True)])
 
 
-def _filled(name: str, array: Any, mask: Any) -> tuple[np.ndarray, np.ndarray | None]:
-    values = np.asarray(array)
-    if values.ndim < 1 or values.dtype.kind not in "biuf":
-        raise ValueError(f"modality {name!r} must be an array of numbers (items, *shape), not {values.dtype}")
-    values = values[:, None] if values.ndim == 1 else values
-    try:
-        values, mask = fill(values, mask)
-    except ValueError as error:
-        raise ValueError(f"modality {name!r}: {error}") from None
-    if not np.isfinite(values).all():
-        raise ValueError(f"modality {name!r} holds infinite values; mark what was not measured as NaN")
-    return values, mask
+def _mapping(what: str, given: Any) -> dict[str, Any]:
+    """What was given by name, as a dict.
 
-
-def _check_lengths(arrays: Mapping[str, np.ndarray]) -> None:
-    lengths = {name: len(array) for name, array in arrays.items()}
-    if len(set(lengths.values())) > 1:
-        raise ValueError(f"arrays differ in their number of items: {lengths}")
-    if 0 in lengths.values():
-        raise ValueError("a data set needs at least one item")
-
-
-def _modalities(
-    arrays: Mapping[str, np.ndarray], observed: Mapping[str, np.ndarray], given: Sequence[Modality] | None
-) -> tuple[Modality, ...]:
+    Raises:
+        ValueError: it is not of that kind.
+    """
+    if what == "labels" and library(given) == "pandas" and hasattr(given, "columns"):
+        return dict(given.items())
     if given is None:
-        return tuple(guess(name, array, observed.get(name)) for name, array in arrays.items())
-    if {m.name for m in given} != set(arrays):
-        raise ValueError(f"modalities {[m.name for m in given]} do not name the arrays {list(arrays)}")
-    for modality in given:
-        check_fits(modality, arrays[modality.name])
-    return tuple(
-        estimated(m, arrays[m.name], observed.get(m.name)) if m.center is None or m.spread is None else m for m in given
-    )
+        return {}
+    if isinstance(given, Mapping) and library(given) not in RECIPES:
+        if wrong := [name for name in given if not isinstance(name, str)]:
+            raise ValueError(f"the names of {what} must be text, and {wrong[0]!r} is not")
+        return dict(given)
+    if what == "arrays":
+        raise unsupported("the arrays of a data set", given)
+    raise ValueError(f"{what} must be a dict by the modality's or label's name, not a {type(given).__name__}")
 
 
-def _single(array: np.ndarray) -> np.ndarray:
-    """One number an item, ``(items,)``, as modalities of shape ``()`` have it."""
-    return array[:, 0] if array.shape[1:] == (1,) else array
+def _own(
+    arrays: Mapping[str, Any], masks: Mapping[str, Any], scalars: set[str]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Arrays and masks through the door, as copies; one number an item has an axis of its own unless it is a scalar."""
+    found: dict[str, np.ndarray] = {}
+    observed: dict[str, np.ndarray] = {}
+    for name, array in arrays.items():
+        values, mask = taken(f"modality {name!r}", array, masks.get(name))
+        if name in scalars:
+            found[name] = values[:, 0].copy() if values.shape[1:] == (1,) else values.copy()
+        else:
+            found[name] = values[:, None].copy() if values.ndim == 1 else values.copy()
+        observed |= {} if mask is None else {name: mask}
+    return found, observed
 
 
-def check_fits(modality: Modality, array: np.ndarray) -> None:
-    """Raise ValueError where the array's shape or values do not fit the modality."""
-    what = f"modality {modality.name!r}"
-    if array.shape[1:] != modality.shape:
-        raise ValueError(f"{what} has items of shape {array.shape[1:]}, but shape {modality.shape} was declared")
-    whole, low = bool((array == np.round(array)).all()), float(array.min())
-    top = {"bernoulli": 1.0, "categorical": (modality.levels or 0) - 1.0}.get(modality.likelihood, np.inf)
-    if modality.likelihood not in ("normal", "laplace") and not (whole and low >= 0 and array.max() <= top):
-        limit = f"from 0 to {top:.0f}" if np.isfinite(top) else "of 0 or more"
-        raise ValueError(
-            f"{what} is {modality.likelihood}: it takes whole numbers {limit}, but holds {_bad(array, top)}"
-        )
-
-
-def _bad(array: np.ndarray, top: float) -> float:
-    return float(array[(array != np.round(array)) | (array < 0) | (array > top)][0])
+def _ids(joined_by: np.ndarray | None, given: Any) -> np.ndarray | None:
+    if given is None or joined_by is not None:
+        if given is not None:
+            raise ValueError("ids come from the data frames' index; leave ids out, or give arrays")
+        return joined_by
+    ids = as_label("ids", given)
+    if len(np.unique(ids)) < len(ids):
+        raise ValueError("ids must be unique, and one stands there twice")
+    return ids
 
 
 def _row_bytes(array: np.ndarray, mask: np.ndarray | None) -> Iterator[bytes]:

@@ -6,6 +6,7 @@ import math
 import os
 import stat
 import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,26 @@ import numpy as np
 
 if TYPE_CHECKING:
     from ppvae.data.dataset import Dataset
+    from ppvae.language.modality import Modality
 
 TIMES, ANYWAY = 100, 2**24  # measurements shrink less than so many times; so many bytes are read in any case
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+# What reads the arrays of other kinds of file, for those who would write an .npz file of them.
+OTHERS = {
+    **dict.fromkeys((".csv", ".tsv", ".txt"), "pandas.read_csv(path, index_col=0)"),
+    **dict.fromkeys((".xls", ".xlsx"), "pandas.read_excel(path, index_col=0)"),
+    **dict.fromkeys((".parquet", ".pq"), "pandas.read_parquet(path)"),
+    **dict.fromkeys((".h5", ".hdf5"), "h5py.File(path)['NAME'][:]"),
+    ".feather": "pandas.read_feather(path)",
+    ".h5ad": "anndata.read_h5ad(path).to_df()",
+    ".h5mu": "mudata.read(path)['NAME'].to_df()",
+    ".mat": "scipy.io.loadmat(path)['NAME']",
+    ".mtx": "scipy.io.mmread(path).toarray()",
+    ".npy": "numpy.load(path)",
+    ".nc": "xarray.load_dataset(path)['NAME'].values",
+    **dict.fromkeys((".pt", ".pth"), "torch.load(path, weights_only=True)['NAME'].numpy()"),
+    **dict.fromkeys((".pkl", ".pickle"), "array"),  # a pickle can run code: we name nothing that reads one
+}
 RECIPE = "write one with numpy.savez('data.npz', NAME=array, ...)"
 
 
@@ -31,13 +49,19 @@ def read_npz(path: str | Path, max_bytes: int | None = None) -> Dataset:
     Raises:
         ValueError: the file is missing, damaged, too large, or its arrays do not make a data set.
     """
-    arrays = arrays_in(path, max_bytes)
+    return data_set(arrays_in(path, max_bytes))
+
+
+def data_set(
+    arrays: Mapping[str, np.ndarray], likelihood: Mapping[str, str] | None = None, known: Sequence[Modality] = ()
+) -> Dataset:
+    """A data set from the arrays of a file, of the known modalities where it has them; errors are those of Dataset."""
     from ppvae.data.dataset import Dataset  # late: to refuse a file takes no torch
 
     observed = {n.removesuffix(".observed"): a for n, a in arrays.items() if n.endswith(".observed")}
     labels = {n.removeprefix("labels."): a for n, a in arrays.items() if n.startswith("labels.")}
     measured = {n: a for n, a in arrays.items() if not n.endswith(".observed") and not n.startswith("labels.")}
-    return Dataset(measured, observed, labels)
+    return Dataset(measured, observed, labels, [m for m in known if m.name in measured], likelihood)
 
 
 def arrays_in(path: str | Path, max_bytes: int | None = None) -> dict[str, np.ndarray]:
@@ -45,6 +69,8 @@ def arrays_in(path: str | Path, max_bytes: int | None = None) -> dict[str, np.nd
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for somebody to write
             raise ValueError("it is not a regular file")
+        if recipe := OTHERS.get(Path(path).suffix.lower()):
+            raise ValueError(f"only .npz files are read; write one with numpy.savez('data.npz', NAME={recipe})")
         with open(path, "rb") as file:
             if not zipfile.is_zipfile(file):
                 raise ValueError(f"it is not a zip archive; {RECIPE}")

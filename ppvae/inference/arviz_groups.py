@@ -42,6 +42,14 @@ def groups(fitted: Any, data: Dataset, given: Sequence[str] | None, draws: int, 
     }
 
 
+def coords(fitted: Any, data: Dataset) -> dict[str, Any]:
+    """The labels of dimensions that the data or the run know: ids of the items, names of a modality's elements."""
+    known = {m.name: m.features for m in fitted.modalities if m.features is not None} | data.features
+    shown = {name for name in fitted.names if name in data.arrays or name in fitted.explained}
+    ids = {} if data.ids is None else {"item": data.ids}
+    return ids | {f"{name}_feature": list(features) for name, features in known.items() if name in shown}
+
+
 def from_prior(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
     """Draws of each item's latents, and of its modalities, from the model alone."""
     with items().repeated(draws):

@@ -12,7 +12,8 @@ import numpy as np
 from scipy.special import logsumexp
 from scipy.stats import mode
 
-from ppvae.data.dataset import Dataset, check_fits
+from ppvae.data.dataset import Dataset
+from ppvae.data.modalities import check_fits
 from ppvae.inference import questions
 from ppvae.inference.chunks import answer
 from ppvae.inference.questions import Question
@@ -104,9 +105,10 @@ class Fitted:
         """Draws of the asked modalities given the others: name to ``(draws, items, *shape)``.
 
         Each item is predicted from what it has of ``given`` (all by default). ``ask`` defaults to all modalities that
-        the model explains.
+        the model explains. Elements that nobody measured in training are NaN. ``data.frame(name, values)`` gives values
+        ``(items, elements)`` their ids and features back.
         """
-        return self._ask(Question(questions.predict, draws, tuple(self.asked(ask))), data, given, seed)
+        return self._known(self._ask(Question(questions.predict, draws, tuple(self.asked(ask))), data, given, seed))
 
     def generate(self, items: int, seed: int = 0, draws: int | None = None) -> dict[str, np.ndarray]:
         """New items from the model: name to ``(items, *shape)``.
@@ -116,12 +118,13 @@ class Fitted:
         """
         keys = np.arange(items, dtype=np.uint32)
         question = Question(questions.generate, 1 if draws is None else draws, tuple(self.explained))
-        drawn = answer(self.vae.pair, self.settings, question, Batch(size=items), keys, seed)
+        drawn = self._known(answer(self.vae.pair, self.settings, question, Batch(size=items), keys, seed))
         return drawn if draws is not None else {name: values[0] for name, values in drawn.items()}
 
     def impute(self, data: Dataset, draws: int = 100, seed: int = 0) -> dict[str, np.ndarray]:
         """The data with each hole filled by the mean of its predictive draws: name to ``(items, *shape)``.
 
+        What nobody measured in training stays NaN. ``data.frame(name, values)`` gives ids and features back.
         A categorical element takes its most frequent draw. Modalities that the model takes as given are left out.
         """
         asked = [name for name in data.arrays if name not in self.vae.model.conditions]
@@ -182,14 +185,16 @@ class Fitted:
             given: what the posterior is conditioned on; all modalities by default.
             draws: of everything; ask for 1,000 before you trust ``khat``.
             seed: of the draws.
-            coords: labels of a dimension's entries, ``{"item": ids, "rna_feature": genes}``; counted by default.
+            coords: labels of a dimension's entries, ``{"item": ids, "rna_feature": genes}``; by default the data's ids
+                and features where they have them, else counted.
 
         Raises:
             ValueError: coords name no dimension, or have not as many labels as that has entries.
         """
         from ppvae.inference import arviz, arviz_groups
 
-        return arviz.inference_data(arviz_groups.groups(self, data, given, draws, seed), coords)
+        named = {**arviz_groups.coords(self, data), **(coords or {})}
+        return arviz.inference_data(arviz_groups.groups(self, data, given, draws, seed), named)
 
     def to(self, backend: str) -> Fitted:
         """The same weights on the other backend."""
@@ -227,6 +232,15 @@ class Fitted:
             notes=dict(self.notes),
         )
 
+    def _known(self, drawn: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Draws ``(..., *shape)`` by modality, NaN in the elements that nobody measured in training."""
+        for modality in self.modalities:
+            if modality.unmeasured and modality.name in drawn:
+                known = np.ones(modality.shape, bool)
+                known.flat[list(modality.unmeasured)] = False
+                drawn[modality.name] = np.where(known, drawn[modality.name], np.nan)
+        return drawn
+
     def _ask(self, question: Question, data: Dataset, given: Sequence[str] | None, seed: int) -> dict[str, np.ndarray]:
         names = [name for name in self.names if name in data.arrays] if given is None else self.known(given)
         if not names and given is None:
@@ -248,4 +262,4 @@ def _sums(log_weights: np.ndarray) -> np.ndarray:
 def _check_has(data: Dataset, modality: Modality) -> None:
     if modality.name not in data.arrays:
         raise ValueError(f"the data has no modality {modality.name!r}; it has {', '.join(data.arrays)}")
-    check_fits(modality, data.arrays[modality.name])
+    check_fits(modality, data.arrays[modality.name], data.features.get(modality.name))

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ppvae.data.dataset import Dataset, check_fits
+from ppvae.data.dataset import Dataset
+from ppvae.data.modalities import check_fits
 from ppvae.inference import questions
 from ppvae.inference.chunks import DRAWS, answer
 from ppvae.inference.fitted import Fitted
@@ -60,7 +61,7 @@ def held(fitted: Fitted, data: Dataset) -> list[str]:
     if not found:
         raise ValueError(f"the data have none of the run's modalities {', '.join(fitted.names)}")
     for modality in found:
-        check_fits(modality, data.arrays[modality.name])
+        check_fits(modality, data.arrays[modality.name], data.features.get(modality.name))
     return [m.name for m in found]
 
 

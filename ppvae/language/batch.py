@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
+from ppvae.language.intake import is_tensor, library, over, taken
 from ppvae.language.ppl import items, ops
 
 
@@ -16,8 +15,9 @@ class Batch:
     """Items by modality.
 
     Attributes:
-        arrays: name to values of shape ``(items, *shape)``. Programs see zeros in holes: what is masked, and in NumPy
-            arrays also NaN; tensors are not searched for it.
+        arrays: name to values of shape ``(items, *shape)``, in any form that :mod:`ppvae.language.intake` takes but
+            data frames. Programs see zeros in holes: what is masked, and also NaN, but for tensors, which are not
+            searched for it.
         observed: name to booleans of shape ``(items,)`` or ``(items, *shape)``, True where measured. A modality
             without an entry is complete.
         total: items in the whole data set (default: in this batch); local sites weigh ``total / size``.
@@ -34,9 +34,8 @@ class Batch:
     def __post_init__(self) -> None:
         arrays, observed = dict(self.arrays), dict(self.observed or {})
         for name, array in arrays.items():
-            if isinstance(array, np.ndarray | list):
-                array = np.asarray(array)
-                arrays[name], mask = fill(array, observed.get(name))
+            if not is_tensor(array):
+                arrays[name], mask = _taken(name, array, observed.pop(name, None))
                 observed |= {} if mask is None else {name: mask}
         sizes = {len(array) for array in arrays.values()} or {self.size}
         if sizes == {-1}:
@@ -98,33 +97,13 @@ class Batch:
         return replace(self, arrays={name: self.get(name) for name in self.arrays}, observed=observed)
 
 
-def fill(array: np.ndarray, mask: Any = None) -> tuple[np.ndarray, np.ndarray | None]:
-    """The array with zeros in its holes, and where it was measured (None where everywhere).
-
-    A hole is NaN or False in ``mask``, of shape ``(items,)`` or the array's own.
-
-    Raises:
-        ValueError: the mask's shape fits neither.
-    """
-    seen = None if mask is None else np.asarray(mask, dtype=bool)
-    if seen is not None and seen.shape not in (array.shape[:1], array.shape):
-        raise ValueError(f"a mask of shape {seen.shape} fits neither the items nor the array, {array.shape}")
-    if np.issubdtype(array.dtype, np.floating) and (nan := np.isnan(array)).any():
-        seen = ~nan if seen is None else over(seen, array) & ~nan
-    if seen is None or seen.all():
-        return array, None
-    return np.where(over(seen, array), array, np.zeros((), array.dtype)), _by_item(seen)
-
-
-def _by_item(mask: np.ndarray) -> np.ndarray:
-    """One boolean an item where every item is wholly there or wholly missing."""
-    rows = mask.reshape(len(mask), -1)
-    return rows[:, 0].copy() if (rows == rows[:, :1]).all() else mask
-
-
-def over(mask: Any, array: Any) -> Any:
-    """A mask ``(items,)`` or ``(items, *shape)`` with as many axes as the array."""
-    return mask.reshape(mask.shape + (1,) * (array.ndim - mask.ndim))
+def _taken(name: str, array: Any, mask: Any) -> tuple[Any, Any]:
+    """Numbers through the door; rows of data frames have names, by which only a data set joins them."""
+    if any(hasattr(given, "index") and library(given) == "pandas" for given in (array, mask)):
+        raise ValueError(
+            f"modality {name!r} of a batch cannot be a data frame; take it from ppvae.Dataset(...).batch()"
+        )
+    return taken(f"modality {name!r}", array, mask)
 
 
 def _lengths(arrays: Mapping[str, Any]) -> str:

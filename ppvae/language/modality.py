@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ppvae.language.guesses import guess_likelihood
+
 LIKELIHOODS = ("normal", "laplace", "bernoulli", "categorical", "poisson", "negative_binomial")
 RESERVED = ("_INPUT", "_RETURN")  # Pyro's traces keep arguments and results under these
 COUNTS = ("poisson", "negative_binomial")
@@ -38,6 +40,8 @@ class Modality:
             ``nn.Embedding`` takes them, 0 in holes.
         decoder: ``latent -> network`` from ``(..., latent)`` to ``(..., *shape)``, or
             ``(..., *shape, levels)`` for a categorical; None for a stock one.
+        features: names of the elements, where there is one axis of them.
+        unmeasured: which elements, counted row by row, no item had in training: answers about them are NaN.
         estimates: the center and spread that were taken from data, if any; :func:`estimated` fills it.
     """
 
@@ -50,6 +54,8 @@ class Modality:
     spread: Any = None
     encoder: Callable[[int], Any] | None = None
     decoder: Callable[[int], Any] | None = None
+    features: tuple[str | int, ...] | None = None
+    unmeasured: tuple[int, ...] = ()
     estimates: tuple[Any, Any] = field(default=(None, None), repr=False)
 
     def __post_init__(self) -> None:
@@ -65,6 +71,11 @@ class Modality:
             raise ValueError(f"modality {self.name!r} is categorical: give levels, the number of its categories")
         if min(self.shape, default=1) < 1:
             raise ValueError(f"modality {self.name!r} has shape {self.shape}; every size in it must be 1 or more")
+        if self.features is not None:
+            object.__setattr__(self, "features", tuple(self.features))
+            if (len(self.features),) != self.shape:
+                raise ValueError(f"modality {self.name!r} of shape {self.shape} has {len(self.features)} features")
+        object.__setattr__(self, "unmeasured", tuple(int(n) for n in self.unmeasured))
         for key in ("scale", "center", "spread"):
             self._check_number(key, getattr(self, key))
 
@@ -81,12 +92,13 @@ class Modality:
 
     def plain(self) -> dict[str, Any]:
         """What JSON can hold of it; center and spread live in the programs' buffers."""
-        return {key: getattr(self, key) for key in ("name", "shape", "likelihood", "scale", "levels")}
+        kept = ("name", "shape", "likelihood", "scale", "levels", "features", "unmeasured")
+        return {key: getattr(self, key) for key in kept}
 
 
 def guess(name: str, array: np.ndarray, observed: np.ndarray | None = None) -> Modality:
     """A modality for an array ``(items, *shape)``: zeros and ones are Bernoulli, other counts negative binomial."""
-    likelihood = _likelihood(_observed_values(array, observed))
+    likelihood = guess_likelihood(observed_values(array, observed)).likelihood
     return estimated(Modality(name, array.shape[1:], likelihood), array, observed)
 
 
@@ -95,7 +107,7 @@ def estimated(modality: Modality, array: np.ndarray, observed: np.ndarray | None
 
     What an earlier array gave is not declared: it is taken anew.
     """
-    moments = _moments(_observed_values(array, observed), modality.likelihood)
+    moments = _moments(observed_values(array, observed), modality.likelihood)
     known: dict[str, Any] = {"estimates": tuple(moment.astype(np.float32) for moment in moments)}
     for key, before, now in zip(("center", "spread"), modality.estimates, known["estimates"], strict=True):
         value = getattr(modality, key)
@@ -103,18 +115,12 @@ def estimated(modality: Modality, array: np.ndarray, observed: np.ndarray | None
     return replace(modality, **known)
 
 
-def _observed_values(array: np.ndarray, observed: np.ndarray | None) -> np.ndarray:
+def observed_values(array: np.ndarray, observed: np.ndarray | None) -> np.ndarray:
+    """An array with NaN where it was not observed."""
     if observed is None:
         return array
     mask = observed.reshape(observed.shape + (1,) * (array.ndim - observed.ndim))
     return np.where(mask, array, np.nan)
-
-
-def _likelihood(array: np.ndarray) -> str:
-    values = array[np.isfinite(array)]
-    if not (values == np.round(values)).all() or (values < 0).any():
-        return "normal"
-    return "bernoulli" if values.max(initial=0) <= 1 else "negative_binomial"
 
 
 def _moments(array: np.ndarray, likelihood: str) -> tuple[np.ndarray, np.ndarray]:

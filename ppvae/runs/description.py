@@ -12,6 +12,7 @@ from pydantic import (
     ConfigDict,
     Field,
     FiniteFloat,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     ValidationError,
@@ -38,17 +39,25 @@ class Recipe(BaseModel):
 class Measured(BaseModel):
     """What is kept of a modality; its center and spread are among the weights."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="forbid")
 
     name: str
-    shape: Annotated[list[PositiveInt], Field(min_length=1)]
+    shape: list[PositiveInt]
     likelihood: str
     scale: Annotated[PositiveFloat, Field(allow_inf_nan=False)] | None = None
     levels: PositiveInt | None = None
+    features: list[str | int] | None = None
+    unmeasured: list[NonNegativeInt] = []
 
     def modality(self) -> Modality:
         """The modality itself."""
-        return Modality(**{**dict(self), **(self.model_extra or {}), "shape": tuple(self.shape)})
+        return Modality(**{**dict(self), "shape": tuple(self.shape)})
+
+    @model_validator(mode="after")
+    def _within(self) -> Measured:
+        if any(element >= math.prod(self.shape) for element in self.unmeasured):
+            raise ValueError("an unmeasured element is beyond the shape")
+        return self
 
 
 class Entry(BaseModel):

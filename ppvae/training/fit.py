@@ -27,6 +27,7 @@ from ppvae.training.checks import inspect
 from ppvae.training.early_stopping import hold_out, overtrained, why_not_auto, why_stop
 from ppvae.training.epochs import engine_of, epochs, in_stage, pace_of, steps_in
 from ppvae.training.interruption import terminable
+from ppvae.training.measured import measured
 from ppvae.training.progress import progress_bar, say
 from ppvae.training.savable import plain
 from ppvae.training.validation import Validation, prepared
@@ -101,7 +102,8 @@ def fit(
     """
     if not isinstance(vae, VAE | Fitted) or not isinstance(data, Dataset):
         raise TypeError(f"fit takes a VAE and a Dataset, not {type(vae).__name__} and {type(data).__name__}")
-    settings, before = settings_of(**options), _before(vae, out, resume)
+    settings = settings_of(**options)
+    data, before = measured(data, settings.dtype), _before(vae, out, resume)
     pair = before.vae if before else vae
     assert isinstance(pair, VAE)
     trained = data

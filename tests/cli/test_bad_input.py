@@ -27,7 +27,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a data file and a run on it."""
     place = tmp_path_factory.mktemp("bad")
     rng = np.random.default_rng(0)
-    np.savez(place / "data.npz", a=rng.normal(size=(40, 3)), b=rng.poisson(3.0, size=(40, 2)).astype(float))
+    np.savez(
+        place / "data.npz", a=rng.normal(size=(40, 3)), b=rng.negative_binomial(1, 0.02, size=(40, 2)).astype(float)
+    )
     words = ["fit", "mvae", "--data", str(place / "data.npz"), "--epochs", "2", *SMALL, "--out", str(place / "run")]
     assert cli.main(words) == 0
     return place

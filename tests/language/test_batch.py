@@ -16,7 +16,7 @@ from ppvae import Batch, Program, dist, handlers, pyro
 from ppvae.backends.mirror import Parameters, aliases, arrays
 from ppvae.backends.mirror.running.program import Mirror
 from ppvae.language import ppl
-from ppvae.language.batch import fill
+from ppvae.language.intake import fill
 
 BACKENDS = ("pyro", "numpyro")
 NAN = np.nan

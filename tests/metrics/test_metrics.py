@@ -63,7 +63,7 @@ def constant(judges: metrics.Judges, name: str, value: float) -> int:
 def test_shown_hides_everything_else_subset_by_subset() -> None:
     arrays = {"a": np.arange(6.0).reshape(3, 2), "b": np.ones((3, 1))}
     holes = {"a": np.array([[True, False], [True, True], [False, False]])}
-    data = Dataset(arrays, holes, {"kind": np.array([0, 1, 2])})
+    data = Dataset(arrays, holes, {"kind": np.array([0, 1, 2])}, likelihood={"a": "normal"})
     rows = metrics.shown(data, [["a"], ["b"], []])
     none = np.zeros((3, 2), bool)
     np.testing.assert_array_equal(rows.observed["a"], np.concatenate([holes["a"], none, none]))
@@ -189,7 +189,7 @@ def test_judges_see_whole_measurements_and_score_their_share() -> None:
     arrays = {"a": np.stack([first, first], 1).reshape(4, 1, 2), "b": first[:, None]}
     observed = {"a": np.ones((4, 1, 2), bool), "b": np.array([True, True, False, True])}
     observed["a"][3, 0, 1] = False
-    data = Dataset(arrays, observed, {"kind": np.array([0.0, 1.0, 0.0, 0.0])})
+    data = Dataset(arrays, observed, {"kind": np.array([0.0, 1.0, 0.0, 0.0])}, likelihood=dict.fromkeys("ab", "normal"))
     judges = metrics.judges(data, "kind", FirstElement)
     assert {name: judge.seen for name, judge in judges.classifiers.items()} == {"a": 3, "b": 3}
     assert judges.accuracy(data) == {"a": 2 / 3, "b": 2 / 3}

@@ -1,0 +1,131 @@
+"""Modalities of a data set: declared, asked for by likelihood or guessed, and held against the arrays."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ppvae.language.guesses import Guess, guess_likelihood, is_one_hot
+from ppvae.language.modality import Modality, estimated, observed_values
+
+Arrays = Mapping[str, np.ndarray]
+
+
+def resolved(
+    given: Sequence[Modality],
+    likelihood: Mapping[str, str],
+    arrays: Arrays,
+    observed: Arrays,
+    features: Mapping[str, Sequence[Any]],
+) -> tuple[tuple[Modality, ...], dict[str, str]]:
+    """The given modalities, then those of the other arrays, and the reason for each likelihood that was guessed.
+
+    What they leave open of center and spread is taken from the arrays, and names of elements from the features.
+
+    Raises:
+        ValueError: they do not fit the arrays, or an array has no value to guess from.
+    """
+    named = [m.name for m in given]
+    reasons: dict[str, str] = {}
+    for what, found in (("modalities", named), ("likelihood", list(likelihood))):
+        if unknown := [name for name in found if name not in arrays]:
+            raise ValueError(f"{what} names {unknown}, which are not among the arrays {list(arrays)}")
+    if twice := [name for i, name in enumerate(named) if name in named[:i] or name in likelihood]:
+        raise ValueError(f"modality {twice[0]!r} is declared twice")
+    made = list(given)
+    for name in (name for name in arrays if name not in named):
+        modality, reason = _made(name, arrays[name], observed.get(name), features.get(name), likelihood.get(name))
+        made.append(modality)
+        reasons |= {name: reason} if reason else {}
+    return tuple(_fitted(m, arrays[m.name], observed.get(m.name), features.get(m.name)) for m in made), reasons
+
+
+def _made(
+    name: str, array: np.ndarray, observed: np.ndarray | None, features: Sequence[Any] | None, likelihood: str | None
+) -> tuple[Modality, str]:
+    """A modality of the likelihood that was asked for, else guessed, and then the reason."""
+    if observed is not None and not observed.any():
+        raise ValueError(f"modality {name!r} has no value at all; leave it out, or declare it in modalities=")
+    seen = observed_values(array, observed)
+    reason = ""
+    if likelihood is None:
+        guess = guess_likelihood(seen, features)
+        likelihood, reason = guess.likelihood, guess.reason
+        if guess.doubt:
+            warnings.warn(_question(name, guess), UserWarning, stacklevel=5)  # the call of Dataset
+    levels = _levels(name, seen) if likelihood == "categorical" else None
+    return Modality(name, array.shape[1:], likelihood, levels=levels), reason
+
+
+def _fitted(
+    modality: Modality, array: np.ndarray, observed: np.ndarray | None, features: Sequence[Any] | None
+) -> Modality:
+    """The modality, which fits the array, with what it left open."""
+    check_fits(modality, array, features)
+    if modality.features is None and features is not None and len(modality.shape) == 1:
+        modality = replace(modality, features=tuple(features))
+    if modality.center is None or modality.spread is None:
+        return estimated(modality, array, observed)
+    return modality
+
+
+def unmeasured(array: np.ndarray, observed: np.ndarray | None) -> tuple[int, ...]:
+    """The elements of a row, counted row by row, that no item has."""
+    seen = np.ones(array.shape[1:], bool) if observed is None else np.broadcast_to(observed.any(0), array.shape[1:])
+    return tuple(int(i) for i in np.flatnonzero(~seen))
+
+
+def check_fits(modality: Modality, array: np.ndarray, features: Sequence[Any] | None = None) -> None:
+    """Raise ValueError where the array's shape or values, or the names of its elements, do not fit the modality."""
+    what = f"modality {modality.name!r}"
+    if array.shape[1:] != modality.shape:
+        raise ValueError(f"{what} has items of shape {array.shape[1:]}, but shape {modality.shape} was declared")
+    _check_features(modality, features)
+    whole, low = bool((array == np.round(array)).all()), float(array.min())
+    top = {"bernoulli": 1.0, "categorical": (modality.levels or 0) - 1.0}.get(modality.likelihood, np.inf)
+    if modality.likelihood not in ("normal", "laplace") and not (whole and low >= 0 and array.max() <= top):
+        limit = f"from 0 to {top:.0f}" if np.isfinite(top) else "of 0 or more"
+        raise ValueError(
+            f"{what} is {modality.likelihood}: it takes whole numbers {limit}, but holds {_bad(array, top)}"
+        )
+
+
+def _check_features(modality: Modality, features: Sequence[Any] | None) -> None:
+    known = modality.features
+    if features is None or known is None or known == tuple(features):
+        return
+    i = next((i for i, (own, other) in enumerate(zip(features, known, strict=False)) if own != other), 0)
+    raise ValueError(
+        f"modality {modality.name!r} has other columns, or in another order: its column {i} is {features[i]!r}, where "
+        f"{known[i]!r} is expected; choose the columns of the data frame in that order"
+    )
+
+
+def _question(name: str, guess: Guess) -> str:
+    """What is asked where a guess may well be wrong."""
+    others = ", ".join(repr(other) for other in guess.others)
+    return (
+        f"modality {name!r} is guessed to be {guess.likelihood}, because it holds {guess.reason}; but {guess.doubt}. "
+        f"Say what it is: likelihood={{{name!r}: {guess.likelihood!r}}}, or {others} "
+        f"(on the command line --likelihood {name}={guess.likelihood})"
+    )
+
+
+def _levels(name: str, seen: np.ndarray) -> int:
+    """How many categories the codes of a categorical array need; they may count from 0 or from 1."""
+    if is_one_hot(seen):
+        raise ValueError(f"modality {name!r} is in one-hot code; categorical takes the codes themselves: x.argmax(1)")
+    if np.nanmin(seen) > 1:
+        raise ValueError(
+            f"modality {name!r} is categorical, whose codes count from 0, but holds none below {np.nanmin(seen):g}: "
+            "give numpy.unique(x, return_inverse=True)[1].reshape(x.shape)"
+        )
+    return max(int(np.nanmax(seen)) + 1, 1)
+
+
+def _bad(array: np.ndarray, top: float) -> float:
+    return float(array[(array != np.round(array)) | (array < 0) | (array > top)][0])

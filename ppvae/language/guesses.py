@@ -1,0 +1,59 @@
+"""Guesses: which likelihood an array asks for, with the reason, and whether it might as well be another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+FEW = 20  # different whole numbers, up to which they may be categories or grades
+HEAD = 10_000  # values that tell most arrays of many numbers from those of few
+
+
+class Guess(NamedTuple):
+    """A likelihood and why it was chosen; where it may well be wrong, why, and which others may be right."""
+
+    likelihood: str
+    reason: str
+    doubt: str = ""
+    others: tuple[str, ...] = ()
+
+
+def guess_likelihood(array: np.ndarray, names: Sequence[str | int] | None = None) -> Guess:
+    """The likelihood of an array ``(items, *shape)`` of numbers, NaN in its holes.
+
+    Zeros and ones are Bernoulli, other whole numbers of 0 or more negative binomial, all else normal. ``names`` are
+    those of the elements of a row, for the doubt.
+    """
+    values = array[np.isfinite(array)]
+    if (values != np.round(values)).any():
+        return Guess("normal", "fractions")
+    if values.min(initial=0) < 0:
+        doubt = "they may be categories, to be counted from 0, or mark with -1 or -999 what is missing, to be NaN"
+        return Guess("normal", "whole numbers, some below 0", doubt, ("laplace",))
+    if values.max(initial=0) <= 1:
+        doubt = "each row holds a single 1, as one-hot code does, whose x.argmax(1) is categorical"
+        return Guess("bernoulli", "zeros and ones", doubt if is_one_hot(array) else "", ("categorical",))
+    others = ("poisson", "categorical", "normal")
+    return Guess("negative_binomial", "whole numbers of 0 or more", _doubt(array, values, names), others)
+
+
+def is_one_hot(array: np.ndarray) -> bool:
+    """Are these rows ``(items, categories)``, not all alike, of zeros and a single one?"""
+    if array.ndim != 2 or array.shape[1] < 2 or not ((array == 0) | (array == 1) | np.isnan(array)).all():
+        return False
+    whole = array[~np.isnan(array).any(1)]
+    return bool(len(whole) and (whole.sum(1) == 1).all() and (whole != whole[:1]).any())
+
+
+def _doubt(array: np.ndarray, values: np.ndarray, names: Sequence[str | int] | None) -> str:
+    """Why whole numbers may be no counts."""
+    if len(np.unique(values[:HEAD])) <= FEW and len(found := np.unique(values)) <= FEW:
+        return f"the different ones are only {len(found)}, as of categories or grades"
+    columns = array.reshape(len(array), -1)
+    for i, column in enumerate(columns.T):
+        found = np.unique(column[np.isfinite(column)])
+        if 1 < len(found) <= min(FEW, len(array) // 3) and found[0] > 0:
+            return f"{names[i] if names is not None else f'element {i}'} takes only {len(found)}, and never 0"
+    return ""

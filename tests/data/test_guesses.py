@@ -1,0 +1,111 @@
+"""Likelihoods: guessed with a reason, asked about where that is doubtful, and as declared where they are."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+
+import ppvae
+from ppvae import Dataset, Modality
+
+RNG = np.random.default_rng(0)
+DOUBTFUL = {
+    "grades": (RNG.integers(1, 4, 50), "negative_binomial", "only 3"),
+    "genotypes": (RNG.integers(0, 3, (50, 4)), "negative_binomial", "only 3"),
+    "genotypes as floats": (RNG.integers(0, 3, (50, 4)).astype(float), "negative_binomial", "only 3"),
+    "one-hot": (np.eye(3)[RNG.integers(0, 3, 50)], "bernoulli", "one-hot"),
+    "signs": (RNG.choice([-1, 1], 50), "normal", "below 0"),
+    "-999": (np.where(RNG.random(50) < 0.1, -999, RNG.poisson(30, 50)), "normal", "below 0"),
+    "ages and grades": (
+        np.stack([RNG.integers(20, 80, 90), RNG.integers(1, 4, 90)], 1),
+        "negative_binomial",
+        "element 1",
+    ),
+}
+CLEAR = {
+    "fractions": (RNG.normal(size=50), "normal"),
+    "booleans": (RNG.random((50, 3)) < 0.5, "bernoulli"),
+    "counts": (RNG.negative_binomial(1, 0.02, (200, 3)), "negative_binomial"),
+}
+
+
+@pytest.mark.parametrize("kind", DOUBTFUL)
+def test_a_doubtful_guess_asks_with_its_reason_and_what_to_write(kind: str) -> None:
+    array, guessed, why = DOUBTFUL[kind]
+    with pytest.warns(UserWarning, match=why) as asked:
+        data = Dataset({"x": array})
+    assert data.modalities[0].likelihood == guessed
+    assert f"likelihood={{'x': '{guessed}'}}" in str(asked[0].message)
+    assert asked[0].filename == __file__
+    said = Dataset({"x": array}, likelihood={"x": "normal"})
+    assert said.modalities[0].likelihood == "normal"
+    assert "x         " in repr(said)
+    assert "declared" in repr(said)
+
+
+@pytest.mark.parametrize("kind", CLEAR)
+def test_a_clear_guess_is_shown_with_its_reason_and_asks_nothing(kind: str) -> None:
+    array, guessed = CLEAR[kind]
+    data = Dataset({"x": array})
+    assert data.modalities[0].likelihood == guessed
+    assert f"{guessed} (guessed: " in repr(data.split(0.5)[0])
+
+
+def test_the_shipped_data_are_declared() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert ppvae.datasets.load("mfeat").guesses == {}
+
+
+@pytest.mark.parametrize("backend", ["pyro", "numpyro"])
+def test_grades_asked_to_be_categories_are_imputed_as_grades(backend: str) -> None:
+    grades = np.repeat([1.0, 2.0, 3.0], 20)
+    x = grades[:, None] + 0.1 * RNG.normal(size=(60, 2))
+    grades[::6] = np.nan
+    data = Dataset({"x": x, "grade": grades}, likelihood={"grade": "categorical"})
+    assert data.modalities[1].levels == 4
+    vae = ppvae.method("mvae", data.modalities, latent=1, hidden=(8,))
+    fitted = ppvae.fit(vae, data, backend=backend, epochs=100, batch_size=30, lr=0.02, progress=False)
+    filled = fitted.impute(data, draws=50)["grade"].ravel()[::6]
+    assert np.mean(filled == np.repeat([1.0, 2.0, 3.0], 20)[::6]) > 0.8
+
+
+@pytest.mark.parametrize(
+    ("array", "likelihood", "said"),
+    [
+        (np.eye(3), {"x": "categorical"}, "one-hot code; categorical takes the codes"),
+        (np.arange(1990, 2000), {"x": "categorical"}, "holds none below 1990"),
+        ([0.5, 1.0], {"x": "categorical"}, "holds 0.5"),
+        ([0.5, 1.0], {"x": "gauss"}, "unknown likelihood 'gauss'"),
+        ([0.5, 1.0], {"y": "normal"}, r"likelihood names \['y'\]"),
+        (np.full((3, 2), np.nan), None, "'x' has no value at all"),
+    ],
+)
+def test_a_likelihood_that_does_not_suit_is_refused(array: object, likelihood: dict | None, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Dataset({"x": array}, likelihood=likelihood)
+
+
+def test_a_modality_is_declared_once_and_the_others_are_guessed() -> None:
+    arrays = {"x": [0.5, 1.0], "y": [0.5, 1.0]}
+    data = Dataset(arrays, modalities=[Modality("y", (1,), "laplace")])
+    assert [(m.name, m.likelihood) for m in data.modalities] == [("y", "laplace"), ("x", "normal")]
+    with pytest.raises(ValueError, match="'y' is declared twice"):
+        Dataset(arrays, modalities=[Modality("y", (1,))], likelihood={"y": "normal"})
+
+
+def test_training_on_a_modality_of_which_there_is_nothing_is_refused() -> None:
+    parts = [Modality("x", (1,)), Modality("y", (2,))]
+    data = Dataset({"x": [0.5, 1.0], "y": np.full((2, 2), np.nan)}, modalities=parts)
+    with pytest.raises(ValueError, match="'y' has no value at all in the training data"):
+        ppvae.fit(ppvae.method("mvae", parts, latent=1), data, backend="pyro", epochs=1)
+
+
+def test_numbers_that_single_precision_would_round_away_are_named() -> None:
+    data = Dataset({"x": 2**24 + RNG.integers(0, 3, (50, 1))}, likelihood={"x": "normal"})
+    vae = ppvae.method("vae", data.modalities, latent=1, hidden=(4,))
+    with pytest.warns(UserWarning, match="float32 rounds element 0 of modality 'x'"):
+        ppvae.fit(vae, data, backend="pyro", epochs=0, progress=False)
+    ppvae.fit(vae, data, backend="pyro", epochs=0, progress=False, dtype="float64")
