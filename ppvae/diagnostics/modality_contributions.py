@@ -19,7 +19,7 @@ from ppvae.inference.fitted import Fitted
 from ppvae.inference.questions import Question
 from ppvae.language.batch import Batch
 from ppvae.objectives import stages
-from ppvae.training import fit
+from ppvae.training import epochs, fit
 
 IDLE = 0.02  # a modality with a smaller share of the posterior counts as ignored
 
@@ -106,7 +106,7 @@ def gradient_balance(fitted: Fitted, data: Dataset, steps: int = 10, seed: int =
     names = subset_questions.held(fitted, data)
     with engine.environment(state.plan.settings):
         state = engine.enter(state, len(stages(fitted.vae.objective)) - 1)
-        rows = fit.order(state.plan.settings, len(data), 0)
+        rows = epochs.order(state.plan.settings, len(data), 0)
         norms = [_norms(state, data, rows[step % len(rows)], names, step) for step in range(steps)]
     return Balance(tuple(names), np.array(norms))
 

@@ -60,8 +60,8 @@ def why_stop(history: History, plan: Plan) -> str | None:
     """Why training ends after these epochs; None where it goes on.
 
     With ``patience`` it ends once so many epochs have not lowered the loss of held-out items. ``auto`` compares the
-    last fifth of the epochs, at least ten of them and 200 steps, with those before: it ends once they lowered that loss
-    by no more than a thousandth, of the loss or of all that it has fallen, whichever is less.
+    last quarter of the epochs, at least ten of them and 200 steps, with those before: it ends once they lowered that
+    loss by no more than a thousandth, of the loss or of all that it has fallen, whichever is less.
     """
     settings, reason = plan.settings, _no_longer_falls(history, plan) if plan.settings.watches else None
     if settings.epochs != "auto" and len(history) >= settings.epochs:
@@ -76,7 +76,7 @@ def _no_longer_falls(history: History, plan: Plan) -> str | None:
     patience = plan.settings.patience
     watched = takewhile(lambda entry: "best_epoch" in entry, reversed(history[_settled(plan) :]))
     losses = [entry["validation_loss"] for entry in watched][::-1]
-    window = patience or max(EPOCHS, math.ceil(STEPS / plan.steps), len(losses) // 5)
+    window = patience or max(EPOCHS, math.ceil(STEPS / plan.steps), len(losses) // 4)
     if len(losses) <= window:
         return None
     best, before = min(losses), min(losses[:-window])

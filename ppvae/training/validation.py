@@ -59,7 +59,7 @@ def prepared(vae: VAE, train: Dataset, held_out: Dataset) -> Validation:
     try:
         checked = held_out.like([known[name] for name in shared])
         holes = {name: np.zeros((len(checked), *known[name].shape)) for name in known if name not in shared}
-        arrays = {name: checked.arrays.get(name, holes.get(name)) for name in known}
+        arrays = {name: {**holes, **checked.arrays}[name] for name in known}
         observed = {**(checked.observed or {}), **{name: np.zeros(len(checked), bool) for name in holes}}
         vae = copy.deepcopy(vae)
         vae.pair.cpu()
