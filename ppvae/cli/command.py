@@ -107,7 +107,7 @@ def _open_streams() -> None:
 def _mistake(error: Exception) -> str | None:
     """What to say of a mistake of the user's, or of the machine's limits; None where it is a bug."""
     if isinstance(error, UsageError):
-        return error.format_message()  # type: ignore[attr-defined,no-any-return]
+        return error.format_message()  # type: ignore[attr-defined]
     if isinstance(error, OSError) and error.errno is not None:
         return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
     if isinstance(error, MemoryError) or _out_of_memory(error):

@@ -77,7 +77,8 @@ def khat(
         [_summed(subset_questions.ask(fitted, question, data, subset, seed)["log_weights"]) for subset in chosen], 1
     )
     seen = np.stack([subset_questions.showing(data, subset) for subset in chosen])
-    return KHat(chosen, *np.where(seen, found, np.nan), draws)
+    khat, evidence, elbo = np.where(seen, found, np.nan)
+    return KHat(chosen, khat, evidence, elbo, draws)
 
 
 def _summed(log_weights: np.ndarray) -> np.ndarray:

@@ -118,7 +118,7 @@ def leaves(value: Any) -> Iterator[Any]:
 
 
 @contextmanager
-def dispatching(dispatch: Dispatch) -> Iterator[None]:
+def dispatching(dispatch: Any) -> Iterator[None]:
     """Torch functions go through ``dispatch`` in this thread, whatever torch does about gradients outside."""
     token = interpreter.set(dispatch)
     try:

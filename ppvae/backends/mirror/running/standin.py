@@ -1,5 +1,8 @@
 """Stand-ins: JAX arrays that a torch network takes for tensors; what it does to them runs the tables' rules."""
 
+# mypy: disable-error-code="override"
+# A stand-in answers as a tensor does; its annotations need not be those of torch's stubs.
+
 from __future__ import annotations
 
 import operator
@@ -150,7 +153,7 @@ class StandIn(torch.Tensor):
         return len(self._value)
 
     def __iter__(self) -> Iterator[Any]:
-        return (self[index] for index in range(len(self)))  # type: ignore[index]
+        return (self[index] for index in range(len(self)))
 
     def __setitem__(self, index: Any, value: Any) -> None:
         raise refusal("assignment to elements has no mirror", "build the array with torch.where or torch.stack")
