@@ -67,7 +67,9 @@ class Modality:
         if self.likelihood not in LIKELIHOODS:
             wrong = f"modality {self.name!r} has unknown likelihood {self.likelihood!r}"
             raise ValueError(f"{wrong}; choose one of {', '.join(LIKELIHOODS)}")
-        if self.likelihood == "categorical" and not self.levels:
+        if self.levels is not None and (self.levels < 1 or self.levels != int(self.levels)):
+            raise ValueError(f"modality {self.name!r} has levels {self.levels}; it is a whole number of categories")
+        if self.likelihood == "categorical" and self.levels is None:
             raise ValueError(f"modality {self.name!r} is categorical: give levels, the number of its categories")
         if min(self.shape, default=1) < 1:
             raise ValueError(f"modality {self.name!r} has shape {self.shape}; every size in it must be 1 or more")
@@ -78,6 +80,8 @@ class Modality:
         object.__setattr__(self, "unmeasured", tuple(int(n) for n in self.unmeasured))
         for key in ("scale", "center", "spread"):
             self._check_number(key, getattr(self, key))
+        for key, kind in (("scale", float), ("levels", int)):
+            object.__setattr__(self, key, None if getattr(self, key) is None else kind(getattr(self, key)))
 
     def _check_number(self, key: str, value: Any) -> None:
         if value is None:
