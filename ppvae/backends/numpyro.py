@@ -16,7 +16,7 @@ import optax
 import torch
 from numpyro import infer
 
-from ppvae.backends import mirror
+from ppvae.backends import jax_faults, mirror
 from ppvae.backends.mirror.running.program import Mirror
 from ppvae.backends.numpyro_words import STACKS
 from ppvae.backends.stacks import emptied
@@ -39,6 +39,8 @@ OPTIMIZERS: dict[str, tuple[Callable[[], optax.GradientTransformation], tuple[st
 }
 
 Arrays = dict[str, jax.Array]
+
+jax_faults.warn()  # when this file is imported, which the first run on NumPyro does
 
 ITEMS = 32768  # at most so many items are asked in one turn, all at once
 
