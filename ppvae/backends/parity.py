@@ -1,4 +1,4 @@
-"""Comparison: do both backends give the same log-probabilities and gradients at the same parameters and latents?"""
+"""Parity: do both backends give the same log-probabilities and gradients at the same parameters and latents?"""
 
 from __future__ import annotations
 

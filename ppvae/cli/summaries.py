@@ -1,4 +1,4 @@
-"""Figures: the numbers that a run and its evaluation report."""
+"""Summaries: the numbers that a run and its evaluation report."""
 
 from __future__ import annotations
 

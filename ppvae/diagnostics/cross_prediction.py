@@ -1,4 +1,4 @@
-"""Crossing: every modality predicted from each other one alone and from all, beside what was measured."""
+"""Cross-prediction: every modality predicted from each other one alone and from all, beside what was measured."""
 
 from __future__ import annotations
 

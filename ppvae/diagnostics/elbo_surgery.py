@@ -1,4 +1,4 @@
-"""Surgery of the ELBO: how much of its KL term is information about the item, and how much is the prior's misfit.
+"""ELBO surgery: how much of its KL term is information about the item, and how much is the prior's misfit.
 
 Hoffman & Johnson 2016 ("ELBO surgery: yet another way to carve up the variational evidence lower bound"): with
 ``q(z) = (1/N) Σ_n q(z | x_n)``, the mean KL to the prior is ``I(n; z) + KL(q(z) ‖ p(z))``.

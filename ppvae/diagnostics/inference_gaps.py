@@ -1,4 +1,4 @@
-"""Gaps: how far the ELBO lies below the evidence, and why.
+"""Inference gaps: how far the ELBO lies below the evidence, and why.
 
 Where the bound loses is told apart as Cremer, Li & Duvenaud 2018 ("Inference suboptimality in variational
 autoencoders") do: the approximation gap is what the best diagonal Gaussian of each item loses, the amortisation gap

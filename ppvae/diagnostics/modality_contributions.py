@@ -1,4 +1,4 @@
-"""Contributions: what each modality gives to the posterior, to training, and to the others."""
+"""Modality contributions: what each modality gives to the posterior, to training, and to the others."""
 
 from __future__ import annotations
 

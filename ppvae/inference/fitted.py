@@ -1,4 +1,4 @@
-"""Posterior: what a fitted pair answers about data."""
+"""Fitted: a trained pair, and what it answers about data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: the questions a pair can be asked, as programs over the words; backends run them item by item.
+"""Questions that a pair can be asked, as programs over the words; backends run them item by item.
 
 Every function takes the model, the guide and a batch, and returns arrays of shape ``(draws, items, ...)``.
 """

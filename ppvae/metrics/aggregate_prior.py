@@ -1,4 +1,4 @@
-"""Aggregate: a prior fitted, after training, to the posteriors of all training items together."""
+"""Aggregate prior: one fitted, after training, to the posteriors of all training items together."""
 
 from __future__ import annotations
 

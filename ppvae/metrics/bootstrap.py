@@ -1,4 +1,4 @@
-"""Resampling: how far a mean over items would move, had other items been drawn."""
+"""Bootstrap: how far a mean over items would move, had other items been drawn."""
 
 from __future__ import annotations
 

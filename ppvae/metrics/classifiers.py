@@ -1,4 +1,4 @@
-"""Judging: classifiers, fitted to real measurements, that read a label off each modality."""
+"""Classifiers: judges, fitted to real measurements, that read a label off each modality."""
 
 from __future__ import annotations
 

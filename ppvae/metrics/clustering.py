@@ -1,4 +1,4 @@
-"""Grouping: do items that share a label lie together in the latent space?"""
+"""Clustering: do items that share a label lie together in the latent space?"""
 
 from __future__ import annotations
 

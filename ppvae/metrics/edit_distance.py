@@ -1,4 +1,4 @@
-"""Spelling: how many edits lie between two sequences."""
+"""Edit distance: how many edits lie between two sequences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Resembling: how far made items are from real ones, as sets."""
+"""Fréchet distance: how far made items are from real ones, as sets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hearing: how far two sounds are apart in loudness, band by band."""
+"""Mel distance: how far two sounds are apart in loudness, band by band."""
 
 from __future__ import annotations
 

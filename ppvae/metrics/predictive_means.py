@@ -1,4 +1,4 @@
-"""Noiseless: modalities without their measurement noise, predicted from others or generated from the prior."""
+"""Predictive means: modalities without their measurement noise, predicted from others or generated from the prior."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Probing: what a linear classifier reads off the latents."""
+"""Probes: what a linear classifier reads off the latents."""
 
 from __future__ import annotations
 

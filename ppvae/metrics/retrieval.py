@@ -1,4 +1,4 @@
-"""Retrieving: is an item found by its latent among those that other modalities tell of?"""
+"""Retrieval: is an item found by its latent among those that other modalities tell of?"""
 
 from __future__ import annotations
 

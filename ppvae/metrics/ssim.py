@@ -1,4 +1,4 @@
-"""Seeing: how alike two images look."""
+"""SSIM, the structural similarity: how alike two images look."""
 
 from __future__ import annotations
 

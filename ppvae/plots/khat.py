@@ -1,4 +1,4 @@
-"""Plots of diagnostics: k-hat by subset and item."""
+"""Plots of k-hat by subset and item."""
 
 from __future__ import annotations
 

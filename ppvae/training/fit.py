@@ -1,4 +1,4 @@
-"""Fitting: init, step, and the loop over them."""
+"""Fit: init, step, and the loop over them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Methods: a row of the zoo, built for the modalities at hand."""
+"""Build: a row of the zoo, made for the modalities at hand."""
 
 from __future__ import annotations
 
