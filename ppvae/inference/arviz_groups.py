@@ -1,4 +1,4 @@
-"""ArviZ groups: the arrays of an ArviZ result, by group, with their dimensions, from a fitted pair on either backend."""
+"""ArviZ groups: the arrays of an ArviZ result, by group with their dimensions, from a fitted pair on either backend."""
 
 from __future__ import annotations
 

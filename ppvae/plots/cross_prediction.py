@@ -1,4 +1,4 @@
-"""Plots of cross-prediction: predictions beside what was measured, and heat maps of any score from subset to modality."""
+"""Plots of cross-prediction: predictions beside measurements, and heat maps of any score from subset to modality."""
 
 from __future__ import annotations
 
