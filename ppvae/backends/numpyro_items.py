@@ -14,6 +14,7 @@ import torch
 from numpyro.primitives import Messenger
 
 from ppvae.backends.mirror.running.program import Mirror
+from ppvae.backends.mirror.running.standin import interpreter
 from ppvae.backends.pyro_items import masked, support
 from ppvae.backends.spoken import bare
 
@@ -35,8 +36,8 @@ def repeated(draws: int) -> Any:
 
 
 def float_dtype() -> Any:
-    """The floating dtype that programs run in."""
-    return torch.get_default_dtype()
+    """The floating dtype that programs run in, as the words at hand take it: torch's in a program's text."""
+    return jax.dtypes.canonicalize_dtype(jnp.float64) if interpreter.get(None) is None else torch.get_default_dtype()
 
 
 class Draws(numpyro.plate):

@@ -270,10 +270,10 @@ def test_the_powers_of_a_generalised_product_follow_its_input() -> None:
     """Where powers come from the input, whatever favours a modality there gives its expert the whole say."""
     made = GeneralisedProduct(MODALITIES, **SMALL, weights="input", prior_expert=False).double()
     with torch.no_grad():
-        for layer in made.powers.values():
-            layer.weight.zero_()
-            layer.bias.zero_()
-        made.powers["a"].weight[0, 0] = 1e3
+        for layers in made.powers.values():
+            layers[-1].weight.zero_()
+            layers[-1].bias.zero_()
+        made.powers["a"][-1].weight[0, 0] = 1e3
         batch = ragged()
         batch.arrays["a"][0] = torch.tensor([50.0, 0.0, 0.0])  # type: ignore[index]
         loc, scale, _ = made.encoders(batch)

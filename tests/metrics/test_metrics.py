@@ -11,6 +11,7 @@ import pytest
 import ppvae
 from ppvae import VAE, Dataset, Modality, Program, dist, metrics, ops, pyro
 from ppvae.inference.fitted import Fitted
+from ppvae.metrics.classifiers import complete
 from ppvae.runs.settings import Settings
 from ppvae.runs.snapshot import Snapshot
 
@@ -84,7 +85,7 @@ def test_subsets_name_modalities_of_the_data(subsets: list[list[str]], said: str
 
 def test_what_the_data_lack_no_item_has_all_of(train: Dataset) -> None:
     part = train.only(["a"])
-    assert not metrics.judging.complete(part, "b").any()
+    assert not complete(part, "b").any()
     assert list(metrics.judges(train, "sign").right(part)) == ["a"]
 
 
