@@ -120,7 +120,9 @@ def test_agreement_of_real_items_needs_a_whole_one(fitted: Fitted, judges: Judge
         metrics.prior_coherence_intervals(fitted, judges, holed)
 
 
-@pytest.mark.parametrize("name", ["generating", "reconstructing", "resampling", "retrieving", "scoring", "spelling"])
+@pytest.mark.parametrize(
+    "name", ["coherence", "reconstruction", "bootstrap", "retrieval", "proper_scores", "edit_distance"]
+)
 def test_examples_are_what_they_say(name: str) -> None:
     failed, attempted = doctest.testmod(importlib.import_module(f"ppvae.metrics.{name}"))
     assert (failed, attempted > 0) == (0, True)
