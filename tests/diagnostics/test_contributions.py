@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ppvae import Batch, Dataset
 from ppvae.backends import pyro as engine
-from ppvae.diagnostics import modality_contributions
+from ppvae.diagnostics import activity, modality_contributions
 from ppvae.inference.fitted import Fitted
 from ppvae.training import epochs
 from ppvae.training import fit as fitting
@@ -51,7 +51,7 @@ def gaussian_kl(q: tuple[np.ndarray, np.ndarray], p: tuple[np.ndarray, np.ndarra
 
 @both
 def test_a_latent_of_which_the_shown_modality_says_nothing_is_idle(backend: str) -> None:
-    found = modality_contributions.activity(exact(backend), data(), ["b"], draws=400)
+    found = activity(exact(backend), data(), ["b"], draws=400)
     mean, _ = truth().posterior({"b": data().arrays["b"]})
     assert found.names == ("z[0]", "z[1]")
     assert found.active() == found.informative() == 1
@@ -63,7 +63,7 @@ def test_a_latent_of_which_the_shown_modality_says_nothing_is_idle(backend: str)
 @both
 def test_the_cost_of_a_latent_is_its_divergence_from_the_model_s_prior(backend: str) -> None:
     wide = lg.fitted(truth(), lg.Exact(truth(), 2.0, 1.0), backend)
-    found = modality_contributions.activity(wide, data(), ["b"], draws=1000)
+    found = activity(wide, data(), ["b"], draws=1000)
     mean, cov = truth().posterior({"b": data().arrays["b"]})
     variance = 4 * np.diagonal(cov, axis1=1, axis2=2)
     expected = 0.5 * (variance + (mean + 1) ** 2 - 1 - np.log(variance)).mean(0)
@@ -72,12 +72,12 @@ def test_the_cost_of_a_latent_is_its_divergence_from_the_model_s_prior(backend: 
 
 def test_activity_is_not_measured_over_a_single_item() -> None:
     with pytest.raises(ValueError, match="measured over items, of which there are 1"):
-        modality_contributions.activity(exact("pyro"), data().take([0]))
+        activity(exact("pyro"), data().take([0]))
 
 
 @both
 def test_the_kl_of_each_latent_is_that_of_the_posterior_to_the_prior(backend: str) -> None:
-    found = modality_contributions.activity(exact(backend), data(), draws=400)
+    found = activity(exact(backend), data(), draws=400)
     mean, cov = truth().posterior(data().arrays)
     variance = np.diagonal(cov, axis1=1, axis2=2)
     expected = 0.5 * (variance + mean**2 - 1 - np.log(variance)).mean(0)

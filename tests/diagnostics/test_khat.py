@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import cache
 
@@ -174,7 +175,8 @@ def test_methods_are_tried_in_order_on_what_has_not_passed(monkeypatch: pytest.M
         return method
 
     fits = {"guide": 3, "particles": 2, "resampling": 0, "optimisation": 15, "nuts": 9}
-    monkeypatch.setattr("ppvae.diagnostics.rescue.METHODS", {name: attempt(name, fit) for name, fit in fits.items()})
+    methods = {name: attempt(name, fit) for name, fit in fits.items()}
+    monkeypatch.setattr(sys.modules["ppvae.diagnostics.rescue"], "METHODS", methods)
     result = rescue(fitted("pyro"), data, draws=30)
     assert seen == [("guide", 20), ("particles", 17), ("resampling", 15), ("optimisation", 15)]
     assert result.how.tolist() == ["guide"] * 3 + ["particles"] * 2 + ["optimisation"] * 15
