@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ppvae import VAE, Dataset, Modality, Program, dist, ops, pyro
-from ppvae.diagnostics import modality_contributions
+from ppvae.diagnostics import activity
 from ppvae.diagnostics.traversals import Traversal, traversal
 from ppvae.inference.fitted import Fitted
 from ppvae.runs.settings import Settings
@@ -52,7 +52,7 @@ def test_decoded_means_are_the_oracle_s_around_an_item_s_posterior_mean() -> Non
 
 def test_without_an_anchor_other_numbers_stand_at_the_prior_mean_and_the_most_active_comes_first() -> None:
     found = traversal(exact(), data(), dimensions=1, span=[0.0, 1.0])
-    first = int(np.argmax(modality_contributions.activity(exact(), data()).variance))
+    first = int(np.argmax(activity(exact(), data()).variance))
     assert found.names == (f"z[{first}]",)
     for name, weight in truth().weights.items():
         moved(found, name, weight.T[[first]])
