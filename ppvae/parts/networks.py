@@ -61,7 +61,7 @@ class Reshaped(nn.Module):
         self.axes, self.shape = axes, tuple(shape)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x.reshape(*x.shape[: x.ndim - self.axes], *self.shape)
+        return x.reshape(x.shape[: x.ndim - self.axes] + self.shape)
 
 
 def units(modality: Modality) -> dict[str, torch.Tensor]:

@@ -123,7 +123,7 @@ def test_fit_ends_with_the_figures_of_training(backend: str, ppvae_, folder: Pat
     assert figures["ms_per_step"] == pytest.approx(1000 * figures["seconds_per_epoch"] / 3)  # 60 rows, 16 a step
     assert figures["first_step_seconds"] > 0
     assert figures.keys() == {
-        *("run", "method", "backend", "epochs", "stopped"),
+        *("run", "method", "likelihoods", "backend", "epochs", "stopped"),
         *("loss", "seconds_per_epoch", "ms_per_step", "first_step_seconds"),
     }
 

@@ -42,7 +42,7 @@ def data():
     arrays["a"][:5] = np.nan
     arrays["a"][20, 1] = np.nan
     arrays["b"][3:9] = np.nan
-    return Dataset(arrays)
+    return Dataset(arrays, likelihood={"b": "negative_binomial"})
 
 
 def made(name, data, seed=0):

@@ -145,8 +145,11 @@ def div(input: Array, other: Array, *, rounding_mode: str | None = None) -> jax.
 
 @mirrors(torch.floor_divide)
 def floor_divide(input: Array, other: Array) -> jax.Array:
-    """Piecewise constant, with no gradient: jnp's own gives NaN gradients at a zero divisor."""
-    return jax.lax.stop_gradient(jnp.floor_divide(input, other))
+    """Piecewise constant, with no gradient: jnp's own gives NaN gradients, or NaN, at a zero divisor."""
+    quotient = jnp.floor_divide(input, other)
+    if is_floating(quotient):
+        quotient = jnp.where(jnp.equal(other, 0), jnp.true_divide(input, other), quotient)
+    return jax.lax.stop_gradient(quotient)
 
 
 def _promoted(*arrays: Array) -> list[jax.Array]:
