@@ -217,13 +217,9 @@ def test_a_full_disk_is_one_sentence_and_the_checkpoint_before_stays(small_disk:
         assert checkpoint.read(run)[0].step == 1
 
 
-@pytest.fixture
-def small_files() -> Iterator[None]:
-    """No file may grow beyond 4,000 bytes: refused by the system as a full disk is, wherever the tests run."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+def small_files() -> None:
+    """From here on no file of this process may grow beyond 4,000 bytes: refused by the system as a full disk is."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
 
 @pytest.fixture
@@ -241,12 +237,11 @@ DRAWS, FIT = ["generate", "run", "--items", "300"], ["fit", "mvae", "--data", "d
 @pytest.mark.parametrize(
     ("words", "out", "file"), [(DRAWS, "drawn.npz", "drawn.npz"), ([*FIT, "--epochs", "1"], "run", f"run/{WEIGHTS}")]
 )
-def test_a_command_says_what_stays_where_the_disk_is_full(
-    words: list[str], out: str, file: str, place: Path, small_files: None, capsys
-) -> None:
+def test_a_command_says_what_stays_where_the_disk_is_full(words: list[str], out: str, file: str, place: Path) -> None:
     before = {path: path.read_bytes() for path in place.rglob("*.*")}
-    assert cli.main([*words, "--out", out, "--force"]) == 2
-    assert capsys.readouterr().err == f"Error: {file}: File too large; what was there stays\n"
+    command = [Path(sys.executable).with_name("ppvae"), *words, "--out", out, "--force"]
+    done = subprocess.run(command, preexec_fn=small_files, cwd=place, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, f"Error: {file}: File too large; what was there stays\n")
     assert {path: path.read_bytes() for path in place.rglob("*.*") if path.name != ".lock"} == {
         path: whole for path, whole in before.items() if path.name != ".lock"
     }
