@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
-from torch import nn
 
 from ppvae import Modality, Program, dist, ops, pyro
 from ppvae.language.batch import Batch, over
@@ -29,7 +28,7 @@ class View(Family):
         self.size = [math.prod(self.shape), latent]
         scales = {f"scales_{self.name}": [1, latent], f"locals_{self.name}": self.size}
         self.scales = dict(list(scales.items())[: {"none": 0, "ard": 1, "horseshoe": 2}[sparsity]])
-        self.intercept = nn.Parameter(torch.zeros(self.shape))
+        self.intercept = torch.nn.Parameter(torch.zeros(self.shape))
 
     def loadings(self) -> Any:
         """The sites of the view's loadings and their scales, outside the plate of items."""

@@ -48,6 +48,7 @@ def _made(
     name: str, array: np.ndarray, observed: np.ndarray | None, features: Sequence[Any] | None, likelihood: str | None
 ) -> tuple[Modality, str]:
     """A modality of the likelihood that was asked for, else guessed, and then the reason."""
+    plain = Modality(name, array.shape[1:])  # a name that cannot be is refused before anything is guessed
     if observed is not None and not observed.any():
         raise ValueError(f"modality {name!r} has no value at all; leave it out, or declare it in modalities=")
     seen = observed_values(array, observed)
@@ -58,7 +59,7 @@ def _made(
         if guess.doubt:
             warnings.warn(_question(name, guess), UserWarning, stacklevel=5)  # the call of Dataset
     levels = _levels(name, seen) if likelihood == "categorical" else None
-    return Modality(name, array.shape[1:], likelihood, levels=levels), reason
+    return replace(plain, likelihood=likelihood, levels=levels), reason
 
 
 def _fitted(

@@ -31,6 +31,11 @@ sys.exit(main(sys.argv[2:]))
 FIT = ["fit", "mvae", "--epochs", "1000000"]
 
 
+def heard() -> None:
+    """Ctrl-C reaches a process, even where whoever runs the tests ignores it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def press() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
@@ -38,7 +43,7 @@ def press() -> None:
 @pytest.mark.parametrize("number", [1, 30, 300, 1500])
 def test_while_libraries_are_loaded(number: int, tmp_path: Path) -> None:
     words = [sys.executable, "-c", AT_IMPORT, str(number), *FIT, "--out", str(tmp_path / "run")]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    done = subprocess.run(words, preexec_fn=heard, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == INTERRUPTED
 
 
@@ -71,7 +76,9 @@ def interrupted(command: Callable[[], None]) -> None:
 def test_whatever_libraries_make_of_it(command: str) -> None:
     code = f"import test_interruption as tests; tests.interrupted(tests.{command})"
     words = [sys.executable, "-c", code]
-    done = subprocess.run(words, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        words, preexec_fn=heard, cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout, done.stderr) == INTERRUPTED
 
 
@@ -98,7 +105,7 @@ def test_at_random_moments(words: list[str], tmp_path: Path) -> None:
     moments = random.Random(0)
     for number in range(6):
         command = [Path(sys.executable).with_name("ppvae"), *words, "--out", tmp_path / str(number)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(command, preexec_fn=heard, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(moments.uniform(1, 12))
         process.send_signal(signal.SIGINT)

@@ -19,11 +19,11 @@ from torch import nn
 
 import ppvae
 from ppvae import VAE, Dataset, Modality, Program, cli, diagnostics, dist, ops, pyro
-from ppvae.cli import sources
+from ppvae.cli import places
 from ppvae.data.reader import read_npz
 from ppvae.inference import arviz
 from ppvae.inference.fitted import Fitted
-from ppvae.report.measures import Effort
+from ppvae.report.measures import Effort, measure
 from ppvae.report.page import report
 from ppvae.training.checks import inspect
 from ppvae.zoo.table import METHODS
@@ -174,7 +174,7 @@ def test_numpyro_takes_the_worst_names_from_fit_to_arviz(tmp_path: Path) -> None
 def test_the_report_takes_long_names_and_any_letters(backend: str, tmp_path: Path) -> None:
     run, data = fitted(FEW, backend)
     data = data.only(FEW[0][-2:])
-    found = report(run, data, tmp_path / "report.html", effort=EFFORT)
+    found = report(measure(run, data, effort=EFFORT), tmp_path / "report.html")
     assert set(found.shares) == set(data.arrays)
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert all(name in text for name in data.arrays)
@@ -207,7 +207,7 @@ def test_numpyro_takes_the_names_of_torch() -> None:
 def test_the_command_line_takes_names_of_files_torch_and_python(tmp_path: Path, capfd: Any) -> None:
     names, file, run = ["file", "allow_pickle", "items", "名前"], str(tmp_path / "data.npz"), str(tmp_path / "run")
     rng = np.random.default_rng(0)
-    sources.write(Path(file), {**{name: rng.normal(size=(12, 2)) for name in names}, "labels.class": np.arange(12)})
+    places.write(Path(file), {**{name: rng.normal(size=(12, 2)) for name in names}, "labels.class": np.arange(12)})
     assert set(read_npz(file).arrays) == set(names)
     assert set(read_npz(file).labels) == {"class"}
     options = ["--latent", "1", "--set", "hidden=[2]", "--backend", "pyro", "--epochs", "1", "--set", "draws=2"]

@@ -41,7 +41,7 @@ def test_the_loss_is_minus_the_evidence_of_what_there_is(case: str, backend: str
     data = lg.dataset(truth, truth.draw(20, seed=1))
     vae = VAE(lg.joint(truth), lg.Exact(truth))
     options = {"backend": backend, "epochs": 1, "lr": 1e-12, "dtype": "float64"}
-    run = ppvae.fit(vae, data, validation=Dataset(values), **options)
+    run = ppvae.fit(vae, data, validation=Dataset(values, likelihood=dict.fromkeys(values, "normal")), **options)
     assert run.history[0]["validation_loss"] == pytest.approx(-truth.evidence(values).mean(), abs=1e-6)
 
 
@@ -71,8 +71,9 @@ def test_what_does_not_fit_is_refused_before_training(
     arrays: dict[str, np.ndarray], said: str, backend: str, tmp_path: Path
 ) -> None:
     vae, out = ppvae.method("mvae", train().modalities, **SMALL), tmp_path / "never"
+    wrong = Dataset(arrays, likelihood=dict.fromkeys(arrays, "normal"))
     with pytest.raises(ValueError, match=said):
-        ppvae.fit(vae, train(), validation=Dataset(arrays), backend=backend, epochs=1, out=out, callbacks=[pytest.fail])
+        ppvae.fit(vae, train(), validation=wrong, backend=backend, epochs=1, out=out, callbacks=[pytest.fail])
     assert not out.exists()
 
 
@@ -110,5 +111,6 @@ class Guess(Program):
 
 def test_a_distribution_of_ones_own_is_asked_too() -> None:
     times = np.random.default_rng(0).exponential(size=(10, 1))
+    wrong = Dataset({"time": -np.ones((3, 1))}, likelihood={"time": "normal"})
     with pytest.raises(ValueError, match=r"validation: the model gives 'time' the distribution Exponential.*-1"):
-        ppvae.fit(VAE(Waiting(), Guess()), Dataset({"time": times}), validation=Dataset({"time": -np.ones((3, 1))}))
+        ppvae.fit(VAE(Waiting(), Guess()), Dataset({"time": times}), validation=wrong)
