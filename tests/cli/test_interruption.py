@@ -18,6 +18,7 @@ INTERRUPTED = (130, "", "Interrupted.\n")
 # The process interrupts itself at its N-th import after the command was entered.
 AT_IMPORT = """
 import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore it
 from ppvae.cli import main
 left = [int(sys.argv[1])]
 def count(event, arguments):
@@ -28,12 +29,13 @@ def count(event, arguments):
 sys.addaudithook(count)
 sys.exit(main(sys.argv[2:]))
 """
+HEARD = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from ppvae.cli import main
+sys.exit(main())
+"""
 FIT = ["fit", "mvae", "--epochs", "1000000"]
-
-
-def heard() -> None:
-    """Ctrl-C reaches a process, even where whoever runs the tests ignores it."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def press() -> None:
@@ -43,7 +45,7 @@ def press() -> None:
 @pytest.mark.parametrize("number", [1, 30, 300, 1500])
 def test_while_libraries_are_loaded(number: int, tmp_path: Path) -> None:
     words = [sys.executable, "-c", AT_IMPORT, str(number), *FIT, "--out", str(tmp_path / "run")]
-    done = subprocess.run(words, preexec_fn=heard, capture_output=True, text=True, check=False)
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == INTERRUPTED
 
 
@@ -66,6 +68,7 @@ def while_a_destructor_runs() -> None:
 
 def interrupted(command: Callable[[], None]) -> None:
     """End this process with the code of a guarded command, which leaves everything as it was."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore it
     before = signal.getsignal(signal.SIGINT), sys.unraisablehook
     code = guarded(lambda: command() or 0, last=False)
     assert (signal.getsignal(signal.SIGINT), sys.unraisablehook) == before
@@ -76,9 +79,7 @@ def interrupted(command: Callable[[], None]) -> None:
 def test_whatever_libraries_make_of_it(command: str) -> None:
     code = f"import test_interruption as tests; tests.interrupted(tests.{command})"
     words = [sys.executable, "-c", code]
-    done = subprocess.run(
-        words, preexec_fn=heard, cwd=Path(__file__).parent, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(words, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == INTERRUPTED
 
 
@@ -104,8 +105,8 @@ def test_a_process_that_ignores_it_goes_on_doing_so() -> None:
 def test_at_random_moments(words: list[str], tmp_path: Path) -> None:
     moments = random.Random(0)
     for number in range(6):
-        command = [Path(sys.executable).with_name("ppvae"), *words, "--out", tmp_path / str(number)]
-        process = subprocess.Popen(command, preexec_fn=heard, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        command = [sys.executable, "-c", HEARD, *words, "--out", tmp_path / str(number)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(moments.uniform(1, 12))
         process.send_signal(signal.SIGINT)

@@ -212,8 +212,8 @@ def test_the_command_line_takes_names_of_files_torch_and_python(tmp_path: Path, 
     assert set(read_npz(file).labels) == {"class"}
     options = ["--latent", "1", "--set", "hidden=[2]", "--backend", "pyro", "--epochs", "1", "--set", "draws=2"]
     assert cli.main(["fit", "mmvae", "--data", file, *options, "--out", run]) == 0
-    for words in (["query", run, "--given", "file,名前", "--out"], ["generate", run, "--out"]):
-        assert cli.main([*words, str(tmp_path / "answer.npz")]) == 0
+    for words in (["query", run, "--given", "file,名前"], ["generate", run]):
+        assert cli.main([*words, "--force", "--out", str(tmp_path / "answer.npz")]) == 0
         with np.load(tmp_path / "answer.npz", allow_pickle=False) as answer:
             assert answer.files == names
             assert all(np.isfinite(answer[name]).all() for name in names)

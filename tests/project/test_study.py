@@ -10,7 +10,7 @@ import pytest
 
 import ppvae
 from ppvae import metrics
-from ppvae.zoo import page
+from ppvae.zoo import page as zoo_page
 from ppvae.zoo.table import METHODS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -155,30 +155,30 @@ def test_a_page_keeps_what_is_written_by_hand(tmp_path: Path) -> None:
         assert text.endswith("\nBy hand.\n")
         assert text.count(study_page.study(tmp_path, ["mvae", "mopoe"], SETTING)) == 1
     with pytest.raises(ValueError, match="no block between <!-- begin nothing -->"):
-        page.replaced(text, "nothing", "")
+        zoo_page.replaced(text, "nothing", "")
 
 
 def test_the_page_shows_the_zoo_and_the_results_as_they_are() -> None:
     page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
     again = "docs/methods.md is out of date: run python benchmarks/study.py --page"
-    assert page == page.replaced(page, "methods", page.tables()), again
-    assert page == page.replaced(page, "study", study_page.study(study.RESULTS, study.METHODS, SETTING)), again
+    assert page == zoo_page.replaced(page, "methods", zoo_page.tables()), again
+    assert page == zoo_page.replaced(page, "study", study_page.study(study.RESULTS, study.METHODS, SETTING)), again
 
 
 def test_every_program_and_reference_is_linked() -> None:
-    tables = page.tables()
+    tables = zoo_page.tables()
     for name, method in METHODS.items():
         assert sum(line.startswith(f"| `{name}` |") for line in tables.splitlines()) == 2
-        for link in page.programs(method)[:2]:
+        for link in zoo_page.programs(method)[:2]:
             file = link.partition("(../")[2].rstrip(")")
             assert (ROOT / file).is_file()
             assert link in tables
-    assert page.cited("A & B 2020, arXiv:1234.56789") == "[A & B 2020](https://arxiv.org/abs/1234.56789)"
-    assert page.cited("A 2018, doi:10.1/x.y") == "[A 2018](https://doi.org/10.1/x.y)"
-    assert page.cited("A 2015, NeurIPS 28") == "A 2015, NeurIPS 28"
+    assert zoo_page.cited("A & B 2020, arXiv:1234.56789") == "[A & B 2020](https://arxiv.org/abs/1234.56789)"
+    assert zoo_page.cited("A 2018, doi:10.1/x.y") == "[A 2018](https://doi.org/10.1/x.y)"
+    assert zoo_page.cited("A 2015, NeurIPS 28") == "A 2015, NeurIPS 28"
 
 
 def test_cells_cannot_break_their_table() -> None:
-    assert page.table(["a", "b"], [["q(z | x)", "1"]], right=1) == "| a | b |\n| --- | ---: |\n| q(z \\| x) | 1 |"
-    for line in page.tables().splitlines():
+    assert zoo_page.table(["a", "b"], [["q(z | x)", "1"]], right=1) == "| a | b |\n| --- | ---: |\n| q(z \\| x) | 1 |"
+    for line in zoo_page.tables().splitlines():
         assert line.replace("\\|", "").count("|") in (0, 4, 7)

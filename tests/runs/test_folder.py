@@ -2,7 +2,6 @@
 
 import errno
 import os
-import resource
 import signal
 import socket
 import subprocess
@@ -217,9 +216,8 @@ def test_a_full_disk_is_one_sentence_and_the_checkpoint_before_stays(small_disk:
         assert checkpoint.read(run)[0].step == 1
 
 
-def small_files() -> None:
-    """From here on no file of this process may grow beyond 4,000 bytes: refused by the system as a full disk is."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+# No file of a command after these words may grow beyond 4 KiB, which the system refuses as it refuses a full disk.
+SMALL_FILES = ["bash", "-c", 'ulimit -f 4 && exec "$@"', "-"]
 
 
 @pytest.fixture
@@ -239,8 +237,8 @@ DRAWS, FIT = ["generate", "run", "--items", "300"], ["fit", "mvae", "--data", "d
 )
 def test_a_command_says_what_stays_where_the_disk_is_full(words: list[str], out: str, file: str, place: Path) -> None:
     before = {path: path.read_bytes() for path in place.rglob("*.*")}
-    command = [Path(sys.executable).with_name("ppvae"), *words, "--out", out, "--force"]
-    done = subprocess.run(command, preexec_fn=small_files, cwd=place, capture_output=True, text=True, check=False)
+    command = [*SMALL_FILES, Path(sys.executable).with_name("ppvae"), *words, "--out", out, "--force"]
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (2, f"Error: {file}: File too large; what was there stays\n")
     assert {path: path.read_bytes() for path in place.rglob("*.*") if path.name != ".lock"} == {
         path: whole for path, whole in before.items() if path.name != ".lock"
