@@ -32,11 +32,11 @@ def tasks(methods: Sequence[str], seeds: Sequence[int]) -> list[study.Task]:
 
 def table(rows: Sequence[study_rows.Row], methods: Sequence[str]) -> str:
     """One row for each method, in Markdown."""
-    from ppvae.zoo import page
+    from ppvae.zoo import page as zoo_page
 
     jobs = {name: [row for row in rows if row["method"] == name] for name in methods}
     cells = [[f"`{name}`", *figures(found)] for name, found in jobs.items() if found]
-    return page.table(HEAD, cells, right=len(HEAD) - 1)
+    return zoo_page.table(HEAD, cells, right=len(HEAD) - 1)
 
 
 def figures(jobs: Sequence[study_rows.Row]) -> list[str]:
@@ -60,11 +60,11 @@ def write(results: Path, methods: Sequence[str], page: Path = PAGE) -> None:
     from study_jobs import Setting
     from study_page import current
 
-    from ppvae.zoo import page
+    from ppvae.zoo import page as zoo_page
 
     rows = current(results / FILE, Setting())
     text = f"Seeds: {', '.join(sorted({row['seed'] for row in rows}))}.\n\n{table(rows, methods)}"
-    page.write_text(page.replaced(page.read_text(encoding="utf-8"), "calibration", text), encoding="utf-8")
+    page.write_text(zoo_page.replaced(page.read_text(encoding="utf-8"), "calibration", text), encoding="utf-8")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 import study_rows
 from study_jobs import Setting
 
-from ppvae.zoo import page
+from ppvae.zoo import page as zoo_page
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "methods.md"
 ARMS = {"0": "Complete training data", "0.5": "Half of the training entries missing completely at random"}
@@ -22,8 +22,8 @@ PERCENT = ("coherence_1", "coherence_3", "coherence_5", "prior_own_all", "prior_
 
 def write(results: Path, methods: Sequence[str], setting: Setting, page: Path = PAGE) -> None:
     """Renew both blocks of the page."""
-    page.renew(page)
-    text = page.replaced(page.read_text(encoding="utf-8"), "study", study(results, methods, setting))
+    zoo_page.renew(page)
+    text = zoo_page.replaced(page.read_text(encoding="utf-8"), "study", study(results, methods, setting))
     page.write_text(text, encoding="utf-8")
 
 
@@ -64,7 +64,7 @@ def arm(made: dict[str, list[study_rows.Row]], missing: str) -> str:
     for name, jobs in made.items():
         if chosen := [job for job in jobs if job["missing"] == missing]:
             rows.append([f"`{name}`", *figures(chosen)])
-    return page.table(HEAD, rows, right=len(HEAD) - 1)
+    return zoo_page.table(HEAD, rows, right=len(HEAD) - 1)
 
 
 def figures(jobs: Sequence[study_rows.Row]) -> list[str]:
@@ -100,4 +100,4 @@ def share(rows: Sequence[study_rows.Row], name: str) -> str:
 def timed(rows: Sequence[study_rows.Row]) -> str:
     """Seconds per epoch on both backends."""
     cells = [[f"`{row['method']}`", *(f"{float(row[backend]):.2f}" for backend in ("numpyro", "pyro"))] for row in rows]
-    return "**Seconds per epoch, one thread**\n\n" + page.table(["method", "NumPyro", "Pyro"], cells, right=2)
+    return "**Seconds per epoch, one thread**\n\n" + zoo_page.table(["method", "NumPyro", "Pyro"], cells, right=2)
