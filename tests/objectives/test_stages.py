@@ -168,7 +168,7 @@ def test_a_run_that_is_interrupted_near_the_switch_ends_with_the_same_bits(
     backend: str, kept: int, data: Dataset, tmp_path: Path
 ) -> None:
     def stop(entry: Mapping[str, Any]) -> None:
-        if entry["epoch"] == kept + 1:
+        if entry["epoch"] == kept:
             raise Interrupted
 
     with pytest.raises(Interrupted):
