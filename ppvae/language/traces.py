@@ -20,8 +20,10 @@ def random_sites(program: Any, batch: Batch, latents: Mapping[str, Any] | None =
 
 
 def is_random(site: Any) -> bool:
-    """Is this site of a trace a random variable? Pyro's plates leave sample sites of their own."""
-    return site["type"] == "sample" and type(site["fn"]).__name__ != "_Subsample"
+    """Is this site of a trace a random variable? On Pyro plates and deterministic sites are sample sites too."""
+    if site["type"] != "sample" or type(site["fn"]).__name__ == "_Subsample":
+        return False
+    return not (site["infer"] or {}).get("_deterministic")
 
 
 def is_local(site: Any) -> bool:

@@ -12,6 +12,7 @@ import numpyro
 import pyro as pyro_itself
 import pytest
 import torch
+import torch.nn.functional as F
 from scipy import stats
 from torch import nn
 
@@ -315,3 +316,58 @@ def test_programs_inherit_from_each_other_on_both_backends(model: type[Program])
     data = ppvae.Dataset({"x": np.random.default_rng(0).normal(size=(20, 3))})
     guide = ppvae.method("vae", data.modalities, latent=2, hidden=(4,)).guide
     assert ppvae.parity(ppvae.VAE(model(), guide), data.batch(), dtype="float64")["ok"]
+
+
+class Plain(Program):
+    """A model in torch's own words: functions, methods, checks and layouts as people write them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.heads = nn.Linear(4, 3), nn.ModuleList([nn.Linear(3, 3), nn.Linear(3, 3)])
+        self.weight = nn.Parameter(torch.linspace(-1, 1, 12).reshape(3, 4))
+
+    @staticmethod
+    def squash(x: Any) -> Any:
+        return F.softplus(x) if torch.is_tensor(x) else x
+
+    def features(self, z: Any) -> Any:
+        assert isinstance(z, torch.Tensor)
+        wide = torch.cat([z, z.new_zeros(z.size(0), 2)], dim=-1).view(-1, 4)
+        tall = torch.matmul(wide, self.weight.transpose(0, 1))
+        spread = tall.std(-1, keepdim=True) + tall.var(-1).unsqueeze(-1)
+        top = tall.max(-1)[0].unsqueeze(-1).expand(-1, 3)
+        return self.net.forward(wide).sort(-1)[0] + spread + top + tall.repeat(2, 1)[: z.shape[0]]
+
+    def forward(self, batch: Batch) -> Any:
+        with pyro.plate("items", batch.size, dim=-1):
+            z = pyro.sample("z", dist.Normal(torch.zeros(2), torch.ones(2)).to_event(1))
+            y = torch.stack([head(self.features(z)) for head in self.heads]).mean(0)
+            noise = dist.Normal(y, self.squash(y.detach()) + 0.1)
+            assert isinstance(noise.mean, torch.Tensor)
+            pyro.deterministic("center", noise.mean - y.to(device=y.device))
+            return pyro.sample("x", noise.to_event(1), obs=batch.get("x"))
+
+
+class Beside(Program):
+    """A guide of the same kind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Linear(3, 4)
+
+    def forward(self, batch: Batch) -> Any:
+        with pyro.plate("items", batch.size, dim=-1):
+            loc, log_scale = self.net(batch.get("x")).chunk(2, dim=-1)
+            pyro.sample("z", dist.Normal(loc, torch.exp(log_scale.clamp(-3, 3))).to_event(1))
+
+
+def test_a_program_in_torchs_own_words_is_the_same_on_both_backends() -> None:
+    values = np.random.default_rng(0).normal(size=(30, 3))
+    values[3, 1] = np.nan
+    data, vae = ppvae.Dataset({"x": values}), ppvae.VAE(Plain(), Beside())
+    found = ppvae.parity(vae, data.batch(), dtype="float64")
+    assert found["max_logprob_difference"] < 1e-12
+    assert found["max_gradient_difference"] < 1e-10
+    for backend in ppl.BACKENDS:
+        run = ppvae.fit(vae, data, backend=backend, epochs=30, batch_size=10)
+        assert run.history[-1]["loss"] < run.history[0]["loss"]
