@@ -24,7 +24,7 @@ def guarded(command: Callable[[], int], last: bool) -> int:
         last: nothing but leaving the process comes after it, and Ctrl-C should not disturb that either.
     """
     if threading.current_thread() is not threading.main_thread() or not _ours():
-        return command()
+        return _answered(command)
     pressed: list[int] = []
     before = signal.signal(signal.SIGINT, lambda number, frame: _stop(pressed, frame)), sys.unraisablehook
     sys.unraisablehook = _again
@@ -34,11 +34,24 @@ def guarded(command: Callable[[], int], last: bool) -> int:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         if not pressed and not isinstance(error, KeyboardInterrupt):
             raise
-        print(str(error) if isinstance(error, KeyboardInterrupt) and str(error) else LINE, file=sys.stderr)
-        return CODE
+        return _said(error)
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN if last else before[0])
         sys.unraisablehook = before[1]
+
+
+def _answered(command: Callable[[], int]) -> int:
+    """The command, where Ctrl-C is somebody else's: what raises KeyboardInterrupt by itself is told all the same."""
+    try:
+        return command()
+    except KeyboardInterrupt as error:
+        return _said(error)
+
+
+def _said(error: BaseException) -> int:
+    """Say the line that an interrupt carries, or our own."""
+    print(str(error) if isinstance(error, KeyboardInterrupt) and str(error) else LINE, file=sys.stderr)
+    return CODE
 
 
 def _ours() -> bool:
