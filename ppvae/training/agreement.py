@@ -18,7 +18,7 @@ from ppvae.runs.vae import VAE
 
 ROUNDING = 1e-5  # of the largest: what is left of it where a program itself turns to single precision
 # An answer of a few rows is wanted once and at once, so XLA need not look for the fastest way to it.
-HASTY = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+HASTY: dict[str, str | bool] = {"xla_backend_optimization_level": "0", "xla_llvm_disable_expensive_passes": True}
 
 KNOWN = ("ppvae.", "torch.nn.")  # whose modules the tests have compared
 
