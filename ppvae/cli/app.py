@@ -17,9 +17,9 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, context_settings=H
 MOST = 2**31 - 1  # a count or seed that every library takes
 
 
-def place(text: str) -> Path:
-    """A file or folder that somebody named; nothing would be the current folder."""
-    if not text.strip():
+def place(text: str | Path) -> Path:
+    """A file or folder that somebody named, or a default; nothing would be the current folder."""
+    if not str(text).strip():
         raise typer.BadParameter("a file or folder needs a name, and this one is empty")
     return Path(text)
 
