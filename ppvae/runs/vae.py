@@ -61,7 +61,9 @@ class VAE:
         trained = {name: p for name, p in self.pair.named_parameters() if p.requires_grad}
         given = {self._known(name): _array(name, value) for name, value in params.items()}
         if missing := [name for name in trained if name not in given]:
-            raise ValueError(f"the weights lack {missing[0]!r}; the pair has {len(trained)} and {len(given)} were given")
+            raise ValueError(
+                f"the weights lack {missing[0]!r}; the pair has {len(trained)} and {len(given)} were given"
+            )
         own = self.pair.state_dict()
         for name, array in given.items():
             if array.shape != own[name].shape:
