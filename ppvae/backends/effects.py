@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpyro
+import pyro
 from numpyro import handlers as nh
 from numpyro.primitives import get_mask
+from torch.distributions.constraints import Constraint
+from torch.distributions.constraints import real as REAL
 
-from ppvae.backends.spoken import Vocabulary, heard
+from ppvae.backends import declarations
+from ppvae.backends.spoken import Vocabulary, bare, heard
 
 
 def sample(name: str, fn: Any, *, obs: Any = None, obs_mask: Any = None, infer: dict | None = None) -> Any:
@@ -52,11 +58,37 @@ def factor(name: str, log_factor: Any, *, has_rsample: bool | None = None) -> No
     numpyro.factor(name, log_factor)
 
 
-def undeclared(*args: Any, **keywords: Any) -> Any:
-    """Stands for ``pyro.param`` and ``pyro.module``."""
-    raise NotImplementedError(
-        "pyro.param and pyro.module do not run on NumPyro: declare an nn.Parameter or an nn.Module on the Program"
-    )
+def param(name: str, init_tensor: Any = None, constraint: Any = REAL, event_dim: int | None = None) -> Any:
+    """Pyro's ``param``: in a program, a parameter of its own."""
+    known, constraint = declarations.current(), torchs(constraint)
+    if known is None:
+        raise NotImplementedError(f"pyro.param({name!r}) is for a Program's text; outside use numpyro.param")
+    value = partial(known.value, name, init_tensor, constraint)
+    return numpyro.param(name, lambda key: bare(value()), event_dim=event_dim)
+
+
+def module(name: str, nn_module: Any, update_module_params: bool = False) -> Any:
+    """Pyro's ``module``: in a program, nothing."""
+    known = declarations.current()
+    return nn_module if known is None else known.module(name, nn_module)
+
+
+def torchs(constraint: Any) -> Any:
+    """Torch's constraint for NumPyro's, by whose transform both backends hold a parameter."""
+    if isinstance(constraint, Constraint):
+        return constraint
+    kind = type(constraint).__name__.removeprefix("_").removesuffix("Constraint")
+    found = getattr(pyro.distributions.constraints, re.sub("(?<!^)(?=[A-Z])", "_", kind).lower(), None)
+    if found is None:
+        raise NotImplementedError(f"pyro.param does not take the constraint {constraint} on NumPyro")
+    if not isinstance(found, type):
+        return found
+    return found(*(torchs(held) if hasattr(held, "check") else heard(held) for held in vars(constraint).values()))
+
+
+def no_store(word: str) -> Any:
+    """Stands for a word that speaks of Pyro's global store."""
+    return partial(declarations.refuse_store, word)
 
 
 class Trace(OrderedDict):
@@ -144,8 +176,10 @@ STATEMENTS = Vocabulary(
     do=nh.do,
     enable_validation=numpyro.enable_validation,
     factor=factor,
-    module=undeclared,
-    param=undeclared,
+    clear_param_store=no_store("pyro.clear_param_store"),
+    get_param_store=no_store("pyro.get_param_store"),
+    module=module,
+    param=param,
     plate=plate,
     plate_stack=numpyro.plate_stack,
     poutine=HANDLERS,

@@ -229,7 +229,7 @@ def test_a_plate_takes_its_rows(name: str) -> None:
 
 def test_what_numpyro_cannot_do_is_refused_in_one_sentence() -> None:
     with ppl.running("numpyro"):
-        with pytest.raises(NotImplementedError, match=r"declare an nn\.Parameter or an nn\.Module on the Program"):
+        with pytest.raises(NotImplementedError, match=r"pyro.param\('w'\) is for a Program's text"):
             pyro.param("w", 1.0)
         with pytest.raises(NotImplementedError, match="is not a loop on NumPyro"):
             iter(pyro.plate("rows", 3))
