@@ -155,7 +155,8 @@ def _enumerated(role: str, sites: dict[str, Any]) -> frozenset[str]:
             finite = bool(len(site["fn"].enumerate_support(expand=False)))
         except NotImplementedError:
             finite = False
-        if not finite or not is_local(site) or site["infer"]["enumerate"] != "parallel":
+        exact = site["infer"]["enumerate"] in ("parallel", "sequential") and not site["infer"].get("num_samples")
+        if not finite or not is_local(site) or not exact:
             raise ValueError(
                 f"the {role}'s site {name!r} cannot be enumerated; what can is a dist.Categorical or dist.Bernoulli "
                 'of batch shape (items,), within batch.plate(), marked infer={"enumerate": "parallel"}'
