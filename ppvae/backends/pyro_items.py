@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain, count
 from typing import Any
 
 import pyro
 import torch
+from pyro.params.param_store import ParamStoreDict
 from pyro.poutine import runtime
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.trace_messenger import TraceMessenger
 from torch.distributions import constraints, transform_to
 
+from ppvae.backends import declarations
 from ppvae.language.batch import over
 
 
@@ -99,6 +101,28 @@ def frozen(program: Any) -> Callable[..., Any]:
     return still
 
 
+class Declared(Messenger):
+    """Answers what would come from Pyro's global store by what the program declares."""
+
+    def __init__(self, known: declarations.Declarations) -> None:
+        super().__init__()
+        self.known = known
+
+    def _pyro_param(self, msg: Any) -> None:
+        if isinstance(getattr(msg["fn"], "__self__", None), ParamStoreDict):
+            msg["fn"] = _module_parameter if MODULE in msg["name"] else self.known.value
+
+
+def _module_parameter(name: str, parameter: Any, **_: Any) -> Any:
+    """What Pyro's own ``module`` declares stays the module's."""
+    return parameter
+
+
+MODULE = "$$$"  # between the names of a module and of its parameter
+
+declared = partial(declarations.declared, answering=Declared)
+
+
 class Holes(Messenger):
     """Masks each observed site named in ``masks``, booleans ``(items,)`` or ``(items, *event)``."""
 
@@ -155,8 +179,8 @@ def masked(fn: Any, mask: Any, site: str) -> Any:
 def captured(program: Any) -> None:
     """Name the weights of a program to whoever captures parameters, as Pyro's ``SVI`` does; the engine never does.
 
-    Their names are ``PROGRAM.PARAMETER``, those of a second program of one class ``PROGRAM_2.PARAMETER``. A tensor keeps
-    the name it has, so that what programs share, and what a program holds within, is counted once.
+    Their names are ``PROGRAM.PARAMETER``, those of a second program of one class ``PROGRAM_2.PARAMETER``. A tensor
+    keeps the name it has, so that what programs share, and what a program holds within, is counted once.
     """
     captures = (h for h in runtime._PYRO_STACK if isinstance(h, TraceMessenger) and h.param_only)
     if (capture := next(captures, None)) is None:
