@@ -78,19 +78,25 @@ def weights_of(shape: Any) -> np.ndarray:
     return np.random.default_rng(7).normal(size=tuple(shape))
 
 
-def on_torch(module: Text, tensors: dict[str, torch.Tensor]) -> list[Any]:
+def on_torch(module: Text, tensors: dict[str, torch.Tensor], differentiated: bool = True) -> list[Any]:
     """The leaves of the answer, then the gradient of every floating-point input that is used."""
-    tensors = {n: t.clone().requires_grad_(t.is_floating_point()) for n, t in tensors.items()}
-    answer = module(dict(tensors))
-    leaves = tree_leaves(answer)
+    given = {n: t.clone().requires_grad_(differentiated and t.is_floating_point()) for n, t in tensors.items()}
+    try:
+        leaves = tree_leaves(module(dict(given)))
+    except Exception:
+        if not differentiated:
+            raise
+        return on_torch(module, tensors, differentiated=False)
     outputs = [y for y in leaves if is_array(y) and y.is_floating_point() and y.requires_grad]
     total = sum(((y.double() * torch.from_numpy(weights_of(y.shape))).sum() for y in outputs), torch.zeros(()))
-    inputs = [tensors[n] for n in sorted(module.used & tensors.keys()) if tensors[n].is_floating_point()]
-    grads = pulled(total, inputs)
+    inputs = [given[n] for n in sorted(module.used & given.keys()) if given[n].is_floating_point()]
+    grads = pulled(total, inputs) if differentiated else [NO_GRADIENT] * len(inputs)
     filled = [torch.zeros_like(x) if g is None else g for x, g in zip(inputs, grads, strict=True)]
-    return [
-        y if y is NO_GRADIENT else y.detach().numpy().copy() if is_array(y) else plain(y) for y in [*leaves, *filled]
-    ]
+    return [y if y is NO_GRADIENT else numpy(y) if is_array(y) else plain(y) for y in [*leaves, *filled]]
+
+
+def numpy(value: torch.Tensor) -> np.ndarray:
+    return value.detach().numpy(force=True).copy()
 
 
 def pulled(total: torch.Tensor, inputs: list[torch.Tensor]) -> Any:
@@ -148,8 +154,17 @@ def prepared(text: str, tensors: dict[str, torch.Tensor]) -> Case | Verdict:
         kind = "both refuse" if type(error) is type(theirs) else "raw"
         return Verdict(text, kind, f"{type(error).__name__}: {error}")
     if isinstance(theirs, Exception):
-        return Verdict(text, "accepted", f"torch: {theirs}")
+        return uncompiled(module, tensors, theirs)
     return Case(text, theirs, program, others)
+
+
+def uncompiled(module: Text, tensors: dict[str, torch.Tensor], theirs: Exception) -> Verdict:
+    """Whether what torch refuses is refused where values are known, as they are where nothing is compiled."""
+    try:
+        mirror.forward(module, mirror.Parameters({}, {}), {n: jnp.asarray(t.numpy()) for n, t in tensors.items()})
+    except MirrorError as error:
+        return Verdict(module.text, "both refuse", str(error))
+    return Verdict(module.text, "accepted", f"torch: {theirs}")
 
 
 def run(cases: list[Case], tensors: dict[str, torch.Tensor]) -> list[Verdict]:

@@ -36,6 +36,7 @@ def inputs() -> dict[str, torch.Tensor]:
         "i": np.array([[7, -7, 2, 0], [3, -3, 5, 1], [-1, 4, 4, -4]]),
         "j": np.array([[2, 2, -2, 3], [-2, -2, 3, 3], [3, -3, 2, 3]]),
         "x": np.array([2, 0, 1]),
+        "u": np.array([[0, 1, 2, 3], [3, 1, 0, 2], [1, 0, 3, 2]]),
         "w": np.array([[0, 1, 1, 2], [2, 2, 0, 0], [1, 0, 2, 1]]),
         "b": np.array([[True, False, True, False], [False, False, True, True], [True, True, True, True]]),
         "r": np.array([True, False, True]),
@@ -77,7 +78,7 @@ REDUCTIONS = [
     *both("max min maximum minimum fmax fmin", "m k", "n", "other=k"),
     *both("argmax argmin", "k m i", "", "1", "dim=0, keepdim=True"),
     *both("sort argsort", "m k i", "", "0", "dim=-1, descending=True", "stable=True, dim=0"),
-    *both("topk", "m k", "2", "2, 0", "k=1, dim=1, largest=False", "2, sorted=True"),
+    *both("topk", "m", "2", "2, 0", "k=1, dim=1, largest=False", "2, sorted=True"),
     *both("kthvalue", "m i", "2", "1, 0", "k=2, dim=1, keepdim=True"),
     *both("any all", "b i m", "", "1", "dim=0, keepdim=True"),
     *both("sum prod cumsum cumprod mean", "i b", "0", "0, dtype=torch.float64"),
@@ -85,7 +86,7 @@ REDUCTIONS = [
     *both("count_nonzero nansum nanmean aminmax", "k m", ""),
     *both("quantile nanquantile", "v m", "0.3", "torch.tensor([0.1, 0.5], dtype=torch.float64), dim=-1"),
     *both("softmax log_softmax", "m t", "-1", "dim=0"),
-    *crossed("{x}.{f}", x="s|m|k", f="max()|min()|amax()|amin()|max().item|logsumexp(-1)|std()|softmax(0)"),
+    *crossed("{x}.{f}", x="s|m|k", f="max()|min()|amax()|amin()|logsumexp(-1)|std()|softmax(0)"),
     *crossed("{x}[0]", x="m.max(-1)|m.min(0)|m.sort()|k.median(0)|m.topk(2)|m.kthvalue(1)|torch.sort(m, dim=0)"),
     *crossed("values, indices = {x}; values * 2", x="m.max(-1)|k.min(1)|m.sort(1)|k.mode(1)|k.cummax(0)|m.topk(1)"),
     *crossed("{x}.values", x="m.max(dim=-1)|m.sort(-1, True)|torch.min(k, 0)|m.topk(2, dim=0)|m.median(dim=1)"),
@@ -97,7 +98,7 @@ REDUCTIONS = [
 ELEMENTWISE = [
     *both("exp log1p sqrt sin tanh sigmoid abs neg sign floor ceil round trunc frac square erf relu", "m k i"),
     *both("reciprocal log rsqrt exp2 expm1 log2 atan sinh lgamma digamma softplus logit positive", "p i"),
-    *both("add sub mul div true_divide floor_divide remainder fmod pow", "h i", "j", "2", "-3", "h"),
+    *both("add sub mul div true_divide floor_divide remainder fmod", "h i", "j", "2", "-3", "h"), *both("pow", "h i", "j", "2", "-3"), *both("pow", "p", "h", "j", "0.5", "m"),
     *both("div", "h i", "j, rounding_mode='floor'", "j, rounding_mode='trunc'", "2, rounding_mode=None"),
     *both("add sub", "m i", "n, alpha=2", "j, alpha=3", "b"),
     *crossed("{x} {o} {y}", x="h i", o="+ - * / // % **", y="j 2 2.0 -3"),
@@ -170,7 +171,7 @@ INDEXING = [
     *crossed("t[{i}]", i="0|:, 1|..., 1|0, ..., 0|x % 2|:, x|x % 2, x|x % 2, :, x|:, x, x|[0, 1], ..., [0, 1]|0, x|x % 2, 0, x|-1, -1, -1|1, 3"),
     *crossed("t[{i}]", i=":, :, ::2|1, None, x|[1], :, None, [2]|..., None|..., x, :|2|w[0] % 2|w % 2, w"),
     *crossed("s[{i}]", i="...|None|0|()"), *crossed("v[{i}]", i="w|i % 4|-1|x|x - 4|4|s.long()"),
-    *crossed("y = m * 1; y[{i}] = {z}; y", i="0|-1|1, 2|:, 0|1:|..., -1|x|[0, 2]|b|r|x, x|None|3|::2, 1:3|m > 0|w[0]", z="0|2.5|s"),
+    *crossed("y = m * 1; y[{i}] = {z}; y", i="0|-1|1, 2|:, 0|1:|..., -1|x|[0, 2]|b|r|x, x|None|3|::2, 1:3|m > 0", z="0|2.5|s"),
     *crossed("y = m * 1; y[{i}] = {z}; y", i="0|:|x|2:", z="v|n[0]|v[:3]|i[0]|[1.0, 2.0, 3.0, 4.0]"),
     *crossed("y = m * 1; y[{i}] {o} {z}; y", i="0|:, 1|x|b|1:, ::2", o="+= *=", z="2|s"),
     *crossed("y = torch.zeros(3, 4); y[{i}] = {z}; y", i="0|x|:, 2|1, 1", z="v[0]|s|1.0"),
@@ -178,7 +179,7 @@ INDEXING = [
     *both("gather", "m", "1, w", "0, w", "dim=1, index=w[:, :2]", "1, i", "-1, w[:2]", "0, x"),
     *both("index_select", "m t", "0, x % 2", "1, x", "dim=-1, index=x", "0, x + 3", "0, -x", "1, torch.tensor([9])"),
     *both("take", "m", "w", "x", "x - 3", "torch.tensor([50])"), *both("take_along_dim", "m", "w, 1", "w", "w[:, :1], dim=1"),
-    *both("scatter scatter_add", "m", "1, w, n", "0, w, n", "dim=1, index=w[:, :2], src=n", "1, w[:, :1], n"),
+    *both("scatter scatter_add", "m", "1, u, n", "0, u % 3 * 0 + x[:, None], n", "dim=1, index=u[:, :2], src=n", "1, u[:, :1], n"),
     *both("scatter", "m", "1, w[:, :1], 2.0", "1, w[:, :1], value=2.0", "1, w[:, :1], n, reduce='add'", "0, i[:1], 1.0"),
     *both("scatter_reduce", "m", "1, w, n, 'sum'", "1, w, n, 'amax'", "1, w, n, reduce='mean', include_self=False"),
     *both("index_add index_copy", "m", "0, x, n", "1, x, n[:, :3]", "0, x + 1, n"), *both("index_fill", "m", "0, x, 2.0", "1, x, s", "0, x + 1, 0"),
@@ -188,7 +189,7 @@ INDEXING = [
     *crossed("F.one_hot({f})", f="x, 3|x, num_classes=5|x|x, 2|i, 4|m.long(), 9"), *both("isin", "w", "x"),
     *crossed("torch.{f}", f="searchsorted(v.sort()[0], m)|searchsorted(v.sort()[0], s)|bucketize(m, v.sort()[0])|searchsorted(m.sort()[0], n, right=True)"),
     *crossed("torch.{f}", f="searchsorted(v.sort()[0], m, side='right')|bucketize(m, v.sort()[0], right=True)|searchsorted(v.sort()[0], 0.3)"),
-    "y = m.clone(); y.scatter_(1, w, n); y", "y = m.clone(); y.index_add_(0, x, n); y", "y = m.clone(); y.scatter_(1, w[:, :1], 1.0); y",
+    "y = m.clone(); y.scatter_(1, u, n); y", "y = m.clone(); y.index_add_(0, x, n); y", "y = m.clone(); y.scatter_(1, w[:, :1], 1.0); y",
     "y = m.clone(); y.index_fill_(0, x[:1], 0.0); y", "y = m.clone(); y.fill_diagonal_(0.0); y", "y = m.clone(); y[0][1] = 5.0; y",
 ]
 
@@ -209,12 +210,12 @@ CREATION = [
     *crossed("m.{f}", f="to(torch.float32)|to(i)|to(torch.int64)|to('cpu')|to(m.device)|to('cpu', torch.float32)|to(dtype=torch.float32)|to(device='cpu')|to(m.device, dtype=torch.int32)"),
     *crossed("{x}.{f}", x="h i b", f="float()|double()|int()|long()|bool()|short()|half()|type(torch.float32)|type_as(m)|to(int)|type()|char()|byte()|cpu()"),
     *crossed("{x}.{f}", x="m i", f="new_zeros(2, 3)|new_zeros((2,))|new_ones(3)|new_full((2,), 3)|new_tensor([1, 2])|new_empty(2).shape|new_zeros(2, dtype=torch.int64)|new_full((2,), s)"),
-    *crossed("torch.{f}_like({x})", f="zeros ones empty", x="m|i|m, dtype=torch.int64|b"), *crossed("torch.full_like({x})", x="m, 2|i, 2|m, fill_value=s|i, 2.5|m, 1, dtype=torch.int64"),
+    *crossed("torch.{f}_like({x})", f="zeros ones", x="m|i|m, dtype=torch.int64|b"), *crossed("torch.full_like({x})", x="m, 2|i, 2|m, fill_value=s|i, 2.5|m, 1, dtype=torch.int64"),
     *crossed("m + torch.{f}", f="arange(4)|arange(0, 4)|arange(1, 9, 2)|arange(4.0)|arange(0, 1, 0.25)|arange(4, dtype=torch.float32)|linspace(0, 1, 4)|ones(4)|zeros(3, 4)|zeros((3, 4))"),
     *crossed("m * torch.{f}", f="full((3, 4), 2)|full((4,), 2.5)|eye(3, 4)|eye(4)|tensor(2)|tensor([1, 2, 3, 4])|tensor(0.1)|ones(4, dtype=torch.float64)|ones(3, 1, dtype=torch.bool)"),
     *crossed("{f}", f="torch.full((2,), s)|torch.tensor([s, s])|torch.tensor(s)|torch.as_tensor(m)|torch.as_tensor([s, s])|torch.tensor(m)|torch.scalar_tensor(2.0) * s|torch.arange(m.shape[0])"),
     *crossed("torch.result_type({x})", x="m, i|i, 2.0|b, 1|s, i"), *crossed("m.{f}", f="detach() * m|numpy()|tolist()|item()|data * m|grad|requires_grad_()|is_leaf|grad_fn|H"),
-    *crossed("{f}(s)", f="float|int|bool|str|repr|complex|round|math.exp|np.asarray|abs|list|torch.is_nonzero"), "s.item()", "1 in m", "s in v",
+    *crossed("{f}(s)", f="float|int|bool|complex|round|math.exp|np.asarray|abs|list|torch.is_nonzero"), "s.item()", "1 in m", "s in v",
     *crossed("{f}", f="s if s > 0 else -s|[1, 2][x[0]]|range(x[0])|v if v.any() else -v|copy.deepcopy(m)|copy.copy(m) * 2|hash(m) == hash(m)|torch.equal(m, m)|torch.allclose(m, n)"),
     *crossed("{f}", f="m.is_nonzero()|m.requires_grad|m.is_sparse|m.is_meta|m.layout|m.type()|m.equal(m)|s.__index__()|m.storage()|m.data_ptr()|m.numpy(force=True)|m.__array__()"),
     *crossed("{f}", f="(m.detach() + m).sum()|m * m.data|torch.tril_indices(3, 3)|m.new_tensor(2.0)|torch.finfo(m.dtype).eps * m|torch.iinfo(i.dtype).max|m.to(torch.device('cpu'))"),
@@ -222,7 +223,7 @@ CREATION = [
 ]
 
 LOSSES = [
-    *crossed("F.{f}({x})", f="relu elu selu celu gelu silu mish softplus logsigmoid hardtanh relu6 leaky_relu hardswish hardsigmoid softsign tanhshrink softshrink hardshrink", x="m k h"),
+    *crossed("F.{f}({x})", f="relu elu selu celu gelu silu mish softplus logsigmoid hardtanh relu6 leaky_relu hardswish softsign tanhshrink softshrink hardshrink", x="m k h"),
     *crossed("F.{f}", f="gelu(m, approximate='tanh')|softplus(h, beta=2, threshold=5)|leaky_relu(k, 0.2)|elu(k, alpha=0.5)|hardtanh(h, -2, 2)|threshold(h, 0.5, 9.0)|glu(m)|glu(m, dim=1)|softmax(m, dim=0)|log_softmax(m, -1)|softmin(m, dim=1)|prelu(k, s[None])"),
     *crossed("F.{f}(m, n, reduction='{r}')", f="mse_loss l1_loss smooth_l1_loss huber_loss kl_div poisson_nll_loss soft_margin_loss", r="mean sum none batchmean"),
     *crossed("F.{f}, reduction='{r}')", f="nll_loss(m, x|cross_entropy(m, x|cross_entropy(m, p|binary_cross_entropy(p, b.double()|binary_cross_entropy_with_logits(m, p|gaussian_nll_loss(m, n, p", r="mean sum none"),
@@ -233,7 +234,7 @@ LOSSES = [
     *crossed("F.{f}", f="interpolate(a, scale_factor=2)|interpolate(a, size=(2, 3), mode='nearest')|interpolate(a, scale_factor=2, mode='bilinear')|interpolate(a, size=8, mode='bilinear', align_corners=True)|max_pool2d(a, 2)|avg_pool2d(a, 2)|adaptive_avg_pool2d(a, 1)|conv2d(a, t[:, :2, :2, None].expand(2, 2, 2, 2))"),
     *crossed("F.{f}", f="conv1d(t, t)|conv1d(t, t[:, :, :2], padding=1)|unfold(a, 2)|pixel_shuffle(a.repeat(1, 2, 1, 1), 2)|triplet_margin_loss(m, n, k)|margin_ranking_loss(m, n, k)|hinge_embedding_loss(m, k)|cosine_embedding_loss(m, n, x)|multilabel_margin_loss(m, w)|ctc_loss(m, x, x, x)"),
     *crossed("nn.{f}", f="ReLU()(m)|Softmax(-1)(m)|Tanh()(m)|Flatten()(t)|Identity()(m)|LogSoftmax(dim=0)(m)|Softplus()(k)|Hardtanh()(k)|MSELoss()(m, n)|CrossEntropyLoss()(m, x)|Unflatten(1, (2, 2))(m)|LeakyReLU(0.1)(k)"),
-    "F.softmax(m)", "F.dropout(m, 0.5, training=False)", "F.sigmoid(m)", "F.tanh(m)", "F.mse_loss(m, v[:3])", "F.relu(m * 1, inplace=True)", "torch.special.expit(m)",
+    "F.softmax(m)", "F.hardsigmoid(m.detach())", "F.dropout(m, 0.5, training=False)", "F.sigmoid(m)", "F.tanh(m)", "F.mse_loss(m, v[:3])", "F.relu(m * 1, inplace=True)", "torch.special.expit(m)",
 ]
 
 EXPRESSIONS = list(dict.fromkeys(REDUCTIONS + ELEMENTWISE + SHAPES + INDEXING + PRODUCTS + CREATION + LOSSES))

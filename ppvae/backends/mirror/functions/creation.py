@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
-from ppvae.backends.mirror.functions.arguments import Dtype, cast, default_dtype, mirrors, sizes, to_dtype
+from ppvae.backends.mirror.functions.arguments import Dtype, cast, default_dtype, is_floating, mirrors, sizes, to_dtype
 from ppvae.backends.mirror.running.convert import to_jax
 
 _PLACEMENT = {"device", "layout", "requires_grad", "pin_memory", "memory_format", "copy"}
@@ -44,7 +44,9 @@ def ones(*size: Any, dtype: Dtype = None) -> jax.Array:
 @mirrors(torch.full)
 @_placed
 def full(size: Any, fill_value: Any, *, dtype: Dtype = None) -> jax.Array:
-    return jnp.broadcast_to(as_tensor(fill_value, dtype), tuple(size))
+    """A number's kind decides the dtype, whatever that of an array that holds it."""
+    kind = default_dtype() if is_floating(fill_value) else None
+    return jnp.broadcast_to(as_tensor(fill_value, dtype or kind), tuple(size))
 
 
 @mirrors(torch.zeros_like, torch.empty_like)
@@ -94,9 +96,11 @@ def logspace(start: Any, end: Any, steps: int, base: float = 10.0, *, dtype: Dty
 @mirrors(torch.as_tensor, torch.asarray)
 @_placed
 def as_tensor(data: Any, dtype: Dtype = None) -> jax.Array:
-    """Python numbers take torch's default dtype; arrays keep theirs."""
+    """Python numbers take torch's default dtype, arrays keep theirs; those in a list pass no gradient on."""
     array = jnp.asarray(to_jax(data), to_dtype(dtype))
-    typed = dtype is not None or hasattr(data, "dtype")
+    if isinstance(data, (list, tuple)):
+        array = jax.lax.stop_gradient(array)
+    typed = dtype is not None or any(hasattr(leaf, "dtype") for leaf in jax.tree.leaves(data))
     python_floats = not typed and jnp.issubdtype(array.dtype, jnp.floating)
     return array.astype(default_dtype()) if python_floats else array
 

@@ -89,5 +89,21 @@ def method_rule(name: str) -> Callable[..., Any] | None:
 
 def random_rule(target: Any) -> Callable[..., Any] | None:
     """The rule of a random function, or of the tensor method (a string) of the same name in ``torch``."""
-    function: Any = getattr(torch, target, None) if isinstance(target, str) else target
-    return RANDOM_FUNCTIONS.get(function)
+    if isinstance(target, str):
+        method: Any = getattr(torch.Tensor, target, None)
+        return RANDOM_FUNCTIONS.get(method) or RANDOM_FUNCTIONS.get(getattr(torch, target.removesuffix("_"), None))
+    return RANDOM_FUNCTIONS.get(target)
+
+
+_DRAWS = frozenset(
+    """
+    alpha_dropout bernoulli bernoulli_ binomial cauchy_ dropout dropout1d dropout2d dropout3d exponential_
+    feature_alpha_dropout feature_dropout geometric_ gumbel_softmax log_normal_ multinomial normal normal_ poisson rand
+    rand_like randint randint_like randn randn_like random_ randperm rrelu rrelu_ uniform_
+    """.split()  # noqa: SIM905
+)
+
+
+def draws(function: Any) -> bool:
+    """Whether a function of torch draws at random: left to torch it would draw once and for all."""
+    return function in RANDOM_FUNCTIONS or getattr(function, "__name__", "") in _DRAWS
