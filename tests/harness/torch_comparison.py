@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 import math
+import operator
 import warnings
 from collections import Counter
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from ppvae.backends.mirror import MirrorError
 
 RTOL, ATOL = 1e-9, 1e-11
 NO_GRADIENT = torch.full((), torch.nan)
-WORDS = {"torch": torch, "F": F, "nn": nn, "np": np, "math": math, "copy": copy}
+WORDS = {"torch": torch, "F": F, "nn": nn, "np": np, "math": math, "copy": copy, "operator": operator}
 
 
 class Text(nn.Module):

@@ -8,6 +8,7 @@ An expression is Python text; what stands after its last semicolon is its value.
 
 from __future__ import annotations
 
+import ast
 from itertools import product
 
 import numpy as np
@@ -109,7 +110,7 @@ ELEMENTWISE = [
     *crossed("m {o} {y}", o="+ * - /", y="s c v t x"),
     *crossed("{o}{x}", o="-|+|~|abs(i) + ", x="i b h"),
     *both("eq ne lt le gt ge logical_and logical_or logical_xor", "i k b", "j", "0"),
-    *both("bitwise_and bitwise_or bitwise_xor bitwise_left_shift", "i b", "w", "3"),
+    *both("bitwise_and bitwise_or bitwise_xor bitwise_left_shift bitwise_right_shift", "i b", "w", "3"),
     *both("logical_not isnan isfinite isinf isposinf isneginf signbit nan_to_num", "e i k"),
     *both("nan_to_num", "e", "0.5", "nan=1.0, posinf=2.0", "neginf=-1.0"),
     *both("clamp clip", "h k i", "0", "-1, 1", "min=0", "max=1", "min=-1, max=0.5", "None, 1"),
@@ -140,7 +141,7 @@ SHAPES = [
     *both("repeat_interleave", "v m", "2", "3, 0", "2, dim=-1", "repeats=2"), "m.repeat_interleave(torch.tensor([1, 0, 2]), 0)",
     *both("split", "m t", "2", "2, 1", "3, dim=-1", "[1, 2], 0", "[1, 1, 2], dim=-1", "[1, 1], 1"),
     *both("chunk tensor_split", "m t", "2", "3, 1", "chunks=2", "2, dim=-1"), *both("unbind", "m t", "", "1", "dim=-1"),
-    *both("unsafe_chunk hsplit vsplit", "m", "2"), *both("tensor_split", "m", "(1, 3), 1"),
+    *both("unsafe_chunk hsplit vsplit dsplit", "m t", "2"), *both("tensor_split", "m", "(1, 3), 1"),
     *crossed("m.{f}", f="view(-1)|view(2, -1)|view((4, 3))|view(2, 6)|view(5, -1)|view(-1, -1)|view(size=(12,))|view_as(n)"),
     *crossed("m.{f}", f="reshape(-1)|reshape(2, -1)|reshape((6, 2))|reshape(7)|reshape_as(n)|reshape(shape=(4, 3))|view(torch.int64)"),
     *crossed("t.{f}", f="transpose(1, 2).view(2, 12)|t()|transpose(0, 1).reshape(6, 4)|contiguous().view(-1)|mT.flatten()"),
@@ -190,7 +191,7 @@ INDEXING = [
     *crossed("torch.{f}", f="searchsorted(v.sort()[0], m)|searchsorted(v.sort()[0], s)|bucketize(m, v.sort()[0])|searchsorted(m.sort()[0], n, right=True)"),
     *crossed("torch.{f}", f="searchsorted(v.sort()[0], m, side='right')|bucketize(m, v.sort()[0], right=True)|searchsorted(v.sort()[0], 0.3)"),
     "y = m.clone(); y.scatter_(1, u, n); y", "y = m.clone(); y.index_add_(0, x, n); y", "y = m.clone(); y.scatter_(1, w[:, :1], 1.0); y",
-    "y = m.clone(); y.index_fill_(0, x[:1], 0.0); y", "y = m.clone(); y.fill_diagonal_(0.0); y", "y = m.clone(); y[0][1] = 5.0; y",
+    "y = m.clone(); y.index_fill_(0, x[:1], 0.0); y", "y = m.clone(); y.fill_diagonal_(0.0); y", "y = m.clone(); operator.setitem(y, 0, v); y", "y = m.clone(); y[0][1] = 5.0; y",
 ]
 
 PRODUCTS = [
@@ -236,5 +237,10 @@ LOSSES = [
     *crossed("nn.{f}", f="ReLU()(m)|Softmax(-1)(m)|Tanh()(m)|Flatten()(t)|Identity()(m)|LogSoftmax(dim=0)(m)|Softplus()(k)|Hardtanh()(k)|MSELoss()(m, n)|CrossEntropyLoss()(m, x)|Unflatten(1, (2, 2))(m)|LeakyReLU(0.1)(k)"),
     "F.softmax(m)", "F.hardsigmoid(m.detach())", "F.dropout(m, 0.5, training=False)", "F.sigmoid(m)", "F.tanh(m)", "F.mse_loss(m, v[:3])", "F.relu(m * 1, inplace=True)", "torch.special.expit(m)",
 ]
+
+def names() -> set[str]:
+    """Every function and method that an expression calls."""
+    return {node.attr for text in EXPRESSIONS for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)}
+
 
 EXPRESSIONS = list(dict.fromkeys(REDUCTIONS + ELEMENTWISE + SHAPES + INDEXING + PRODUCTS + CREATION + LOSSES))

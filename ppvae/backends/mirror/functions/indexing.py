@@ -84,10 +84,12 @@ def _steps(x: jax.Array, index: Any) -> list[tuple[Any, ...]]:
             later += [slice(None)] * (x.ndim - used)
         elif isinstance(part, (jax.Array, np.ndarray)):
             basic += [slice(None)] * _dims_used(part)
-            later += [_bounded(x, builtins.sum(b is not None for b in basic) - 1, part)]
+            later.append(_bounded(x, builtins.sum(b is not None for b in basic) - _dims_used(part), part))
+        elif isinstance(part, int) and not isinstance(part, bool):
+            basic.append(_bounded(x, builtins.sum(b is not None for b in basic), part))
         else:
             basic.append(None if part is True else part)
-            later += [] if isinstance(part, int) and part is not True else [slice(None)]
+            later.append(slice(None))
     return [tuple(basic), *_numbers_first(later)]
 
 
@@ -98,8 +100,8 @@ def _as_array(part: Any) -> Any:
     return part
 
 
-def _bounded(x: jax.Array, dim: int, index: jax.Array) -> jax.Array:
-    return index if index.dtype == jnp.bool_ else within(index, x.shape[dim], negative=True)
+def _bounded(x: jax.Array, dim: int, index: Any) -> Any:
+    return index if jnp.result_type(index) == jnp.bool_ else within(index, x.shape[dim], negative=True)
 
 
 def _numbers_first(parts: list[Any]) -> list[tuple[Any, ...]]:

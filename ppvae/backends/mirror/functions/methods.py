@@ -18,7 +18,7 @@ from ppvae.backends.mirror.functions.special import polygamma
 from ppvae.backends.mirror.running.tables import function, method
 
 _SHAPED = {"reshape": shapes.reshape, "permute": shapes.permute, "tile": shapes.tile, "flip": shapes.flip}
-_CASTS = ("float", "double", "half", "bfloat16", "short", "int", "long", "bool", "cfloat", "cdouble")
+_CASTS = ("float", "double", "half", "bfloat16", "short", "int", "long", "bool")
 
 
 def _sized(rule: Callable[[jax.Array, Any], jax.Array]) -> Callable[..., jax.Array]:
@@ -94,7 +94,7 @@ def sum_to_size(self: jax.Array, *size: Any) -> jax.Array:
     return y.sum([d for d, n in enumerate(shape) if n == 1], keepdims=True)
 
 
-@method("split", "unsafe_split")
+@method("split")
 def split(self: jax.Array, split_size: Any, dim: int = 0) -> tuple[jax.Array, ...]:
     return shapes.split(self, split_size, dim)
 

@@ -88,23 +88,23 @@ def index_put(input: jax.Array, indices: Any, values: Any, accumulate: bool = Fa
     return input.at[bounded].add(values)
 
 
-@method("fill")
-def fill(self: jax.Array, value: Any) -> jax.Array:
+@method("fill_")
+def fill_(self: jax.Array, value: Any) -> jax.Array:
     return jnp.broadcast_to(jnp.asarray(value, self.dtype), self.shape)
 
 
-@method("zero")
-def zero(self: jax.Array) -> jax.Array:
+@method("zero_")
+def zero_(self: jax.Array) -> jax.Array:
     return jnp.zeros_like(self)
 
 
-@method("copy")
-def copy(self: jax.Array, src: jax.Array, non_blocking: bool = False) -> jax.Array:
+@method("copy_")
+def copy_(self: jax.Array, src: jax.Array, non_blocking: bool = False) -> jax.Array:
     return jnp.broadcast_to(src.astype(self.dtype), self.shape)
 
 
-@method("fill_diagonal")
-def fill_diagonal(self: jax.Array, fill_value: float, wrap: bool = False) -> jax.Array:
+@method("fill_diagonal_")
+def fill_diagonal_(self: jax.Array, fill_value: float, wrap: bool = False) -> jax.Array:
     refuse(wrap, "fill_diagonal_(wrap=True) has no mirror")
     line = jnp.arange(min(self.shape))
     return self.at[(line,) * self.ndim].set(fill_value)

@@ -61,7 +61,7 @@ class Dispatch(TorchFunctionMode):
         if not callable(member):
             return self.run(_property(name), FUNCTIONS.get(getattr), (tensor, name), {})
         random = random_rule(name)
-        rule = method_rule(name.removesuffix("_")) if random is None else partial(random, self.key)
+        rule = method_rule(name) if random is None else partial(random, self.key)
         return self.run(member, rule, (tensor, *args[1:]), kwargs, changes)
 
     def run(self, function: Any, rule: Any, args: Any, kwargs: Any, changes: bool = False) -> Any:
@@ -70,7 +70,8 @@ class Dispatch(TorchFunctionMode):
         kwargs = {name: value for name, value in kwargs.items() if value is not None or name not in _OPTIONAL}
         args, kwargs = nested((args, kwargs), self._resolved)
         arrays = nested((args, kwargs), self.array)
-        answer = asked(function, args, kwargs)
+        asks = any(isinstance(leaf, torch.Tensor) or is_array(leaf) for leaf in leaves([args, kwargs]))
+        answer = asked(function, args, kwargs) if asks else UNASKED
         if not changes and answer is not UNASKED and next(tensors(answer), None) is None:
             return answer
         if rule is None and (changes or answer is UNASKED):

@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from typing import Any, Protocol
 
 import jax
+import jax.numpy as jnp
 import torch
 
 from ppvae.backends.mirror.running.convert import torch_dtype
@@ -78,6 +79,7 @@ class StandIn(torch.Tensor):
         live: bool = True,
         fixed: str = "",
     ) -> None:
+        value = jnp.asarray(value)
         self.memory = memory or Memory(self.twin, value, fixed)
         self.live = live
         self._value, self._seen = value, self.memory.version

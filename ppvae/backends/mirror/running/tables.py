@@ -83,8 +83,12 @@ def layer_rule(module: nn.Module) -> Callable[..., Any] | None:
 
 
 def method_rule(name: str) -> Callable[..., Any] | None:
-    """The rule of a tensor method: its own, or that of the function of the same name in ``torch``."""
-    return METHODS.get(name) or FUNCTIONS.get(getattr(torch, name, None))  # type: ignore[arg-type]
+    """The rule of a tensor method: its own, or that of the function of the same name in ``torch``.
+
+    A method that changes its tensor, whose name ends with an underscore, may have that of the one that does not.
+    """
+    same = name.removesuffix("_")
+    return METHODS.get(name) or METHODS.get(same) or FUNCTIONS.get(getattr(torch, same, None))  # type: ignore[arg-type]
 
 
 def random_rule(target: Any) -> Callable[..., Any] | None:
@@ -98,8 +102,9 @@ def random_rule(target: Any) -> Callable[..., Any] | None:
 _DRAWS = frozenset(
     """
     alpha_dropout bernoulli bernoulli_ binomial cauchy_ dropout dropout1d dropout2d dropout3d exponential_
-    feature_alpha_dropout feature_dropout geometric_ gumbel_softmax log_normal_ multinomial normal normal_ poisson rand
-    rand_like randint randint_like randn randn_like random_ randperm rrelu rrelu_ uniform_
+    feature_alpha_dropout feature_dropout geometric_ gumbel_softmax kaiming_normal_ kaiming_uniform_ log_normal_
+    multinomial normal normal_ poisson rand rand_like randint randint_like randn randn_like random_ randperm rrelu
+    rrelu_ uniform_
     """.split()  # noqa: SIM905
 )
 

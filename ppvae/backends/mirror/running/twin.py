@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import torch
 
 from ppvae.backends.mirror.running.convert import dtype, nested, torch_dtype
@@ -43,7 +44,7 @@ def _without_elements(leaf: Any) -> Any:
 
 
 def _as_it_is(leaf: Any) -> Any:
-    if isinstance(leaf, jax.Array):
+    if isinstance(leaf, jax.Array | np.ndarray):
         return StandIn(leaf).twin
     if isinstance(leaf, StandIn):
         return leaf.twin
