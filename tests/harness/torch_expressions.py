@@ -52,19 +52,16 @@ def crossed(template: str, **choices: str) -> list[str]:
     return [template.format(**dict(zip(choices, chosen, strict=True))) for chosen in product(*words)]
 
 
-def called(name: str, args: str, *rest: str) -> list[str]:
-    """A function that is a method too, in both spellings."""
-    return [f"torch.{name}({', '.join([args, *rest])})", f"{args}.{name}({', '.join(rest)})"]
-
-
 def both(names: str, args: str, *forms: str) -> list[str]:
-    """Every function, as function and as method, on every input, with every form of the other arguments."""
-    forms = forms or ("",)
-    return [
-        text
-        for name, arg, form in product(names.split(), args.split(), forms)
-        for text in called(name, arg, *([form] if form else []))
-    ]
+    """Every function on every input with every form of the other arguments: as a function and as a method by turns."""
+    crossings = product(names.split(), args.split(), forms or ("",))
+    return [_called(*crossing, as_method=bool(turn % 2)) for turn, crossing in enumerate(crossings)]
+
+
+def _called(name: str, arg: str, form: str, as_method: bool) -> str:
+    if as_method:
+        return f"{arg}.{name}({form})"
+    return f"torch.{name}({arg}, {form})" if form else f"torch.{name}({arg})"
 
 
 REDUCTIONS = [

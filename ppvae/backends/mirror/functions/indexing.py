@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ppvae.backends.mirror.functions.arguments import alike, cast, mirrors, refuse, within
+from ppvae.backends.mirror.functions.arguments import alike, cast, mirrors, refuse, to_dtype, within
 
 
 @mirrors(operator.getitem)
@@ -137,11 +137,9 @@ def corner(input: jax.Array, dim: int, index: jax.Array) -> jax.Array:
 
 @mirrors(torch.take_along_dim)
 def take_along_dim(input: jax.Array, indices: jax.Array, dim: int | None = None) -> jax.Array:
-    return (
-        jnp.take_along_axis(input.ravel(), indices.ravel(), 0)
-        if dim is None
-        else jnp.take_along_axis(input, indices, dim)
-    )
+    if dim is None:
+        return take_along_dim(input.ravel(), indices.ravel(), 0)
+    return jnp.take_along_axis(input, within(indices, input.shape[dim], negative=True), dim)
 
 
 @mirrors(torch.take)
@@ -172,6 +170,8 @@ def select(input: jax.Array, dim: int, index: Any) -> jax.Array:
 @mirrors(F.one_hot)
 def one_hot(input: jax.Array, num_classes: int = -1) -> jax.Array:
     """Integers, unlike JAX's."""
-    refuse(num_classes < 0, "one_hot() needs num_classes: it cannot be read off the values of a JAX array")
+    refuse(num_classes < 0, "one_hot() needs num_classes: the values of an array are unknown")
     classes = within(input, num_classes)[..., None]
-    return jnp.where(classes == num_classes, jnp.iinfo(int).min, cast(classes == jnp.arange(num_classes), int))
+    return jnp.where(
+        classes == num_classes, jnp.iinfo(to_dtype(int)).min, cast(classes == jnp.arange(num_classes), int)
+    )
