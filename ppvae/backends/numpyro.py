@@ -149,8 +149,8 @@ def step(state: State, batch: Batch, pace: Pace) -> tuple[State, Arrays]:
     """One gradient step; returns each site's share of minus the loss, in nats per item, on the device."""
     names = tuple(sorted(batch.arrays)), batch.total, state.stage
     if names not in state.run.compiled:
-        state.run.compiled[names] = jax.jit(lambda s, a, o, p: _step(s, Batch(a, o, batch.total), p))
-    return state.run.compiled[names](state, put_all(batch.arrays), put_all(batch.observed or {}), pace)
+        state.run.compiled[names] = jax.jit(lambda s, a, o, i, p: _step(s, Batch(a, o, batch.total, index=i), p))
+    return state.run.compiled[names](state, put_all(batch.arrays), put_all(batch.observed or {}), batch.index, pace)
 
 
 def put_all(arrays: Mapping[str, Any]) -> Arrays:
@@ -222,7 +222,8 @@ def _epoch(state: State, arrays: Arrays, observed: Arrays, rows: jax.Array, pace
 
     def body(state: State, now: tuple[jax.Array, Pace]) -> tuple[State, Arrays]:
         index, pace = now
-        batch = Batch({k: v[index] for k, v in arrays.items()}, {k: v[index] for k, v in observed.items()}, total)
+        taken = ({k: v[index] for k, v in group.items()} for group in (arrays, observed))
+        batch = Batch(*taken, total, index=index)
         return _step(state, batch, pace)
 
     return jax.lax.scan(body, state, (rows, pace))

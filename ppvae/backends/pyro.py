@@ -237,6 +237,7 @@ def epoch(
                 {name: array[index] for name, array in arrays.items()},
                 {name: mask[index] for name, mask in observed.items()},
                 len(first),
+                index=index,
             )
             state, info = step(state, batch, Pace(pace.rate_factor[i], float(pace.beta[i])))
         infos.append(info)

@@ -192,6 +192,7 @@ class Dataset:
             {name: self.arrays[name][rows] for name in names},
             {name: observed[name][rows] for name in names if name in observed},
             total=len(self),
+            index=np.arange(len(self))[rows],
         )
 
     @cached_property

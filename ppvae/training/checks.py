@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from ppvae.backends.stacks import emptied
 from ppvae.data.dataset import Dataset
 from ppvae.language import ppl
 from ppvae.language.batch import Batch
+from ppvae.language.program import forget, parameters
 from ppvae.language.traces import is_enumerated, is_local, is_random, paired
 from ppvae.language.turns import turn
 from ppvae.objectives import stages
@@ -34,8 +35,8 @@ AGAIN = 3  # runs, since subsets drawn anew may be the same ones by chance
 WRAPPERS = (torch.distributions.Independent, MaskedDistribution, ExpandedDistribution)
 
 
-def inspect(vae: VAE, data: Dataset, settings: Settings) -> Sites:
-    """What the programs' sites are, after running both on a few rows.
+def inspect(vae: VAE, data: Dataset, settings: Settings) -> tuple[Sites, Batch]:
+    """What the programs' sites are, after running both on a few rows, and these rows.
 
     What they declare by ``pyro.param`` becomes theirs, with initial values from the run's seed and in its dtype.
 
@@ -43,30 +44,67 @@ def inspect(vae: VAE, data: Dataset, settings: Settings) -> Sites:
         ValueError: a program fails on the data, holds a layer that changes as it runs, or model and guide differ in
             their latent sites.
     """
-    batch = trial(data)
     with _trying(vae, getattr(torch, settings.dtype)):
         seed(settings.seed)
-        model, guide = _tried(vae, batch)
+        batch, model, guide = _first_tried(vae, data, settings)
+        _check_baselines(vae, guide, settings)
         enumerated = _enumerated("model", model) | _enumerated("guide", guide)
         latents = _match(model, guide, [name for name in data.arrays if name not in vae.model.conditions])
         if enumerated:
             _check_enumeration(vae, batch, enumerated)
         if any(getattr(stage.objective, "revisits", False) for stage in stages(vae.objective)):
             _check_same_density(vae.guide, batch)
+        subsampled = _subsampled(vae, batch, model)
     if enumerated or not all(isinstance(stage.objective, str) for stage in stages(vae.objective)):
         _check_local(model, data.arrays)
-    return Sites(
+    sites = Sites(
         latents=latents | enumerated,
         discrete=frozenset(name for name in latents - enumerated if not guide[name]["fn"].has_rsample),
         enumerated=enumerated,
-        subsampled=any(site["scale"] != 1.0 for site in model.values()),
+        subsampled=subsampled,
+    )
+    return sites, batch
+
+
+def _first_tried(vae: VAE, data: Dataset, settings: Settings) -> tuple[Batch, dict[str, Any], dict[str, Any]]:
+    """The sites of model and guide on a few rows that tell what fits them.
+
+    Programs that have a parameter for each item may run on all rows alone, where these are trained on at once.
+    """
+    few, own = data.batch(_telling_rows(data.arrays)), {name: parameters(p) for name, p in vae.pair.items()}
+    try:
+        found = _tried(vae, few)
+        declared = own != {name: parameters(p) for name, p in vae.pair.items()}
+        if few.size > 1 and (declared or few.size == len(data) > settings.batch_size):
+            _tried(vae, data.batch(few.rows[1:]))  # no parameter has the shape of the batch
+        return few, *found
+    except ValueError as error:
+        if settings.batch_size >= len(data):
+            for name, program in vae.pair.items():
+                forget(program, own[name])
+            with suppress(ValueError):
+                return data.batch(), *_tried(vae, data.batch())
+        raise ValueError(f"{error}{_per_item(error, data)}") from error
+
+
+def _per_item(error: ValueError, data: Dataset) -> str:
+    """Advice where the number of all items is what does not fit."""
+    if not re.search(rf"\b{len(data)}\b", f"{error} {error.__cause__}"):
+        return ""
+    return (
+        f"; parameters with a row for each of the {len(data)} items are indexed by the rows of the batch, "
+        f"self.theta[batch.rows], or trained with batch_size={len(data)}"
     )
 
 
-def trial(data: Dataset) -> Batch:
-    """A few rows that tell what fits the programs, as a batch of twice as many."""
-    batch = data.batch(_telling_rows(data.arrays))
-    return replace(batch, total=2 * batch.size)
+def _subsampled(vae: VAE, batch: Batch, model: dict[str, Any]) -> bool:
+    """Does a batch speak for the whole data set? Programs that run on all rows alone do not, as there are no others."""
+    if batch.total == batch.size:
+        try:
+            model, _ = _tried(vae, replace(batch, total=2 * batch.size))
+        except ValueError:
+            return False
+    return any(site["scale"] != 1.0 for site in model.values())
 
 
 def check_values(vae: VAE, arrays: Mapping[str, np.ndarray], observed: Mapping[str, np.ndarray]) -> None:
@@ -97,6 +135,7 @@ def _tried(vae: VAE, batch: Batch) -> tuple[dict[str, Any], dict[str, Any]]:
     """The sites of model and guide, run on a batch whose values fit them."""
     state = prepared(vae.pair)
     guide = _sites("guide", vae.guide, batch)
+    _check_draws(guide)
     model = _sites("model", pyro.poutine.condition(vae.model, _values(guide)), batch)
     check_unchanged(vae.pair, state)
     check_latents({**model, **guide})
@@ -137,9 +176,7 @@ def _check_supports(sites: dict[str, Any], batch: Batch) -> None:
     for name in batch.arrays:
         if name not in sites or not sites[name]["is_observed"]:
             continue
-        fn, value, mask = sites[name]["fn"], sites[name]["value"], batch.mask(name)
-        while isinstance(fn, WRAPPERS):
-            fn = fn.base_dist
+        fn, value, mask = _plain(sites[name]["fn"]), sites[name]["value"], batch.mask(name)
         fine = getattr(fn, "support", constraints.real).check(value)
         if mask is not None and mask.ndim <= fine.ndim:
             fine = fine | ~mask.reshape(mask.shape + (1,) * (fine.ndim - mask.ndim))
@@ -148,6 +185,34 @@ def _check_supports(sites: dict[str, Any], batch: Batch) -> None:
             raise ValueError(
                 f"the model gives {name!r} the distribution {type(fn).__name__}, which cannot take {bad:g}"
             )
+
+
+def _check_draws(guide: dict[str, Any]) -> None:
+    """Raise ValueError where a guide observes a site; its factors are no observations."""
+    for name, site in guide.items():
+        if site["is_observed"] and type(_plain(site["fn"])).__name__ != "Unit":
+            raise ValueError(
+                f"the guide observes its site {name!r}, but a guide draws latents and leaves what is measured to the "
+                "model: drop obs=, or use pyro.deterministic for a value to look at"
+            )
+
+
+def _plain(fn: Any) -> Any:
+    """A distribution without what is wrapped around it."""
+    while isinstance(fn, WRAPPERS):
+        fn = fn.base_dist
+    return fn
+
+
+def _check_baselines(vae: VAE, guide: dict[str, Any], settings: Settings) -> None:
+    """Raise ValueError where a site asks for a baseline that the objective would ignore."""
+    asking = [name for name, site in guide.items() if site["infer"].get("baseline")]
+    heard = all(getattr(stage.objective, "name", "") == "TraceGraph_ELBO" for stage in stages(vae.objective))
+    if asking and not (heard and settings.backend == "pyro"):
+        raise ValueError(
+            f"the guide's site {asking[0]!r} asks for infer={{\"baseline\": ...}}, which only Pyro's TraceGraph_ELBO "
+            'uses: drop it, or train with objective=pyro.infer.TraceGraph_ELBO and backend="pyro"'
+        )
 
 
 def _enumerated(role: str, sites: dict[str, Any]) -> frozenset[str]:

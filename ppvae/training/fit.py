@@ -24,7 +24,7 @@ from ppvae.runs.snapshot import Snapshot
 from ppvae.runs.vae import VAE
 from ppvae.training import loading
 from ppvae.training.agreement import check_agreement, is_written_by_user
-from ppvae.training.checks import inspect, trial
+from ppvae.training.checks import inspect
 from ppvae.training.early_stopping import hold_out, overtrained, why_not_auto, why_stop
 from ppvae.training.epochs import engine_of, epochs, in_stage, pace_of, steps_in
 from ppvae.training.interruption import terminable
@@ -47,10 +47,11 @@ def init(vae: VAE, data: Dataset, **options: Any) -> Any:
         raise ValueError(f"epochs cannot be 'auto' here: {reason}; give a number")
     vae = copy.deepcopy(vae)
     vae.pair.to(dtype=getattr(torch, settings.dtype))
-    plan = Plan(vae, settings, inspect(vae, data, settings), len(data), steps_in(len(data), settings))
+    sites, tried = inspect(vae, data, settings)
+    plan = Plan(vae, settings, sites, len(data), steps_in(len(data), settings))
     engine = engine_of(settings)
     if settings.backend == "numpyro" and is_written_by_user(vae):
-        check_agreement(vae, trial(data))
+        check_agreement(vae, tried)
     with engine.environment(settings):
         return engine.init(plan)
 
