@@ -57,7 +57,7 @@ def parity(vae: VAE, batch: Batch, dtype: str = "float32", seed: int = 0) -> dic
 
 
 def draw(vae: VAE, batch: Batch, settings: Settings, seed: int) -> Arrays:
-    """The guide's latents, drawn once on Pyro; what the text of both programs declares is theirs from then on."""
+    """The guide's latents; both programs are run once, and have their declared parameters from then on."""
     with pyro.environment(settings), declaring(vae.pair), torch.no_grad():
         pyro.seed(seed)
         drawn = drawn_latents(random_sites(vae.guide, batch))

@@ -49,7 +49,7 @@ class VAE:
         return {name: (self.firsts[f"{role}.{name}"], p) for name, p in named if p.requires_grad}
 
     def load(self, params: Mapping[str, Any]) -> VAE:
-        """Put weights into the pair, in place, and return it; ``fit(vae.load(params), data, epochs=0)`` makes it fitted.
+        """Put weights into the pair, in place, and return it; ``fit(vae.load(params), data, epochs=0)`` has it fitted.
 
         Args:
             params: arrays or tensors of either library by name, of all trained weights: what ``Fitted.to_pyro``,

@@ -128,7 +128,7 @@ def test_what_cannot_train_on_a_few_rows_says_how_it_could(backend: str) -> None
 def test_an_item_by_itself_has_no_row(backend: str) -> None:
     run = ppvae.fit(VAE(Schools(), Guide()), schools(), backend=backend, epochs=1, batch_size=4)
     with pytest.raises(
-        ValueError, match="asks for batch.rows, the numbers of the items in the data set that is trained"
+        ValueError, match=r"asks for batch\.rows, the numbers of the items in the data set that is trained"
     ):
         run.encode(schools())
 
