@@ -276,10 +276,13 @@ def _numpy(arrays: Arrays) -> dict[str, np.ndarray]:
     return {name: np.array(array) for name, array in arrays.items()}
 
 
-def each_item(pair: Any, question: Any, arrays: Arrays, observed: Arrays, keys: np.ndarray) -> dict[str, np.ndarray]:
+def each_item(
+    pair: Any, question: Any, arrays: Arrays, observed: Arrays, keys: np.ndarray, rows: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """``question(model, guide, batch)`` for every item alone, seeded by the item's key; joined on axis 1."""
     weights = mirror.arrays(pair)
-    answers = _asker(question, pair)(weights, arrays, observed, jnp.asarray(keys))
+    numbers = None if rows is None else jnp.asarray(rows)
+    answers = _asker(question, pair)(weights, arrays, observed, jnp.asarray(keys), numbers)
     return {name: np.asarray(answer) for name, answer in answers.items()}
 
 
@@ -288,11 +291,12 @@ def _asker(question: Any, pair: Any) -> Any:
     """The question, compiled; a question is a hashable callable, so that asking again compiles nothing."""
     names = mirror.aliases(pair)
 
-    def one(weights: Arrays, arrays: Arrays, observed: Arrays, key: jax.Array) -> Arrays:
-        batch = Batch({n: a[None] for n, a in arrays.items()}, {n: m[None] for n, m in observed.items()}, 1, 1)
+    def one(weights: Arrays, arrays: Arrays, observed: Arrays, key: jax.Array, row: jax.Array | None) -> Arrays:
+        alone = ({name: array[None] for name, array in group.items()} for group in (arrays, observed))
+        batch = Batch(*alone, 1, 1, index=None if row is None else row[None])
         root = jax.random.fold_in(jax.random.key(key[0]), key[1])
         with numpyro.handlers.seed(rng_seed=jax.random.fold_in(root, key[2])):
             answer = question(*programs(pair, weights, names), batch)
         return {name: value[:, 0] for name, value in answer.items()}
 
-    return jax.jit(jax.vmap(one, in_axes=(None, 0, 0, 0), out_axes=1))
+    return jax.jit(jax.vmap(one, in_axes=(None, 0, 0, 0, 0), out_axes=1))

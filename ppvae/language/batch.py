@@ -62,8 +62,8 @@ class Batch:
         """
         if self.index is None:
             raise ValueError(
-                "a program asks for batch.rows, the numbers of the items in the data set that is trained on, where it "
-                "meets items by themselves: parameters of single items are known in training alone"
+                "a program asks for batch.rows, the numbers of the items in the data set that is trained on, of items "
+                "that are of no such data set: parameters of single items are known for these alone"
             )
         return ops.as_tensor(self.index)
 

@@ -125,12 +125,16 @@ def test_what_cannot_train_on_a_few_rows_says_how_it_could(backend: str) -> None
 
 
 @both
-def test_an_item_by_itself_has_no_row(backend: str) -> None:
+def test_answers_know_the_rows_of_the_data_that_were_trained_on_and_of_no_others(backend: str) -> None:
     run = ppvae.fit(VAE(Schools(), Guide()), schools(), backend=backend, epochs=1, batch_size=4)
+    state = {"loc": np.arange(8.0) * 10, "log_scale": np.full(8, -9.0)}
+    weights = {**run.snapshot.weights, **{f"guide.{name}": value.astype(np.float32) for name, value in state.items()}}
+    run.vae.pair.load_state_dict({name: torch.as_tensor(value) for name, value in weights.items()})
+    np.testing.assert_allclose(run.encode(schools(), draws=3)["theta"].mean(0), state["loc"], atol=1e-2)
     with pytest.raises(
         ValueError, match=r"asks for batch\.rows, the numbers of the items in the data set that is trained"
     ):
-        run.encode(schools())
+        run.encode(schools().take([3, 1, 2]))
 
 
 class Plain(Program):
