@@ -278,6 +278,11 @@ def _values(sites: dict[str, Any]) -> dict[str, Any]:
 def _match(model: dict[str, Any], guide: dict[str, Any], modalities: Collection[str]) -> frozenset[str]:
     guided = frozenset(_values(guide))
     unused = [name for name in modalities if name not in model]
+    if unused and f"{unused[0]}_observed" in model:
+        raise ValueError(
+            f"the model gives its site {unused[0]!r} an obs_mask, but holes of a modality are masked by themselves: "
+            f"write obs=batch.get({unused[0]!r}) alone"
+        )
     if unused:
         raise ValueError(f"the model has no site named {unused[0]!r}, so that modality would go unexplained")
     lacking = [name for name in _values(model) if name not in guided and not is_enumerated(model[name])]

@@ -146,6 +146,15 @@ class Plain(Program):
             pyro.sample("y", dist.Normal(z, 10.0), obs=batch.get("y"))
 
 
+class Doubly(Program):
+    """A model that masks a modality itself."""
+
+    def forward(self, batch: Any) -> None:
+        with batch.plate():
+            z, y = pyro.sample("z", dist.Normal(0.0, 1.0)), batch.get("y")
+            pyro.sample("y", dist.Normal(z, 10.0), obs=y, obs_mask=y > 0)
+
+
 class Line(Program):
     """A guide with one line more."""
 
@@ -176,6 +185,8 @@ def test_what_a_guide_may_not_say_is_one_sentence(backend: str) -> None:
         )
     with pytest.raises(ValueError, match="the guide lacks the site 'z'"):
         ppvae.init(VAE(Plain(), Nothing()), schools(), backend=backend)
+    with pytest.raises(ValueError, match=r"site 'y' an obs_mask, but holes of a modality are masked by themselves"):
+        ppvae.init(VAE(Doubly(), Line(nothing)), schools(), backend=backend)
     for allowed in (nothing, lambda b, z: pyro.deterministic("d", z), lambda b, z: pyro.factor("f", 0 * z)):
         assert ppvae.init(VAE(Plain(), Line(allowed)), schools(), backend=backend)
 
