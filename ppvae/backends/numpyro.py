@@ -222,8 +222,8 @@ def _epoch(state: State, arrays: Arrays, observed: Arrays, rows: jax.Array, pace
 
     def body(state: State, now: tuple[jax.Array, Pace]) -> tuple[State, Arrays]:
         index, pace = now
-        taken = ({k: v[index] for k, v in group.items()} for group in (arrays, observed))
-        batch = Batch(*taken, total, index=index)
+        here, seen = ({k: v[index] for k, v in group.items()} for group in (arrays, observed))
+        batch = Batch(here, seen, total, index=index)
         return _step(state, batch, pace)
 
     return jax.lax.scan(body, state, (rows, pace))
@@ -292,8 +292,8 @@ def _asker(question: Any, pair: Any) -> Any:
     names = mirror.aliases(pair)
 
     def one(weights: Arrays, arrays: Arrays, observed: Arrays, key: jax.Array, row: jax.Array | None) -> Arrays:
-        alone = ({name: array[None] for name, array in group.items()} for group in (arrays, observed))
-        batch = Batch(*alone, 1, 1, index=None if row is None else row[None])
+        here, seen = ({name: array[None] for name, array in group.items()} for group in (arrays, observed))
+        batch = Batch(here, seen, 1, 1, index=None if row is None else row[None])
         root = jax.random.fold_in(jax.random.key(key[0]), key[1])
         with numpyro.handlers.seed(rng_seed=jax.random.fold_in(root, key[2])):
             answer = question(*programs(pair, weights, names), batch)

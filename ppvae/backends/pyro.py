@@ -301,7 +301,7 @@ def each_item(
         for i, key in enumerate(keys):
             seed(*(int(word) for word in key))
             one = slice(i, i + 1)
-            alone = ({name: array[one] for name, array in group.items()} for group in (arrays, observed))
-            batch = Batch(*alone, 1, 1, index=None if rows is None else rows[one])
+            here, seen = ({name: array[one] for name, array in group.items()} for group in (arrays, observed))
+            batch = Batch(here, seen, 1, 1, index=None if rows is None else rows[one])
             answers.append(question(pair["model"], pair["guide"], batch))
     return {name: torch.cat([a[name] for a in answers], 1).cpu().numpy() for name in answers[0]}

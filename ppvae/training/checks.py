@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pyro
 import torch
-from pyro.distributions import ExpandedDistribution, MaskedDistribution, constraints
 
 from ppvae.backends.declarations import declaring
 from ppvae.backends.pyro import seed
@@ -27,12 +26,12 @@ from ppvae.objectives import stages
 from ppvae.runs.plan import Sites, torch_dtype
 from ppvae.runs.settings import Settings
 from ppvae.runs.vae import VAE
+from ppvae.training.observed import check_baselines, check_draws, check_supports
 from ppvae.training.shapes import check_latents, check_measured, outside_plate
 from ppvae.training.state import check_unchanged, prepared
 
 ROWS = 4
 AGAIN = 3  # runs, since subsets drawn anew may be the same ones by chance
-WRAPPERS = (torch.distributions.Independent, MaskedDistribution, ExpandedDistribution)
 
 
 def inspect(vae: VAE, data: Dataset, settings: Settings) -> tuple[Sites, Batch]:
@@ -47,7 +46,7 @@ def inspect(vae: VAE, data: Dataset, settings: Settings) -> tuple[Sites, Batch]:
     with _trying(vae, getattr(torch, settings.dtype)):
         seed(settings.seed)
         batch, model, guide = _first_tried(vae, data, settings)
-        _check_baselines(vae, guide, settings)
+        check_baselines(vae, guide, settings)
         enumerated = _enumerated("model", model) | _enumerated("guide", guide)
         latents = _match(model, guide, [name for name in data.arrays if name not in vae.model.conditions])
         if enumerated:
@@ -135,12 +134,12 @@ def _tried(vae: VAE, batch: Batch) -> tuple[dict[str, Any], dict[str, Any]]:
     """The sites of model and guide, run on a batch whose values fit them."""
     state = prepared(vae.pair)
     guide = _sites("guide", vae.guide, batch)
-    _check_draws(guide)
+    check_draws(guide)
     model = _sites("model", pyro.poutine.condition(vae.model, _values(guide)), batch)
     check_unchanged(vae.pair, state)
     check_latents({**model, **guide})
     check_measured(model, batch)
-    _check_supports(model, batch)
+    check_supports(model, batch)
     return model, guide
 
 
@@ -169,50 +168,6 @@ def _sites(role: str, program: Any, batch: Batch) -> dict[str, Any]:
             ) from error
         raise ValueError(f"the {role} {name} fails on the data: {outside_plate(_first_line(error), batch)}") from error
     return {key: node for key, node in nodes.items() if is_random(node)}
-
-
-def _check_supports(sites: dict[str, Any], batch: Batch) -> None:
-    """Raise ValueError where a distribution cannot take what was measured; what fills the holes may be anything."""
-    for name in batch.arrays:
-        if name not in sites or not sites[name]["is_observed"]:
-            continue
-        fn, value, mask = _plain(sites[name]["fn"]), sites[name]["value"], batch.mask(name)
-        fine = getattr(fn, "support", constraints.real).check(value)
-        if mask is not None and mask.ndim <= fine.ndim:
-            fine = fine | ~mask.reshape(mask.shape + (1,) * (fine.ndim - mask.ndim))
-        if not fine.all():
-            bad = value[~fine].flatten()[0].item()
-            raise ValueError(
-                f"the model gives {name!r} the distribution {type(fn).__name__}, which cannot take {bad:g}"
-            )
-
-
-def _check_draws(guide: dict[str, Any]) -> None:
-    """Raise ValueError where a guide observes a site; its factors are no observations."""
-    for name, site in guide.items():
-        if site["is_observed"] and type(_plain(site["fn"])).__name__ != "Unit":
-            raise ValueError(
-                f"the guide observes its site {name!r}, but a guide draws latents and leaves what is measured to the "
-                "model: drop obs=, or use pyro.deterministic for a value to look at"
-            )
-
-
-def _plain(fn: Any) -> Any:
-    """A distribution without what is wrapped around it."""
-    while isinstance(fn, WRAPPERS):
-        fn = fn.base_dist
-    return fn
-
-
-def _check_baselines(vae: VAE, guide: dict[str, Any], settings: Settings) -> None:
-    """Raise ValueError where a site asks for a baseline that the objective would ignore."""
-    asking = [name for name, site in guide.items() if site["infer"].get("baseline")]
-    heard = all(getattr(stage.objective, "name", "") == "TraceGraph_ELBO" for stage in stages(vae.objective))
-    if asking and not (heard and settings.backend == "pyro"):
-        raise ValueError(
-            f"the guide's site {asking[0]!r} asks for infer={{\"baseline\": ...}}, which only Pyro's TraceGraph_ELBO "
-            'uses: drop it, or train with objective=pyro.infer.TraceGraph_ELBO and backend="pyro"'
-        )
 
 
 def _enumerated(role: str, sites: dict[str, Any]) -> frozenset[str]:
