@@ -149,8 +149,8 @@ def step(state: State, batch: Batch, pace: Pace) -> tuple[State, Arrays]:
     """One gradient step; returns each site's share of minus the loss, in nats per item, on the device."""
     names = tuple(sorted(batch.arrays)), batch.total, state.stage
     if names not in state.run.compiled:
-        state.run.compiled[names] = jax.jit(lambda s, a, o, p: _step(s, Batch(a, o, batch.total), p))
-    return state.run.compiled[names](state, put_all(batch.arrays), put_all(batch.observed or {}), pace)
+        state.run.compiled[names] = jax.jit(lambda s, a, o, i, p: _step(s, Batch(a, o, batch.total, index=i), p))
+    return state.run.compiled[names](state, put_all(batch.arrays), put_all(batch.observed or {}), batch.index, pace)
 
 
 def put_all(arrays: Mapping[str, Any]) -> Arrays:
@@ -222,7 +222,8 @@ def _epoch(state: State, arrays: Arrays, observed: Arrays, rows: jax.Array, pace
 
     def body(state: State, now: tuple[jax.Array, Pace]) -> tuple[State, Arrays]:
         index, pace = now
-        batch = Batch({k: v[index] for k, v in arrays.items()}, {k: v[index] for k, v in observed.items()}, total)
+        here, seen = ({k: v[index] for k, v in group.items()} for group in (arrays, observed))
+        batch = Batch(here, seen, total, index=index)
         return _step(state, batch, pace)
 
     return jax.lax.scan(body, state, (rows, pace))
@@ -275,10 +276,13 @@ def _numpy(arrays: Arrays) -> dict[str, np.ndarray]:
     return {name: np.array(array) for name, array in arrays.items()}
 
 
-def each_item(pair: Any, question: Any, arrays: Arrays, observed: Arrays, keys: np.ndarray) -> dict[str, np.ndarray]:
+def each_item(
+    pair: Any, question: Any, arrays: Arrays, observed: Arrays, keys: np.ndarray, rows: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """``question(model, guide, batch)`` for every item alone, seeded by the item's key; joined on axis 1."""
     weights = mirror.arrays(pair)
-    answers = _asker(question, pair)(weights, arrays, observed, jnp.asarray(keys))
+    numbers = None if rows is None else jnp.asarray(rows)
+    answers = _asker(question, pair)(weights, arrays, observed, jnp.asarray(keys), numbers)
     return {name: np.asarray(answer) for name, answer in answers.items()}
 
 
@@ -287,11 +291,12 @@ def _asker(question: Any, pair: Any) -> Any:
     """The question, compiled; a question is a hashable callable, so that asking again compiles nothing."""
     names = mirror.aliases(pair)
 
-    def one(weights: Arrays, arrays: Arrays, observed: Arrays, key: jax.Array) -> Arrays:
-        batch = Batch({n: a[None] for n, a in arrays.items()}, {n: m[None] for n, m in observed.items()}, 1, 1)
+    def one(weights: Arrays, arrays: Arrays, observed: Arrays, key: jax.Array, row: jax.Array | None) -> Arrays:
+        here, seen = ({name: array[None] for name, array in group.items()} for group in (arrays, observed))
+        batch = Batch(here, seen, 1, 1, index=None if row is None else row[None])
         root = jax.random.fold_in(jax.random.key(key[0]), key[1])
         with numpyro.handlers.seed(rng_seed=jax.random.fold_in(root, key[2])):
             answer = question(*programs(pair, weights, names), batch)
         return {name: value[:, 0] for name, value in answer.items()}
 
-    return jax.jit(jax.vmap(one, in_axes=(None, 0, 0, 0), out_axes=1))
+    return jax.jit(jax.vmap(one, in_axes=(None, 0, 0, 0, 0), out_axes=1))

@@ -117,8 +117,18 @@ class Holes(Messenger):
     def process_message(self, msg: Any) -> None:
         if msg["type"] == "sample" and msg["is_observed"] and msg["name"] in self.masks:
             # At its full shape: what NumPyro fills holes with may depend on parameters that differ from draw to draw.
-            msg["value"] = jnp.broadcast_to(msg["value"], jnp.broadcast_shapes(msg["value"].shape, msg["fn"].shape()))
+            value = jnp.broadcast_to(msg["value"], jnp.broadcast_shapes(msg["value"].shape, msg["fn"].shape()))
+            msg["value"] = supported(msg["fn"], value, self.masks[msg["name"]])
             msg["fn"] = masked(msg["fn"], self.masks[msg["name"]], msg["name"])
+
+
+def supported(fn: Any, value: jax.Array, mask: jax.Array) -> jax.Array:
+    """The value with some of the support where it is masked: what programs on Pyro get there too."""
+    support = getattr(fn.support, "base_constraint", fn.support)
+    if support is constraints.real:
+        return value
+    whole = mask.reshape(mask.shape + (1,) * fn.event_dim) if mask.ndim == 1 else mask
+    return jnp.where(whole, value, support.feasible_like(value).astype(value.dtype))
 
 
 class Boxes(Messenger):
@@ -138,7 +148,7 @@ class Boxes(Messenger):
     def __exit__(self, *error: Any) -> None:
         super().__exit__(*error)
         if self.needed and not self.taken and error[0] is None:
-            site = {"type": "plate", "name": "items", "fn": None, "scale": 1.0, "cond_indep_stack": []}
+            site: Any = {"type": "plate", "name": "items", "fn": None, "scale": 1.0, "cond_indep_stack": []}
             args = {"args": (self.batch.total, self.batch.size), "kwargs": {"rng_key": None}}
             apply_stack({**site, **args, "value": jnp.arange(self.batch.size)})
 

@@ -237,6 +237,7 @@ def epoch(
                 {name: array[index] for name, array in arrays.items()},
                 {name: mask[index] for name, mask in observed.items()},
                 len(first),
+                index=index,
             )
             state, info = step(state, batch, Pace(pace.rate_factor[i], float(pace.beta[i])))
         infos.append(info)
@@ -285,7 +286,12 @@ def _numpy(tensor: torch.Tensor) -> np.ndarray:
 
 
 def each_item(
-    pair: nn.ModuleDict, question: Any, arrays: Mapping[str, Any], observed: Mapping[str, Any], keys: np.ndarray
+    pair: nn.ModuleDict,
+    question: Any,
+    arrays: Mapping[str, Any],
+    observed: Mapping[str, Any],
+    keys: np.ndarray,
+    rows: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """``question(model, guide, batch)`` for every item alone, seeded by the item's key; joined on axis 1."""
     place = torch.empty(()).device
@@ -295,6 +301,7 @@ def each_item(
         for i, key in enumerate(keys):
             seed(*(int(word) for word in key))
             one = slice(i, i + 1)
-            batch = Batch({n: a[one] for n, a in arrays.items()}, {n: m[one] for n, m in observed.items()}, 1, 1)
+            here, seen = ({name: array[one] for name, array in group.items()} for group in (arrays, observed))
+            batch = Batch(here, seen, 1, 1, index=None if rows is None else rows[one])
             answers.append(question(pair["model"], pair["guide"], batch))
     return {name: torch.cat([a[name] for a in answers], 1).cpu().numpy() for name in answers[0]}

@@ -138,18 +138,16 @@ class Holes(Messenger):
 
 
 def supported(fn: Any, value: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """The value with some of the support where it is masked and outside, so that no density is NaN there.
+    """The value with some of the support where it is masked, so that no density is NaN or infinite there.
 
-    A gradient through NaN is NaN even where it is masked. NumPyro's masked distributions do the same by themselves, and
-    as little for a distribution that does not know its support.
+    A gradient through these is NaN even where it is masked. A distribution that does not know its support keeps its
+    value.
     """
     try:
-        support = getattr(fn.support, "base_constraint", fn.support)
-        if support is constraints.real:
-            return value
-        allowed = fn.support.check(value)
-        allowed = allowed.reshape(allowed.shape + (1,) * fn.support.event_dim)
-        return torch.where(over(mask, value) | allowed, value, feasible(support, value))
+        support = fn.support
+        while hasattr(support, "base_constraint"):
+            support = support.base_constraint
+        return value if support is constraints.real else torch.where(over(mask, value), value, feasible(support, value))
     except NotImplementedError:
         return value
 

@@ -272,7 +272,8 @@ class Fitted:
             if modality.name in names:
                 _check_has(data, modality)
         batch = data.batch(given=names) if names else Batch(size=len(data))
-        return answer(self.vae.pair, self.settings, question, batch, data.keys, seed)
+        trained = data.order == self.notes.get("order")
+        return answer(self.vae.pair, self.settings, question, batch, data.keys, seed, trained)
 
 
 def _sums(log_weights: np.ndarray) -> np.ndarray:

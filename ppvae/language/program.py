@@ -55,8 +55,18 @@ def declare(program: nn.Module, name: str, parameter: nn.Parameter) -> None:
     """Give a program the parameter that its text calls ``name``."""
     if PARAMETERS not in program._modules:
         program.add_module(PARAMETERS, nn.Module())
-    quoted = name.replace("%", "%25").replace(".", "%2E")  # names in weights have no dot
-    program.get_submodule(PARAMETERS)._parameters[quoted] = parameter  # register_parameter refuses "type" and others
+    own = program.get_submodule(PARAMETERS)._parameters
+    own[_quoted(name)] = parameter  # register_parameter refuses "type" and others
+
+
+def forget(program: nn.Module, kept: dict[str, Any]) -> None:
+    """Take back what a program has declared, but for what is ``kept``."""
+    for name in parameters(program).keys() - kept.keys():
+        del program.get_submodule(PARAMETERS)._parameters[_quoted(name)]
+
+
+def _quoted(name: str) -> str:
+    return name.replace("%", "%25").replace(".", "%2E")  # names in weights have no dot
 
 
 def spelled(name: str) -> str:

@@ -82,8 +82,13 @@ def _number(what: str, value: float, epoch: int) -> float:
 
 
 def order(settings: Settings, items: int, epoch: int) -> np.ndarray:
-    """The rows of each step of an epoch, ``(steps, batch)``: a permutation drawn from the seed and the epoch."""
+    """The rows of each step of an epoch, ``(steps, batch)``: a permutation drawn from the seed and the epoch.
+
+    A step on all rows at once has them in their own order, which is that of parameters with a row for each item.
+    """
     size = min(settings.batch_size, items)
+    if size == items:
+        return np.arange(items, dtype=np.int32)[None]
     rows = np.random.default_rng([settings.seed, epoch]).permutation(items)
     return rows[: items // size * size].reshape(-1, size).astype(np.int32)
 

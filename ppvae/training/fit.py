@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -24,7 +23,7 @@ from ppvae.runs.snapshot import Snapshot
 from ppvae.runs.vae import VAE
 from ppvae.training import loading
 from ppvae.training.agreement import check_agreement, is_written_by_user
-from ppvae.training.checks import inspect, trial
+from ppvae.training.checks import inspect
 from ppvae.training.early_stopping import hold_out, overtrained, why_not_auto, why_stop
 from ppvae.training.epochs import engine_of, epochs, in_stage, pace_of, steps_in
 from ppvae.training.interruption import terminable
@@ -47,10 +46,11 @@ def init(vae: VAE, data: Dataset, **options: Any) -> Any:
         raise ValueError(f"epochs cannot be 'auto' here: {reason}; give a number")
     vae = copy.deepcopy(vae)
     vae.pair.to(dtype=getattr(torch, settings.dtype))
-    plan = Plan(vae, settings, inspect(vae, data, settings), len(data), steps_in(len(data), settings))
+    sites, tried = inspect(vae, data, settings)
+    plan = Plan(vae, settings, sites, len(data), steps_in(len(data), settings))
     engine = engine_of(settings)
     if settings.backend == "numpyro" and is_written_by_user(vae):
-        check_agreement(vae, trial(data))
+        check_agreement(vae, tried)
     with engine.environment(settings):
         return engine.init(plan)
 
@@ -115,7 +115,7 @@ def fit(
     state = init(pair, trained, **options)
     held_out = None if validation is None else prepared(state.plan.vae, trained, validation)
     start = before or Fitted(state.plan.vae, data.modalities or (), settings, [], Snapshot({}))
-    keys = {"data": data_key(data), "order": order_key(data)}
+    keys = {"data": data_key(data), "order": data.order}
     keys |= {} if validation is None else {"validation": data_key(validation)}
     if before is not None:
         _check_same_run(before, settings, keys)
@@ -134,11 +134,6 @@ def fit(
 def data_key(data: Dataset) -> int:
     """A number that tells one data set from another, in whatever order its rows are."""
     return int(np.bitwise_xor.reduce(data.keys.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(12))
-
-
-def order_key(data: Dataset) -> int:
-    """A number that tells one order of a data set's rows from another."""
-    return int.from_bytes(hashlib.sha256(data.keys.tobytes()).digest()[:6])
 
 
 def _before(vae: VAE | Fitted, out: str | Path | None, resume: bool) -> Fitted | None:

@@ -105,5 +105,5 @@ def stand_in(value: Any) -> Any:
 
 def _stand_in(leaf: Any) -> Any:
     if isinstance(leaf, Batch):
-        return replace(leaf, arrays=stand_in(leaf.arrays), observed=stand_in(leaf.observed))
+        return replace(leaf, **{name: stand_in(getattr(leaf, name)) for name in ("arrays", "observed", "index")})
     return StandIn(leaf) if is_array(leaf) else leaf
