@@ -18,8 +18,8 @@ class Program(nn.Module):
     stands; on NumPyro the same ``forward`` runs on a mirror of the instance. Declare parameters as ``nn.Parameter`` or
     sub-modules, not with ``pyro.param``.
 
-    Where the batch has holes, observed sites named after a modality are masked there, per item or per element. Called by
-    Pyro's own ``SVI``, a program names its parameters to it, as ``pyro.module`` would.
+    Where the batch has holes, observed sites named after a modality are masked there, per item or per element. Called
+    by Pyro's own ``SVI``, a program names its parameters to it, as ``pyro.module`` would.
 
     Attributes:
         conditions: modalities that a model takes as given and does not explain.

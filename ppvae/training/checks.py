@@ -20,7 +20,7 @@ from ppvae.language import ppl
 from ppvae.language.batch import Batch
 from ppvae.language.traces import is_enumerated, is_local, is_random, paired
 from ppvae.language.turns import turn
-from ppvae.objectives import stages
+from ppvae.objectives import Estimator, stages
 from ppvae.runs.plan import Sites, torch_dtype
 from ppvae.runs.vae import VAE
 from ppvae.training.shapes import check_latents, check_measured, outside_plate
@@ -47,7 +47,7 @@ def inspect(vae: VAE, data: Dataset) -> Sites:
             _check_enumeration(vae, batch, enumerated)
         if any(getattr(stage.objective, "revisits", False) for stage in stages(vae.objective)):
             _check_same_density(vae.guide, batch)
-    if enumerated or not all(isinstance(stage.objective, str) for stage in stages(vae.objective)):
+    if enumerated or not all(isinstance(stage.objective, str | Estimator) for stage in stages(vae.objective)):
         _check_local(model, data.arrays)
     return Sites(
         latents=latents | enumerated,
