@@ -14,6 +14,7 @@ from pyro.poutine.runtime import effectful
 from torch import nn
 
 from ppvae.language.batch import Batch
+from ppvae.language.traces import alone
 from ppvae.objectives.library import BY_SITE, tempered
 from ppvae.objectives.multisample import BOUND
 from ppvae.runs.plan import Sites
@@ -80,6 +81,7 @@ def _reparameterised(site: Any) -> bool:
 
 def whole_loss(estimator: Any, pair: nn.ModuleDict, batch: Batch, sites: Sites) -> Loss:
     """The loss of any other estimator, a figure without a gradient, and minus the same as the share of all sites."""
+    batch = _scaled_after(estimator, batch)
     return _told(estimator.loss(*pair.values(), batch), batch, sites)
 
 
@@ -87,11 +89,17 @@ def differentiated(
     estimator: Any, pair: nn.ModuleDict, batch: Batch, sites: Sites, parameters: Iterable[nn.Parameter]
 ) -> dict[str, torch.Tensor]:
     """The shares of any other estimator, once the gradient of its loss is at the parameters."""
+    batch = _scaled_after(estimator, batch)
     loss = estimator.loss_and_grads(_trained(pair["model"]), _trained(pair["guide"]), batch)
     for parameter in parameters:
         if parameter.grad is not None:
             parameter.grad /= sites.items(batch)
     return _told(loss, batch, sites)[1]
+
+
+def _scaled_after(estimator: Any, batch: Batch) -> Batch:
+    """The batch as the estimator is to see it: Pyro's RenyiELBO would raise each item's weight to the power N/B."""
+    return alone(batch) if isinstance(estimator, infer.RenyiELBO) else batch
 
 
 def _told(loss: float, batch: Batch, sites: Sites) -> Loss:

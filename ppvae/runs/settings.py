@@ -151,7 +151,7 @@ def settings_of(**options: Any) -> Settings:
     try:
         return Settings(**options)
     except ValidationError as error:
-        first = error.errors()[0]
+        first = max(error.errors(), key=lambda one: len(one["loc"]))  # the deepest, of several kinds that it may be
         own = first["type"] == "value_error"
         said = str(first["ctx"]["error"]) if own else first["msg"].lower()
         if not first["loc"]:

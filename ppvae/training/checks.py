@@ -49,6 +49,11 @@ def inspect(vae: VAE, data: Dataset) -> Sites:
             _check_same_density(vae.guide, batch)
     if enumerated or not all(isinstance(stage.objective, str | Estimator) for stage in stages(vae.objective)):
         _check_local(model, data.arrays)
+    if any(
+        isinstance(stage.objective, Estimator) and stage.objective.name == "RenyiELBO"
+        for stage in stages(vae.objective)
+    ):
+        _check_all_local(model)
     return Sites(
         latents=latents | enumerated,
         discrete=frozenset(name for name in latents - enumerated if not guide[name]["fn"].has_rsample),
@@ -191,6 +196,16 @@ def _check_local(sites: dict[str, Any], modalities: Collection[str]) -> None:
             raise ValueError(
                 f"the model's site {name!r} is not in the plate of items, which this objective needs: "
                 "draw it within `with batch.plate():`"
+            )
+
+
+def _check_all_local(sites: dict[str, Any]) -> None:
+    """Raise ValueError where items share a site, and so have no weights of their own to average."""
+    for name, site in sites.items():
+        if not is_local(site):
+            raise ValueError(
+                f"RenyiELBO averages weights of each item, and the model's site {name!r} is not in the plate of items: "
+                "use Trace_ELBO, or the objective renyi, which draws once what all items share"
             )
 
 
