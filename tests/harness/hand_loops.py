@@ -88,7 +88,12 @@ def in_torch(
             for group in optimizer.param_groups if schedule else ():
                 group["lr"] = schedule(step / 3)
             optimizer.zero_grad()
-            (estimator.differentiable_loss(trained["model"], trained["guide"], batch) / 24).backward()
+            if hasattr(estimator, "differentiable_loss"):
+                estimator.differentiable_loss(*trained.values(), batch).backward()
+            else:
+                estimator.loss_and_grads(*trained.values(), batch)
+            for parameter in trained.parameters():
+                parameter.grad /= 24
             optimizer.step()
     return {name: p.detach().numpy() for name, p in trained.named_parameters()}
 
