@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from scipy.special import logsumexp
@@ -16,6 +16,7 @@ from ppvae.data.dataset import Dataset
 from ppvae.data.modalities import check_fits
 from ppvae.inference import questions
 from ppvae.inference.chunks import answer
+from ppvae.inference.plain import Plain
 from ppvae.inference.questions import Question
 from ppvae.language.batch import Batch, over
 from ppvae.language.modality import Modality
@@ -27,14 +28,6 @@ from ppvae.runs.snapshot import Snapshot
 from ppvae.runs.vae import VAE
 
 LIBRARIES = ("ppvae", "torch", "pyro-ppl", "jax", "numpyro", "optax", "numpy")
-
-
-class Plain(NamedTuple):
-    """A fitted pair as plain programs of one library, and their weights by name."""
-
-    model: Callable[[Batch], Any]
-    guide: Callable[[Batch], Any]
-    params: dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
