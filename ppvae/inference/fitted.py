@@ -201,7 +201,7 @@ class Fitted:
         """The same weights on the other backend."""
         if backend not in BACKENDS:
             raise ValueError(f"unknown backend {backend!r}; choose one of {', '.join(BACKENDS)}")
-        return replace(self, settings=Settings(**{**self.settings.model_dump(), "backend": backend}))
+        return replace(self, settings=self.settings.model_copy(update={"backend": backend}))
 
     def to_pyro(self) -> Plain:
         """``(model, guide, params)`` for Pyro's own ``SVI``, ``Predictive``, ``MCMC``, ``render_model``.
@@ -214,7 +214,7 @@ class Fitted:
         return plain_pyro.programs(self.vae)
 
     def to_numpyro(self) -> Plain:
-        """``(model, guide, params)`` for NumPyro's own ``SVI``, ``Predictive``, ``MCMC``, ``log_density``.
+        """``(model, guide, params)`` for NumPyro's own ``SVI``, ``Predictive``, ``MCMC``, ``substitute``, ...
 
         Both programs are functions of a batch that read their weights through ``numpyro.param``, where these are not
         substituted; ``vae.load`` takes them back. They have JAX's default dtype of this moment, and networks behave as
@@ -249,7 +249,7 @@ class Fitted:
             versions={name: metadata.version(name) for name in LIBRARIES},
             recipe=dict(self.vae.recipe) or None,
             modalities=[modality.plain() for modality in self.modalities],
-            settings=self.settings.model_dump(),
+            settings=self.settings.model_dump(mode="json"),
             history=list(self.history),
             notes=dict(self.notes),
         )

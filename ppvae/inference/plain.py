@@ -1,4 +1,4 @@
-"""Plain programs: a fitted pair outside ppvae, as functions of a batch."""
+"""Plain: a fitted pair as ordinary programs of one library, which everything of that library runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ppvae.language.batch import Batch
 
 
 class Plain(NamedTuple):
-    """A fitted pair as plain programs of one library, and their weights by name."""
+    """Model and guide as functions of a batch, and their trained weights by name."""
 
     model: Callable[[Batch], Any]
     guide: Callable[[Batch], Any]

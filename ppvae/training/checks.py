@@ -22,7 +22,7 @@ from ppvae.language.batch import Batch
 from ppvae.language.program import forget, parameters
 from ppvae.language.traces import is_enumerated, is_local, is_random, paired
 from ppvae.language.turns import turn
-from ppvae.objectives import stages
+from ppvae.objectives import Estimator, stages
 from ppvae.runs.plan import Sites, torch_dtype
 from ppvae.runs.settings import Settings
 from ppvae.runs.vae import VAE
@@ -54,8 +54,11 @@ def inspect(vae: VAE, data: Dataset, settings: Settings) -> tuple[Sites, Batch]:
         if any(getattr(stage.objective, "revisits", False) for stage in stages(vae.objective)):
             _check_same_density(vae.guide, batch)
         subsampled = _subsampled(vae, batch, model)
-    if enumerated or not all(isinstance(stage.objective, str) for stage in stages(vae.objective)):
+    objectives = [stage.objective for stage in stages(vae.objective)]
+    if enumerated or not all(isinstance(objective, str | Estimator) for objective in objectives):
         _check_local(model, data.arrays)
+    if any(isinstance(objective, Estimator) and objective.name == "RenyiELBO" for objective in objectives):
+        _check_all_local(model)
     sites = Sites(
         latents=latents | enumerated,
         discrete=frozenset(name for name in latents - enumerated if not guide[name]["fn"].has_rsample),
@@ -223,6 +226,16 @@ def _check_local(sites: dict[str, Any], modalities: Collection[str]) -> None:
             raise ValueError(
                 f"the model's site {name!r} is not in the plate of items, which this objective needs: "
                 "draw it within `with batch.plate():`"
+            )
+
+
+def _check_all_local(sites: dict[str, Any]) -> None:
+    """Raise ValueError where items share a site, and so have no weights of their own to average."""
+    for name, site in sites.items():
+        if not is_local(site):
+            raise ValueError(
+                f"RenyiELBO averages weights of each item, and the model's site {name!r} is not in the plate of items: "
+                "use Trace_ELBO, or the objective renyi, which draws once what all items share"
             )
 
 
