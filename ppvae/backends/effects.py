@@ -1,25 +1,47 @@
-"""Effects: Pyro's statements and handlers under Pyro's names, carried out by NumPyro."""
+"""Effects: Pyro's statements under Pyro's names, carried out by NumPyro."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
+from itertools import count
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import numpyro
+import pyro
 from numpyro import handlers as nh
-from numpyro.primitives import get_mask
+from numpyro.distributions import Distribution
+from numpyro.primitives import CondIndepStackFrame, apply_stack
+from torch.distributions.constraints import Constraint
+from torch.distributions.constraints import real as REAL
 
-from ppvae.backends.spoken import Vocabulary, heard
+from ppvae.backends import declarations
+from ppvae.backends.numpyro_handlers import HANDLERS, INFER, handed
+from ppvae.backends.spoken import Vocabulary, bare, heard
 
 
 def sample(name: str, fn: Any, *, obs: Any = None, obs_mask: Any = None, infer: dict | None = None) -> Any:
     """Pyro's ``sample``."""
-    return numpyro.sample(name, fn, obs=obs, obs_mask=obs_mask, infer=infer)
+    if not isinstance(fn, Distribution):
+        raise TypeError(
+            f"site {name!r} is given {type(fn).__module__}.{type(fn).__name__}, which is no distribution on NumPyro: "
+            f"take dist.{type(fn).__name__} from ppvae"
+        )
+    with handed(name):
+        return numpyro.sample(name, fn, obs=obs, obs_mask=obs_mask, infer=None if infer is None else dict(infer))
 
 
 class plate(numpyro.plate):
-    """Pyro's ``plate``, as a context; ``subsample`` picks the rows, otherwise NumPyro draws ``subsample_size``."""
+    """Pyro's ``plate``, as a context or a loop.
+
+    ``subsample`` picks the rows, otherwise NumPyro draws ``subsample_size``. Without a size it declares the items of
+    its sites independent, however many they are. Its dimension is the rightmost free one where it is entered.
+    """
 
     def __init__(
         self,
@@ -28,18 +50,59 @@ class plate(numpyro.plate):
         subsample_size: int | None = None,
         subsample: Any = None,
         dim: int | None = None,
+        use_cuda: bool | None = None,
+        device: Any = None,
     ) -> None:
-        if size is None:
-            raise ValueError(f"pyro.plate({name!r}) needs its size on NumPyro")
-        super().__init__(name, size, subsample_size if subsample is None else None, dim)
+        if subsample is not None and subsample_size not in (None, len(subsample)):
+            raise ValueError(f"pyro.plate({name!r}) has subsample_size {subsample_size} and {len(subsample)} rows")
+        self.rows, self.sized, self.wanted = subsample, size is not None, dim
+        with nullcontext() if self.sized else nh.block():
+            super().__init__(name, int(size or 1), subsample_size if subsample is None else None)
         if subsample is not None:
-            self._indices, self.subsample_size = subsample, len(subsample)
+            self._indices, self.subsample_size = jnp.asarray(subsample), len(subsample)
 
     def __enter__(self) -> Any:
-        return heard(super().__enter__())
+        taken = {frame.dim: frame.name for frame in frames()}
+        self.dim = self.wanted if self.wanted is not None else next(d for d in count(-1, -1) if d not in taken)
+        self.wanted = self.dim
+        if self.dim in taken:
+            raise ValueError(f"the plates {taken[self.dim]!r} and {self.name!r} both take dim {self.dim}")
+        indices = super().__enter__()
+        return heard(indices) if self.sized else None
 
     def __iter__(self) -> Iterator[int]:
-        raise NotImplementedError(f"pyro.plate({self.name!r}) is not a loop on NumPyro: write `with pyro.plate(...)`")
+        rows = range(self.size) if self.rows is None else self.rows
+        if self.subsample_size != len(rows) or isinstance(rows, jax.core.Tracer):
+            raise NotImplementedError(
+                f"pyro.plate({self.name!r}) is a loop over rows that are drawn or an array, whose numbers NumPyro, "
+                "compiled, does not know; give subsample= as a list, or write `with pyro.plate(...)`"
+            )
+        for row in np.asarray(rows).tolist():
+            with nh.scale(scale=self.size / len(rows)) if len(rows) < self.size else nullcontext():
+                yield row
+
+    def process_message(self, msg: Any) -> None:
+        if self.sized:
+            super().process_message(msg)
+        elif "cond_indep_stack" in msg:
+            shape = tuple(getattr(msg.get("fn"), "batch_shape", ()))
+            size = shape[self.dim] if len(shape) >= -self.dim else 1
+            msg["cond_indep_stack"].append(CondIndepStackFrame(self.name, self.dim, size))
+
+
+def frames() -> list[Any]:
+    """The plates around a statement."""
+    message: Any = {"type": "deterministic", "value": True, "cond_indep_stack": []}  # without a name: nobody keeps it
+    return apply_stack(message)["cond_indep_stack"]
+
+
+@contextmanager
+def plate_stack(prefix: str, sizes: Sequence[int], rightmost_dim: int = -1) -> Iterator[None]:
+    """Pyro's ``plate_stack``."""
+    with ExitStack() as stack:
+        for number, size in enumerate(reversed(tuple(sizes))):
+            stack.enter_context(plate(f"{prefix}_{number}", size, dim=rightmost_dim - number))
+        yield
 
 
 def deterministic(name: str, value: Any, event_dim: int | None = None) -> Any:
@@ -49,107 +112,77 @@ def deterministic(name: str, value: Any, event_dim: int | None = None) -> Any:
 
 def factor(name: str, log_factor: Any, *, has_rsample: bool | None = None) -> None:
     """Pyro's ``factor``; NumPyro has no score-function estimator for ``has_rsample`` to choose."""
-    numpyro.factor(name, log_factor)
+    with handed(name):
+        numpyro.factor(name, log_factor)
 
 
-def undeclared(*args: Any, **keywords: Any) -> Any:
-    """Stands for ``pyro.param`` and ``pyro.module``."""
-    raise NotImplementedError(
-        "pyro.param and pyro.module do not run on NumPyro: declare an nn.Parameter or an nn.Module on the Program"
-    )
+def param(name: str, init_tensor: Any = None, constraint: Any = REAL, event_dim: int | None = None) -> Any:
+    """Pyro's ``param``: in a program, a parameter of its own."""
+    known, constraint = declarations.current(), torchs(constraint)
+    if known is None:
+        raise NotImplementedError(f"pyro.param({name!r}) is for a Program's text; outside use numpyro.param")
+    value = partial(known.value, name, init_tensor, constraint)
+    return numpyro.param(name, lambda key: bare(value()), event_dim=event_dim)
 
 
-class Trace(OrderedDict):
-    """Sites by name; like Pyro's trace it also calls them ``nodes``."""
-
-    @property
-    def nodes(self) -> Trace:
-        return self
+def module(name: str, nn_module: Any, update_module_params: bool = False) -> Any:
+    """Pyro's ``module``: in a program, nothing."""
+    known = declarations.current()
+    return nn_module if known is None else known.module(name, nn_module)
 
 
-class trace(nh.trace):
-    """Pyro's ``trace``."""
-
-    def __init__(self, fn: Callable[..., Any] | None = None, graph_type: str | None = None) -> None:
-        super().__init__(fn)
-
-    def __enter__(self) -> Trace:
-        super().__enter__()
-        self.trace = Trace()
-        return self.trace
-
-    def get_trace(self, *args: Any, **kwargs: Any) -> Trace:
-        """The sites of a run, as the text that asks for them sees their values and distributions."""
-        sites = super().get_trace(*args, **kwargs)
-        return Trace({name: {key: heard(held) for key, held in site.items()} for name, site in sites.items()})
+def torchs(constraint: Any) -> Any:
+    """Torch's constraint for NumPyro's, by whose transform both backends hold a parameter."""
+    if isinstance(constraint, Constraint):
+        return constraint
+    kind = type(constraint).__name__.removeprefix("_").removesuffix("Constraint")
+    found = getattr(pyro.distributions.constraints, re.sub("(?<!^)(?=[A-Z])", "_", kind).lower(), None)
+    if found is None:
+        raise NotImplementedError(f"pyro.param does not take the constraint {constraint} on NumPyro")
+    if not isinstance(found, type):
+        return found
+    return found(*(torchs(held) if hasattr(held, "check") else heard(held) for held in vars(constraint).values()))
 
 
-def block(
-    fn: Callable[..., Any] | None = None,
-    hide_fn: Callable[[Any], bool] | None = None,
-    expose_fn: Callable[[Any], bool] | None = None,
-    hide_all: bool = True,
-    expose_all: bool = False,
-    hide: Sequence[str] | None = None,
-    expose: Sequence[str] | None = None,
-    hide_types: Sequence[str] | None = None,
-    expose_types: Sequence[str] | None = None,
-) -> Any:
-    """Pyro's ``block``: named sites and types are hidden or exposed, and the rest is hidden unless some were hidden.
+def absent(word: str, advice: str) -> Any:
+    """Stands for a word that programs on NumPyro have not."""
 
-    Messages without a name, such as the request for a random key, are not shown to ``hide_fn`` and ``expose_fn``.
-    """
-    if expose_fn is not None:
-        return nh.block(fn, lambda site: "name" in site and not expose_fn(site))
-    if hide_fn is not None:
-        return nh.block(fn, lambda site: "name" in site and hide_fn(site))
-    rest = hide_all and not expose_all
-    if expose is not None or expose_types is not None:
-        rest = True
-    elif hide is not None or hide_types is not None:
-        rest = False
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise NotImplementedError(f"{word} has no counterpart on NumPyro: {advice}")
 
-    def hidden(site: Any) -> bool:
-        return _named(site, hide, hide_types) or (rest and not _named(site, expose, expose_types))
-
-    return nh.block(fn, hidden)
+    return refuse
 
 
-def _named(site: Any, names: Sequence[str] | None, types: Sequence[str] | None) -> bool:
-    """Is the site listed by name or by type? Pyro calls the type of an observed sample ``observe``."""
-    kind = "observe" if site.get("is_observed") else site["type"]
-    return site.get("name") in (names or ()) or kind in (types or ())
+def no_store(word: str) -> Any:
+    """Stands for a word that speaks of Pyro's global store."""
+    return partial(declarations.refuse_store, word)
 
-
-HANDLERS = Vocabulary(
-    block=block,
-    condition=nh.condition,
-    do=nh.do,
-    get_mask=get_mask,
-    infer_config=nh.infer_config,
-    lift=nh.lift,
-    mask=nh.mask,
-    reparam=nh.reparam,
-    replay=nh.replay,
-    scale=nh.scale,
-    seed=nh.seed,
-    substitute=nh.substitute,
-    trace=trace,
-    uncondition=nh.uncondition,
-)
 
 STATEMENTS = Vocabulary(
-    condition=nh.condition,
+    barrier=absent("pyro.barrier", "leave it out"),
+    clear_param_store=no_store("pyro.clear_param_store"),
+    condition=HANDLERS.condition,
     deterministic=deterministic,
-    do=nh.do,
+    do=HANDLERS.do,
     enable_validation=numpyro.enable_validation,
     factor=factor,
-    module=undeclared,
-    param=undeclared,
+    get_param_store=no_store("pyro.get_param_store"),
+    iarange=absent("pyro.iarange", "write pyro.plate"),
+    infer=INFER,
+    irange=absent("pyro.irange", "write pyro.plate"),
+    log=pyro.log,
+    logger=pyro.logger,
+    markov=HANDLERS.markov,
+    module=module,
+    nn=pyro.nn,
+    ops=pyro.ops,
+    param=param,
     plate=plate,
-    plate_stack=numpyro.plate_stack,
+    plate_stack=plate_stack,
     poutine=HANDLERS,
+    random_module=absent("pyro.random_module", "draw the weights by pyro.sample and use torch.nn.functional"),
     sample=sample,
+    set_rng_seed=absent("pyro.set_rng_seed", "set the seed outside programs, by fit(seed=...)"),
     subsample=numpyro.subsample,
     validation_enabled=numpyro.validation_enabled,
 )

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpyro
 import torch
+from numpyro.distributions import constraints
 from numpyro.primitives import Messenger
 
+from ppvae.backends import declarations
+from ppvae.backends.effects import torchs
 from ppvae.backends.mirror.running.program import Mirror
 from ppvae.backends.mirror.running.standin import interpreter
 from ppvae.backends.pyro_items import masked, support
@@ -84,6 +88,22 @@ def frozen(program: Any) -> Any:
     p = program._p
     fixed = {name: jax.lax.stop_gradient(array) for name, array in p.arrays.items()}
     return Mirror(program._module, replace(p, arrays=fixed))
+
+
+class Declared(Messenger):
+    """Answers what NumPyro declares by itself by what the program declares."""
+
+    def __init__(self, known: declarations.Declarations) -> None:
+        super().__init__(None)
+        self.known = known
+
+    def process_message(self, msg: Any) -> None:
+        if msg["type"] == "param" and msg["value"] is None and msg["args"]:
+            constraint = torchs(msg["kwargs"].get("constraint", constraints.real))
+            msg["value"] = bare(self.known.value(msg["name"], msg["args"][0], constraint))
+
+
+declared = partial(declarations.declared, answering=Declared)
 
 
 class Holes(Messenger):

@@ -14,16 +14,17 @@ import numpyro.distributions as nd
 import torch
 import torch.nn.functional as F
 
-from ppvae.backends import distributions, effects, mirror, stacks
+from ppvae.backends import distributions, effects, mirror, pyro_words, stacks
 from ppvae.backends.mirror.running.standin import interpreter
 from ppvae.backends.pyro_words import Density, Sampler, Shape, known
-from ppvae.backends.spoken import bare, heard, within
+from ppvae.backends.spoken import Vocabulary, bare, heard, within
 
 __all__ = ["dist", "distribution", "handlers", "ops", "pyro"]
 
-STACKS = [stacks.own(numpyro.primitives, "_PYRO_STACK")]
+STACKS = [stacks.own(numpyro.primitives, "_PYRO_STACK"), *pyro_words.STACKS]
 
-pyro, handlers, dist = effects.STATEMENTS, effects.HANDLERS, distributions.NAMESPACE
+handlers, dist = effects.HANDLERS, distributions.NAMESPACE
+pyro = Vocabulary(**vars(effects.STATEMENTS), distributions=dist)
 
 TYPES: dict[Any, Any] = {torch.Tensor: jax.Array, torch.Size: tuple}
 CONSTANTS = (torch.dtype, float, int, type(None))

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ppvae.backends import mirror, numpyro, pyro
+from ppvae.backends.declarations import declaring
 from ppvae.language.batch import Batch
 from ppvae.language.ppl import handlers, items
 from ppvae.language.traces import density, is_local, joint, random_sites
@@ -54,9 +55,11 @@ def parity(vae: VAE, batch: Batch, dtype: str = "float32", seed: int = 0) -> dic
 
 
 def _draw(vae: VAE, batch: Batch, settings: Settings, seed: int) -> Arrays:
-    with pyro.environment(settings), torch.no_grad():
+    """The guide's latents; both programs are run once, and have their declared parameters from then on."""
+    with pyro.environment(settings), declaring(vae.pair), torch.no_grad():
         pyro.seed(seed)
         drawn = drawn_latents(random_sites(vae.guide, batch))
+        random_sites(vae.model, batch, drawn)
     return {name: value.numpy() for name, value in drawn.items()}
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import pyro
 import torch
+from pyro.params.param_store import ParamStoreDict
 from pyro.poutine.messenger import Messenger
 from torch.distributions import constraints, transform_to
 
+from ppvae.backends import declarations
 from ppvae.language.batch import over
 
 
@@ -94,6 +96,28 @@ def frozen(program: Any) -> Callable[..., Any]:
                 parameter.requires_grad_(True)
 
     return still
+
+
+class Declared(Messenger):
+    """Answers what would come from Pyro's global store by what the program declares."""
+
+    def __init__(self, known: declarations.Declarations) -> None:
+        super().__init__()
+        self.known = known
+
+    def _pyro_param(self, msg: Any) -> None:
+        if isinstance(getattr(msg["fn"], "__self__", None), ParamStoreDict):
+            msg["fn"] = _module_parameter if MODULE in msg["name"] else self.known.value
+
+
+def _module_parameter(name: str, parameter: Any, **_: Any) -> Any:
+    """What Pyro's own ``module`` declares stays the module's."""
+    return parameter
+
+
+MODULE = "$$$"  # between the names of a module and of its parameter
+
+declared = partial(declarations.declared, answering=Declared)
 
 
 class Holes(Messenger):

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any, ClassVar
 
-import pyro as pyro
+import pyro as library
 import pyro.distributions as dist
 import pyro.poutine as handlers
 import torch
 import torch.nn.functional as F
 from pyro.poutine import runtime
+from torch.distributions import constraints
 
-from ppvae.backends import stacks
+from ppvae.backends import declarations, stacks
 
 __all__ = ["dist", "distribution", "handlers", "ops", "pyro"]
 
@@ -21,6 +23,51 @@ STACKS = [stacks.own(runtime, name) for name in ("_PYRO_STACK", "_DIM_ALLOCATOR"
 Shape = tuple[int, ...]
 Sampler = Callable[[Callable[[Any], Any]], Any]
 Density = Callable[[Any], Any]
+
+
+def param(
+    name: str, init_tensor: Any = None, constraint: Any = constraints.real, event_dim: int | None = None
+) -> torch.Tensor:
+    """Pyro's ``param``: in a program that ppvae runs, a parameter of its own."""
+    known = declarations.current()
+    if known is None:
+        return library.param(name, init_tensor, constraint, event_dim)
+    given = () if init_tensor is None else (init_tensor,)
+    return runtime.effectful(known.value, type="param")(
+        name, *given, constraint=constraint, event_dim=event_dim, name=name
+    )
+
+
+def module(name: str, nn_module: Any, update_module_params: bool = False) -> Any:
+    """Pyro's ``module``: in a program that ppvae runs, nothing."""
+    known = declarations.current()
+    return (library.module if known is None else known.module)(name, nn_module, update_module_params)
+
+
+def get_param_store() -> Any:
+    """Pyro's ``get_param_store``, outside programs that ppvae runs."""
+    declarations.refuse_store("pyro.get_param_store")
+    return library.get_param_store()
+
+
+def clear_param_store() -> None:
+    """Pyro's ``clear_param_store``, outside programs that ppvae runs."""
+    declarations.refuse_store("pyro.clear_param_store")
+    library.clear_param_store()
+
+
+class _Pyro(ModuleType):
+    """Pyro, but for the words that would speak of its global store."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(library, name)
+
+    def __dir__(self) -> list[str]:
+        return dir(library)
+
+
+pyro = _Pyro("pyro")
+vars(pyro).update({word.__name__: word for word in (clear_param_store, get_param_store, module, param)})
 
 
 class _Ops:

@@ -25,6 +25,11 @@ def backend() -> str:
     return _backend.get()
 
 
+def engaged() -> bool:
+    """Has ppvae chosen the backend here and now? Otherwise the words are plain Pyro's."""
+    return _backend.get(None) is not None
+
+
 @contextmanager
 def running(name: str) -> Iterator[None]:
     """Let the words speak to the backend ``name`` within the block, in this thread or task only."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from typing import Any
+from urllib.parse import unquote
 
 from torch import nn
 
@@ -16,7 +17,8 @@ class Program(nn.Module):
 
     Write ``forward`` with the words of :mod:`ppvae.language.ppl` (``pyro``, ``dist``, ``ops``). On Pyro it runs as it
     stands; on NumPyro the same ``forward`` runs on a mirror of the instance. Declare parameters as ``nn.Parameter`` or
-    sub-modules, not with ``pyro.param``.
+    sub-modules, or by ``pyro.param(name, init, constraint=...)``: the check before training then gives the program an
+    ``nn.Parameter``, named ``pyro_params.NAME`` among the weights, that holds the unconstrained value.
 
     Where the batch has holes, observed sites named after a modality are masked there, per item or per element.
 
@@ -27,7 +29,7 @@ class Program(nn.Module):
     conditions: tuple[str, ...] = ()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        with holes(*args, *kwargs.values()):
+        with holes(*args, *kwargs.values()), ppl.items().declared(self):
             return super().__call__(*args, **kwargs)
 
 
@@ -35,3 +37,25 @@ def holes(*args: Any) -> Any:
     """The handler that masks what the batch among the arguments did not observe; a null context without holes."""
     masks = {name: mask for arg in args if isinstance(arg, Batch) for name, mask in arg.masks().items()}
     return ppl.items().Holes(masks) if masks else nullcontext()
+
+
+PARAMETERS = "pyro_params"
+
+
+def parameters(program: nn.Module) -> dict[str, Any]:
+    """The unconstrained values of what a program's text has declared by ``pyro.param``, by name."""
+    module = program._modules.get(PARAMETERS)
+    return {} if module is None else {spelled(name): held for name, held in module._parameters.items()}
+
+
+def declare(program: nn.Module, name: str, parameter: nn.Parameter) -> None:
+    """Give a program the parameter that its text calls ``name``."""
+    if PARAMETERS not in program._modules:
+        program.add_module(PARAMETERS, nn.Module())
+    quoted = name.replace("%", "%25").replace(".", "%2E")  # names in weights have no dot
+    program.get_submodule(PARAMETERS)._parameters[quoted] = parameter  # register_parameter refuses "type" and others
+
+
+def spelled(name: str) -> str:
+    """A parameter's name in the program's text, from its name in weights."""
+    return unquote(name)

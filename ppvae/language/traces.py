@@ -21,10 +21,14 @@ def random_sites(program: Any, batch: Batch, latents: Mapping[str, Any] | None =
 
 
 def is_random(site: Any) -> bool:
-    """Is this site of a trace a random variable? On Pyro plates and deterministic sites are sample sites too."""
+    """Is this site of a trace a random variable?
+
+    On Pyro plates are sample sites too, and so are values without a density: deterministic and reparametrised ones.
+    """
     if site["type"] != "sample" or type(site["fn"]).__name__ == "_Subsample":
         return False
-    return not (site["infer"] or {}).get("_deterministic")
+    silent = site["is_observed"] and getattr(site["fn"], "_mask", None) is False
+    return not (silent and type(site["fn"].base_dist).__name__ in ("Delta", "DeltaDistribution"))
 
 
 def is_local(site: Any) -> bool:

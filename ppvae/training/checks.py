@@ -13,6 +13,8 @@ import pyro
 import torch
 from pyro.distributions import ExpandedDistribution, MaskedDistribution, constraints
 
+from ppvae.backends.declarations import declaring
+from ppvae.backends.pyro import seed
 from ppvae.backends.pyro_words import STACKS
 from ppvae.backends.stacks import emptied
 from ppvae.data.dataset import Dataset
@@ -22,6 +24,7 @@ from ppvae.language.traces import is_enumerated, is_local, is_random, paired
 from ppvae.language.turns import turn
 from ppvae.objectives import stages
 from ppvae.runs.plan import Sites, torch_dtype
+from ppvae.runs.settings import Settings
 from ppvae.runs.vae import VAE
 from ppvae.training.shapes import check_latents, check_measured, outside_plate
 from ppvae.training.state import check_unchanged, prepared
@@ -30,16 +33,19 @@ ROWS = 4
 WRAPPERS = (torch.distributions.Independent, MaskedDistribution, ExpandedDistribution)
 
 
-def inspect(vae: VAE, data: Dataset) -> Sites:
+def inspect(vae: VAE, data: Dataset, settings: Settings) -> Sites:
     """What the programs' sites are, after running both on a few rows.
 
+    What they declare by ``pyro.param`` becomes theirs, with initial values from the run's seed and in its dtype.
+
     Raises:
-        ValueError: a program fails on the data, uses ``pyro.param``, holds a layer that changes as it runs, or model
-            and guide differ in their latent sites.
+        ValueError: a program fails on the data, holds a layer that changes as it runs, or model and guide differ in
+            their latent sites.
     """
     batch = data.batch(_telling_rows(data.arrays))
     batch = replace(batch, total=2 * batch.size)
-    with _trying(vae):
+    with _trying(vae, getattr(torch, settings.dtype)):
+        seed(settings.seed)
         model, guide = _tried(vae, batch)
         enumerated = _enumerated("model", model) | _enumerated("guide", guide)
         latents = _match(model, guide, [name for name in data.arrays if name not in vae.model.conditions])
@@ -60,19 +66,19 @@ def inspect(vae: VAE, data: Dataset) -> Sites:
 def check_values(vae: VAE, arrays: Mapping[str, np.ndarray], observed: Mapping[str, np.ndarray]) -> None:
     """Raise ValueError where the programs fail on items, or a distribution cannot take what was measured in them."""
     rows = _telling_rows(arrays)
-    with _trying(vae):
+    with _trying(vae, next((p.dtype for p in vae.pair.parameters()), torch.get_default_dtype())):
         _tried(vae, Batch({n: a[rows] for n, a in arrays.items()}, {n: m[rows] for n, m in observed.items()}))
 
 
 @contextmanager
-def _trying(vae: VAE) -> Iterator[None]:
-    """The programs' words on Pyro, with its checks, and nothing that leaves a trace."""
-    kind = next((p.dtype for p in vae.pair.parameters()), torch.get_default_dtype())
+def _trying(vae: VAE, kind: torch.dtype) -> Iterator[None]:
+    """The programs' words on Pyro, with its checks, and nothing that leaves a trace but what they declare."""
     with (
         turn(),
         ppl.running("pyro"),
         emptied(*STACKS),
         torch_dtype(kind),
+        declaring(vae.pair),
         pyro.validation_enabled(True),
         torch.random.fork_rng(),
         torch.no_grad(),
@@ -116,9 +122,6 @@ def _sites(role: str, program: Any, batch: Batch) -> dict[str, Any]:
                 "rename one"
             ) from error
         raise ValueError(f"the {role} {name} fails on the data: {outside_plate(_first_line(error), batch)}") from error
-    params = [key for key, node in nodes.items() if node["type"] == "param"]
-    if params:
-        raise ValueError(f"the {role} {name} uses pyro.param {params}; declare them as nn.Parameter of the Program")
     return {key: node for key, node in nodes.items() if is_random(node)}
 
 
@@ -152,7 +155,8 @@ def _enumerated(role: str, sites: dict[str, Any]) -> frozenset[str]:
             finite = bool(len(site["fn"].enumerate_support(expand=False)))
         except NotImplementedError:
             finite = False
-        if not finite or not is_local(site) or site["infer"]["enumerate"] != "parallel":
+        exact = site["infer"]["enumerate"] in ("parallel", "sequential") and not site["infer"].get("num_samples")
+        if not finite or not is_local(site) or not exact:
             raise ValueError(
                 f"the {role}'s site {name!r} cannot be enumerated; what can is a dist.Categorical or dist.Bernoulli "
                 'of batch shape (items,), within batch.plate(), marked infer={"enumerate": "parallel"}'

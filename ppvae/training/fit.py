@@ -46,7 +46,7 @@ def init(vae: VAE, data: Dataset, **options: Any) -> Any:
         raise ValueError(f"epochs cannot be 'auto' here: {reason}; give a number")
     vae = copy.deepcopy(vae)
     vae.pair.to(dtype=getattr(torch, settings.dtype))
-    plan = Plan(vae, settings, inspect(vae, data), len(data), steps_in(len(data), settings))
+    plan = Plan(vae, settings, inspect(vae, data, settings), len(data), steps_in(len(data), settings))
     engine = engine_of(settings)
     with engine.environment(settings):
         return engine.init(plan)

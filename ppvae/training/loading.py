@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ppvae.backends.declarations import expect
 from ppvae.inference.fitted import Fitted
 from ppvae.language.modality import Modality
 from ppvae.runs import checkpoint
@@ -33,6 +34,7 @@ def load(path: str | Path, vae: VAE | None = None) -> Fitted:
     described = stored.description
     modalities = described.measured()
     pair = _rebuilt(stored, modalities) if vae is None else vae
+    expect(pair.pair, ((name, kind.shape) for name, kind in stored.kinds().get("weights", {}).items()))
     _check_recipe(path, described.recipe, pair)
     _check_fits(stored, pair)
     snapshot = stored.snapshot()

@@ -78,6 +78,14 @@ def _check(module: nn.Module, p: Parameters) -> None:
         raise layer_error(module, path)
     if isinstance(module, torch.jit.ScriptModule):
         raise MirrorError(f"the compiled torch.jit module at {path!r} has no mirror; use the module it was made of")
+    if sampled := vars(module).get("_pyro_samples"):
+        name = next(iter(sampled))
+        raise MirrorError(
+            f"the PyroSample {name!r} of {type(module).__name__} at {path!r} has no mirror; draw it in forward, "
+            f"{name} = pyro.sample(...), and use the function of the layer, such as F.linear(x, {name})"
+        )
+    if rule is not None and vars(module).get("_pyro_params"):
+        raise MirrorError(f"the layer {type(module).__name__} at {path!r} has a mirror, its PyroParam has not")
     if rule is not None and is_parametrized(module):
         raise MirrorError(f"the layer nn.{type(module).__name__} at {path!r} has a mirror, its parametrization has not")
 
