@@ -70,7 +70,9 @@ def main(backend: str = "numpyro", epochs: int = 100) -> dict[str, float]:
     learned = fitted.vae.model.transition.softmax(-1).detach().numpy()
     error = min(np.abs(learned[np.ix_(order, order)] - TRANSITION).max() for order in permutations(range(STATES)))
     found = {"error": float(error), "evidence": float(fitted.log_evidence(test, particles=1).mean())}
-    print("transitions are right to {error:.2f}; held-out log likelihood {evidence:.2f} nats a sequence".format(**found))
+    print(
+        "transitions are right to {error:.2f}; held-out log likelihood {evidence:.2f} nats a sequence".format(**found)
+    )
     return found
 
 
