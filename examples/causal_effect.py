@@ -1,7 +1,7 @@
-"""Causal effect VAE: what a treatment does, though who gets it depends on something hidden (Louizos et al. 2017, CEVAE).
+"""Causal effect VAE: what a treatment does, though a hidden cause decides who gets it (Louizos et al. 2017, CEVAE).
 
 ``z`` is hidden health, seen only through proxies ``x``; it decides who is treated, ``t``, and how it ends, ``y``:
-``p(z) p(x | z) p(t | z) p(y | t, z)``. The effect of treating everybody, ``E[y | do(t=1)] - E[y | do(t=0)]``, is not the
+``p(z) p(x | z) p(t | z) p(y | t, z)``. The effect of the treatment, ``E[y | do(t=1)] - E[y | do(t=0)]``, is not the
 difference between those who were treated and those who were not, since the treated were worse off to begin with.
 
     python examples/causal_effect.py --backend pyro
@@ -79,6 +79,7 @@ def data(patients: int = 4000, seed: int = 0) -> tuple[Dataset, float]:
 
 def vae() -> VAE:
     """The pair."""
+    torch.manual_seed(0)
     return VAE(model=Patients(), guide=Doctor())
 
 

@@ -1,13 +1,12 @@
 """Deep exponential family: two layers of gamma variables behind counts (Ranganath et al. 2015, the sparse gamma DEF).
 
-``top_k ~ Gamma(0.3, 0.3)``, ``bottom_j | top ~ Gamma(0.3, 0.3 / (top W)_j)``, ``ink | bottom ~ Poisson(bottom V)``: all positive
-and mostly near zero, so that parts add up. Weights are latent too, gamma and shared by all items. The guide has gamma
-factors whose shape and mean a network gives for the items, and parameters for the weights.
+``top ~ Gamma(0.3, 0.3)``, ``bottom | top ~ Gamma(0.3, 0.3 / (top upper))``, ``ink | bottom ~ Poisson(bottom lower)``:
+all positive and mostly near zero, so that parts add up. The weights ``upper`` and ``lower``, which all pictures share,
+are gamma variables too. The guide's factors are log-normal, a picture's own by a network.
 
     python examples/deep_exponential_family.py --backend pyro
 """
 
-import numpy as np
 import torch
 import typer
 from scipy import stats
@@ -61,6 +60,7 @@ def data() -> tuple[Dataset, Dataset]:
 
 def vae() -> VAE:
     """The pair."""
+    torch.manual_seed(0)
     return VAE(model=Ink(), guide=MeanField())
 
 

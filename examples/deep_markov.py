@@ -83,6 +83,7 @@ def data(melodies: int = 1200, seed: int = 0) -> tuple[Dataset, Dataset]:
 
 def vae() -> VAE:
     """The pair."""
+    torch.manual_seed(0)
     return VAE(model=Melody(), guide=Listener())
 
 

@@ -49,9 +49,11 @@ class Reader(Program):
         self.loc, self.log_scale = nn.Linear(HIDDEN, LATENT), nn.Linear(HIDDEN, LATENT)
 
     def forward(self, batch: Batch) -> None:
-        image, known = batch.get("image"), batch.present("digit").unsqueeze(-1)
-        written = F.one_hot(batch.get("digit").long(), 10).to(image.dtype)
-        probs = torch.where(known, written, F.softmax(self.classifier(image), -1))
+        image = batch.get("image")
+        probs = self.classifier(image).softmax(-1)
+        if "digit" in batch.arrays:
+            written = F.one_hot(batch.get("digit").long(), 10).to(probs.dtype)
+            probs = torch.where(batch.present("digit").unsqueeze(-1), written, probs)
         with batch.plate():
             y = pyro.sample("y", dist.Categorical(probs=probs), infer={"enumerate": "parallel"})
             hidden = F.relu(self.image(image) + self.name(y))
@@ -70,6 +72,7 @@ def data() -> tuple[Dataset, Dataset]:
 
 def vae() -> VAE:
     """The pair, which shares its classifier."""
+    torch.manual_seed(0)
     classifier = nn.Sequential(nn.Linear(64, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 10))
     return VAE(model=Digits(classifier), guide=Reader(classifier))
 
