@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpyro
 import torch
 from numpyro.distributions import constraints
-from numpyro.primitives import Messenger
+from numpyro.primitives import Messenger, apply_stack
 
 from ppvae.backends import declarations
 from ppvae.backends.effects import torchs
@@ -21,6 +21,7 @@ from ppvae.backends.mirror.running.program import Mirror
 from ppvae.backends.mirror.running.standin import interpreter
 from ppvae.backends.pyro_items import masked, support
 from ppvae.backends.spoken import bare
+from ppvae.language.batch import Batch
 
 
 @contextmanager
@@ -116,5 +117,47 @@ class Holes(Messenger):
     def process_message(self, msg: Any) -> None:
         if msg["type"] == "sample" and msg["is_observed"] and msg["name"] in self.masks:
             # At its full shape: what NumPyro fills holes with may depend on parameters that differ from draw to draw.
-            msg["value"] = jnp.broadcast_to(msg["value"], jnp.broadcast_shapes(msg["value"].shape, msg["fn"].shape()))
+            value = jnp.broadcast_to(msg["value"], jnp.broadcast_shapes(msg["value"].shape, msg["fn"].shape()))
+            msg["value"] = supported(msg["fn"], value, self.masks[msg["name"]])
             msg["fn"] = masked(msg["fn"], self.masks[msg["name"]], msg["name"])
+
+
+def supported(fn: Any, value: jax.Array, mask: jax.Array) -> jax.Array:
+    """The value with some of the support where it is masked: what programs on Pyro get there too."""
+    support = getattr(fn.support, "base_constraint", fn.support)
+    if support is constraints.real:
+        return value
+    whole = mask.reshape(mask.shape + (1,) * fn.event_dim) if mask.ndim == 1 else mask
+    return jnp.where(whole, value, support.feasible_like(value).astype(value.dtype))
+
+
+class Boxes(Messenger):
+    """Adds a site for the items plate, which NumPyro's renderer and some of its estimators look up, after the rest.
+
+    There is none where the program has a site of that name, or no item's own site.
+    """
+
+    def __init__(self, batch: Batch) -> None:
+        super().__init__(None)
+        self.batch, self.needed, self.taken = batch, False, False
+
+    def process_message(self, msg: Any) -> None:
+        self.needed |= any(frame.name == "items" for frame in msg.get("cond_indep_stack", ()))
+        self.taken |= msg.get("name") == "items"
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        if self.needed and not self.taken and error[0] is None:
+            site = {"type": "plate", "name": "items", "fn": None, "scale": 1.0, "cond_indep_stack": []}
+            args = {"args": (self.batch.total, self.batch.size), "kwargs": {"rng_key": None}}
+            apply_stack({**site, **args, "value": jnp.arange(self.batch.size)})
+
+
+def boxed(program: Any) -> Any:
+    """The program with a site for its items plate."""
+
+    def within(batch: Batch) -> Any:
+        with Boxes(batch):
+            return program(batch)
+
+    return within

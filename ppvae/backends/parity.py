@@ -38,7 +38,7 @@ def parity(vae: VAE, batch: Batch, dtype: str = "float32", seed: int = 0) -> dic
     vae = copy.deepcopy(vae)
     vae.pair.to(dtype=getattr(torch, dtype)).eval()
     settings = Settings.model_validate({"dtype": dtype, "device": "cpu"})
-    latents = _draw(vae, batch, settings, seed)
+    latents = draw(vae, batch, settings, seed)
     sites, gradients = _on_pyro(vae, batch, latents, settings)
     others, other_gradients = _on_numpyro(vae, batch, latents, settings)
     differences = {name: _difference(others[name], sites[name]) for name in sites}
@@ -54,8 +54,8 @@ def parity(vae: VAE, batch: Batch, dtype: str = "float32", seed: int = 0) -> dic
     }
 
 
-def _draw(vae: VAE, batch: Batch, settings: Settings, seed: int) -> Arrays:
-    """The guide's latents; both programs are run once, and have their declared parameters from then on."""
+def draw(vae: VAE, batch: Batch, settings: Settings, seed: int) -> Arrays:
+    """The guide's latents, drawn once on Pyro; what the text of both programs declares is theirs from then on."""
     with pyro.environment(settings), declaring(vae.pair), torch.no_grad():
         pyro.seed(seed)
         drawn = drawn_latents(random_sites(vae.guide, batch))

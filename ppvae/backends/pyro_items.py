@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import lru_cache, partial
+from itertools import chain, count
 from typing import Any
 
 import pyro
 import torch
 from pyro.params.param_store import ParamStoreDict
+from pyro.poutine import runtime
 from pyro.poutine.messenger import Messenger
+from pyro.poutine.trace_messenger import TraceMessenger
 from torch.distributions import constraints, transform_to
 
 from ppvae.backends import declarations
@@ -135,18 +138,16 @@ class Holes(Messenger):
 
 
 def supported(fn: Any, value: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """The value with some of the support where it is masked and outside, so that no density is NaN there.
+    """The value with some of the support where it is masked, so that no density is NaN or infinite there.
 
-    A gradient through NaN is NaN even where it is masked. NumPyro's masked distributions do the same by themselves, and
-    as little for a distribution that does not know its support.
+    A gradient through these is NaN even where it is masked. A distribution that does not know its support keeps its
+    value.
     """
     try:
-        support = getattr(fn.support, "base_constraint", fn.support)
-        if support is constraints.real:
-            return value
-        allowed = fn.support.check(value)
-        allowed = allowed.reshape(allowed.shape + (1,) * fn.support.event_dim)
-        return torch.where(over(mask, value) | allowed, value, feasible(support, value))
+        support = fn.support
+        while hasattr(support, "base_constraint"):
+            support = support.base_constraint
+        return value if support is constraints.real else torch.where(over(mask, value), value, feasible(support, value))
     except NotImplementedError:
         return value
 
@@ -171,3 +172,30 @@ def masked(fn: Any, mask: Any, site: str) -> Any:
             "use .to_event over an element-wise distribution, or mask whole items"
         )
     return fn.base_dist.mask(mask).to_event(mask.ndim - 1)
+
+
+def captured(program: Any) -> None:
+    """Name the weights of a program to whoever captures parameters, as Pyro's ``SVI`` does; the engine never does.
+
+    Their names are ``PROGRAM.PARAMETER``, those of a second program of one class ``PROGRAM_2.PARAMETER``. A tensor keeps
+    the name it has, so that what programs share, and what a program holds within, is counted once.
+    """
+    captures = (h for h in runtime._PYRO_STACK if isinstance(h, TraceMessenger) and h.param_only)
+    if (capture := next(captures, None)) is None:
+        return
+    taken = {name.partition(".")[0] for name in capture.trace.nodes}
+    kind, store = type(program).__name__, pyro.get_param_store()
+    owner = next(name for name in chain([kind], (f"{kind}_{n}" for n in count(2))) if name not in taken)
+    for name, parameter in program.named_parameters():
+        if parameter.requires_grad and parameter.is_leaf:
+            stated(store.param_name(parameter) or f"{owner}.{name}", parameter)
+
+
+def stated(name: str, parameter: torch.Tensor) -> torch.Tensor:
+    """``pyro.param(name)`` whose value is this very parameter, whatever Pyro's global store holds under the name."""
+    if not parameter.is_contiguous():  # the store would train a copy
+        parameter.data = parameter.data.contiguous()
+    store = pyro.get_param_store()
+    if name in store and store[name] is not parameter:
+        del store[name]
+    return pyro.param(name, parameter)

@@ -18,7 +18,7 @@ from numpyro.distributions.constraints import Constraint
 from numpyro.distributions.transforms import Transform
 
 from ppvae.backends.mirror.running.convert import nested
-from ppvae.backends.mirror.running.dispatch import dispatching
+from ppvae.backends.mirror.running.dispatch import dispatching, is_array
 from ppvae.backends.mirror.running.standin import Spoken, StandIn, interpreter
 
 
@@ -49,7 +49,7 @@ class Object(Spoken):
 
 def spoken(value: Any) -> Any:
     """What a program's text sees of a value of NumPyro's or JAX's."""
-    if isinstance(value, jax.Array):
+    if is_array(value):
         return StandIn(value)
     if isinstance(value, Distribution | Transform):
         return Object(value)
@@ -71,7 +71,7 @@ def bare(value: Any) -> Any:
 
 def heard(value: Any) -> Any:
     """What a program's text sees of a result: arrays, distributions and transforms stand in, all else is itself."""
-    stands = isinstance(value, jax.Array | Distribution | Transform)
+    stands = is_array(value) or isinstance(value, Distribution | Transform)
     return spoken(value) if stands and interpreter.get(None) is not None else value
 
 

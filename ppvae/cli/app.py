@@ -10,55 +10,35 @@ from typing import Annotated, Any
 import typer
 
 from ppvae import __version__
-from ppvae.cli.command import answered, whole_or_auto
+from ppvae.cli.command import answered
+from ppvae.cli.options import (
+    MOST,
+    Also,
+    Backend,
+    Chosen,
+    Data,
+    Device,
+    Epochs,
+    Every,
+    File,
+    Force,
+    Given,
+    Items,
+    Latent,
+    Likelihoods,
+    MaxBytes,
+    Method,
+    Particles,
+    Programs,
+    Run,
+    RunData,
+    Seed,
+    What,
+    place,
+)
 
 HELP = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(no_args_is_help=True, add_completion=False, context_settings=HELP)
-MOST = 2**31 - 1  # a count or seed that every library takes
-
-
-def place(text: str) -> Path:
-    """A file or folder that somebody named; nothing would be the current folder."""
-    if not text.strip():
-        raise typer.BadParameter("a file or folder needs a name, and this one is empty")
-    return Path(text)
-
-
-Method = Annotated[str, typer.Argument(help="A method of `ppvae list`, or your own: file.py:function.")]
-What = Annotated[str | None, typer.Argument(help="methods, datasets or likelihoods; all where left out.")]
-Run = Annotated[Path, typer.Argument(parser=place, metavar="RUN", help="The folder of a run.")]
-Data = Annotated[
-    str, typer.Option(help="A shipped data set, or an .npz file: NAME, NAME.observed (a mask), labels.NAME.")
-]
-Likelihoods = Annotated[
-    list[str], typer.Option("--likelihood", help="NAME=likelihood of a modality in an .npz file; repeatable.")
-]
-RunData = Annotated[str | None, typer.Option(help="A shipped data set, or an .npz file; the run's own if left out.")]
-MaxBytes = Annotated[
-    int | None,
-    typer.Option(
-        min=1, help="Refuse a file that unpacks to more; by default to more than 100 times its size and 16 MiB."
-    ),
-]
-Backend = Annotated[str | None, typer.Option(help="pyro or numpyro.")]
-Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or gpu.")]
-Epochs = Annotated[
-    str | None,
-    typer.Option(parser=whole_or_auto, metavar="N|auto", help="Passes over the data; auto where left out."),
-]
-Latent = Annotated[int | None, typer.Option(min=1, max=MOST, help="Dimensions of the latent.")]
-Chosen = Annotated[
-    list[str], typer.Option("--set", help="key=value: any setting, or option of the method; repeatable.")
-]
-Programs = Annotated[str | None, typer.Option(help="file.py:function that rebuilds a run of your own programs.")]
-Given = Annotated[str | None, typer.Option(help="Modalities to look at, as a,b; all where left out.")]
-Also = Annotated[list[str], typer.Option("--given", help="Look at these modalities together too, as a,b; repeatable.")]
-Every = Annotated[bool, typer.Option("--all", help="All rows, not only those held out of training.")]
-Items = Annotated[int, typer.Option(min=2, max=MOST, help="At most so many rows, and so many simulated items.")]
-Particles = Annotated[int, typer.Option(min=25, max=MOST, help="Importance-weighted draws for k-hat and evidence.")]
-Seed = Annotated[int, typer.Option(min=0, max=MOST, help="Seed of the random draws.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
-File = Annotated[Path, typer.Option(parser=place, metavar="FILE", help="The .npz file to write.")]
 
 
 def _version(shown: bool) -> None:

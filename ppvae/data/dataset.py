@@ -254,9 +254,10 @@ def _ids(joined_by: np.ndarray | None, given: Any) -> np.ndarray | None:
 def _row_bytes(array: np.ndarray, mask: np.ndarray | None) -> Iterator[bytes]:
     """The values of each row and which of them were measured, whatever form other rows give the mask."""
     rows = np.ascontiguousarray(array).reshape(len(array), -1)
-    seen = np.ones((len(array), 1), bool) if mask is None else mask.reshape(len(mask), -1)
-    for values, there in zip(rows, seen, strict=True):
-        yield values.tobytes() + np.packbits(np.broadcast_to(there, values.shape)).tobytes()
+    seen = np.ones((1, 1), bool) if mask is None else mask.reshape(len(mask), -1)
+    there = np.packbits(np.broadcast_to(seen, (len(seen), rows.shape[1])), axis=1)
+    for values, bits in zip(rows, np.broadcast_to(there, (len(rows), there.shape[1])), strict=True):
+        yield values.tobytes() + bits.tobytes()
 
 
 def _row_keys(rows: Iterable[bytes]) -> np.ndarray:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import logsumexp
@@ -27,6 +27,14 @@ from ppvae.runs.snapshot import Snapshot
 from ppvae.runs.vae import VAE
 
 LIBRARIES = ("ppvae", "torch", "pyro-ppl", "jax", "numpyro", "optax", "numpy")
+
+
+class Plain(NamedTuple):
+    """A fitted pair as plain programs of one library, and their weights by name."""
+
+    model: Callable[[Batch], Any]
+    guide: Callable[[Batch], Any]
+    params: dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,6 +209,27 @@ class Fitted:
         if backend not in BACKENDS:
             raise ValueError(f"unknown backend {backend!r}; choose one of {', '.join(BACKENDS)}")
         return replace(self, settings=Settings(**{**self.settings.model_dump(), "backend": backend}))
+
+    def to_pyro(self) -> Plain:
+        """``(model, guide, params)`` for Pyro's own ``SVI``, ``Predictive``, ``MCMC``, ``render_model``.
+
+        Both programs are functions of a batch that state their weights by ``pyro.param``, which ``vae.load`` takes back.
+        They have torch's default dtype and device of this moment, and networks behave as in answers: dropout is off.
+        """
+        from ppvae.inference import plain_pyro
+
+        return plain_pyro.programs(self.vae)
+
+    def to_numpyro(self) -> Plain:
+        """``(model, guide, params)`` for NumPyro's own ``SVI``, ``Predictive``, ``MCMC``, ``substitute``, ``log_density``.
+
+        Both programs are functions of a batch that read their weights through ``numpyro.param``, where these are not
+        substituted; ``vae.load`` takes them back. They have JAX's default dtype of this moment, and networks behave as
+        in answers: dropout is off. A batch passes through ``jax.jit``.
+        """
+        from ppvae.inference import plain_numpyro
+
+        return plain_numpyro.programs(self.vae)
 
     def save(self, path: str | Path, force: bool = False) -> None:
         """Write a run folder that ``ppvae.load`` reads.

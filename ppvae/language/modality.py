@@ -13,6 +13,7 @@ from ppvae.language.guesses import guess_likelihood
 LIKELIHOODS = ("normal", "laplace", "bernoulli", "categorical", "poisson", "negative_binomial")
 RESERVED = ("_INPUT", "_RETURN")  # Pyro's traces keep arguments and results under these
 COUNTS = ("poisson", "negative_binomial")
+BLOCK = 2**22  # numbers that are taken to float64 at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,12 +134,23 @@ def _moments(array: np.ndarray, likelihood: str) -> tuple[np.ndarray, np.ndarray
     An element whose deviation is rounding, a millionth of its mean or less, has spread 1. Counts that were all
     zero have the center of half a count in all items.
     """
-    values = np.asarray(array, dtype=np.float64)
-    values = np.log1p(values) if likelihood in COUNTS else values
-    seen = np.isfinite(values)
-    count = np.maximum(seen.sum(0), 1)
-    center = np.where(seen, values, 0).sum(0) / count
+    count, total = _sums(array, likelihood, np.zeros(array.shape[1:]), 1)
+    seen, count = count > 0, np.maximum(count, 1)
+    center = total / count
     if likelihood in COUNTS:
-        center = np.where(seen.any(0) & (center == 0), np.log1p(0.5 / count), center)
-    deviation = np.sqrt(np.where(seen, (values - center) ** 2, 0).sum(0) / count)
+        center = np.where(seen & (center == 0), np.log1p(0.5 / count), center)
+    deviation = np.sqrt(_sums(array, likelihood, center, 2)[1] / count)
     return center, np.where(deviation > 1e-6 * np.abs(center), deviation, 1.0)
+
+
+def _sums(array: np.ndarray, likelihood: str, center: np.ndarray, power: int) -> tuple[np.ndarray, np.ndarray]:
+    """How many items have each element, and the sum of their ``(value - center) ** power``, block by block of rows."""
+    count, total = np.zeros(array.shape[1:], int), np.zeros(array.shape[1:])
+    rows = max(BLOCK // max(center.size, 1), 1)
+    for block in (array[start : start + rows] for start in range(0, len(array), rows)):
+        values = np.asarray(block, dtype=np.float64)
+        values = np.log1p(values) if likelihood in COUNTS else values
+        seen = np.isfinite(values)
+        count += seen.sum(0)
+        total += np.where(seen, (values - center) ** power, 0).sum(0)
+    return count, total

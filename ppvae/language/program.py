@@ -20,7 +20,8 @@ class Program(nn.Module):
     sub-modules, or by ``pyro.param(name, init, constraint=...)``: the check before training then gives the program an
     ``nn.Parameter``, named ``pyro_params.NAME`` among the weights, that holds the unconstrained value.
 
-    Where the batch has holes, observed sites named after a modality are masked there, per item or per element.
+    Where the batch has holes, observed sites named after a modality are masked there, per item or per element. Called by
+    Pyro's own ``SVI``, a program names its parameters to it, as ``pyro.module`` would.
 
     Attributes:
         conditions: modalities that a model takes as given and does not explain.
@@ -29,6 +30,8 @@ class Program(nn.Module):
     conditions: tuple[str, ...] = ()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if ppl.backend() == "pyro":
+            ppl.items().captured(self)
         with holes(*args, *kwargs.values()), ppl.items().declared(self):
             return super().__call__(*args, **kwargs)
 

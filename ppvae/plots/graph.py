@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import copy
 import importlib.util
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from numpyro import plate as numpyro_plate
 from numpyro.infer import inspect as numpyro_inspect
 from pyro.infer import inspect as pyro_inspect
 
 from ppvae.backends import mirror, numpyro, pyro
+from ppvae.backends.numpyro_items import boxed
 from ppvae.data.dataset import Dataset
-from ppvae.language.batch import Batch
 from ppvae.language.ppl import BACKENDS
 from ppvae.runs.settings import Settings
 from ppvae.runs.vae import VAE
@@ -45,18 +43,7 @@ def graph(vae: VAE, data: Dataset, backend: str = "pyro") -> Digraph:
             return pyro_inspect.render_model(pair["model"], (batch,))
     with numpyro.environment(settings):
         model, _ = numpyro.programs(pair, mirror.arrays(pair), mirror.aliases(pair))
-        return numpyro_inspect.render_model(_boxed(model), (batch,))
-
-
-def _boxed(model: Callable[[Batch], Any]) -> Callable[[Batch], Any]:
-    """The model with a site for the items plate, by which NumPyro's renderer draws its box."""
-
-    def boxed(batch: Batch) -> Any:
-        if "items" not in batch.arrays:
-            numpyro_plate("items", batch.size)
-        return model(batch)
-
-    return boxed
+        return numpyro_inspect.render_model(boxed(model), (batch,))
 
 
 def picture(drawn: Digraph, path: str | Path) -> Path:

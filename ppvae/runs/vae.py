@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+import torch
 from torch import nn
 
 from ppvae.language.program import Program
@@ -40,3 +42,60 @@ class VAE:
     def pair(self) -> nn.ModuleDict:
         """Both programs as one module: parameters are named ``model.…`` and ``guide.…``, shared ones once."""
         return nn.ModuleDict({"model": self.model, "guide": self.guide})
+
+    def weights_of(self, role: str) -> dict[str, tuple[str, nn.Parameter]]:
+        """The trained parameters of the model or the guide by their names in it, with the first name in the pair."""
+        named = self.pair[role].named_parameters()
+        return {name: (self.firsts[f"{role}.{name}"], p) for name, p in named if p.requires_grad}
+
+    def load(self, params: Mapping[str, Any]) -> VAE:
+        """Put weights into the pair, in place, and return it; ``fit(vae.load(params), data, epochs=0)`` makes it fitted.
+
+        Args:
+            params: arrays or tensors of either library by name, of all trained weights: what ``Fitted.to_pyro``,
+                ``Fitted.to_numpyro`` and the libraries' own ``SVI`` of these programs give.
+
+        Raises:
+            ValueError: a name is unknown or missing, or a shape differs.
+        """
+        trained = {name: p for name, p in self.pair.named_parameters() if p.requires_grad}
+        given = {self._known(name): _array(name, value) for name, value in params.items()}
+        if missing := [name for name in trained if name not in given]:
+            raise ValueError(
+                f"the weights lack {missing[0]!r}; the pair has {len(trained)} and {len(given)} were given"
+            )
+        own = self.pair.state_dict()
+        for name, array in given.items():
+            if array.shape != own[name].shape:
+                shape = tuple(own[name].shape)
+                raise ValueError(f"the weight {name!r} has shape {array.shape}, where the pair's has {shape}")
+        self.pair.load_state_dict({name: torch.as_tensor(a.copy()) for name, a in given.items()}, strict=False)
+        return self
+
+    def _known(self, name: str) -> str:
+        """The pair's name of a weight that Pyro's store may call after the program's class; shared ones have several.
+
+        Raises:
+            ValueError: the pair has no such weight.
+        """
+        own, (owner, _, rest) = self.pair.state_dict(), name.partition(".")
+        first, second = type(self.guide).__name__, type(self.model).__name__  # SVI runs the guide first
+        roles = {first: "guide", second + "_2" * (first == second): "model"}
+        full = name if name in own else f"{roles.get(owner)}.{rest}"
+        if full not in own:
+            raise ValueError(f"the pair has no weight {name!r}; it has {', '.join(own)}")
+        return self.firsts[full]
+
+    @cached_property
+    def firsts(self) -> dict[str, str]:
+        """The first name of each parameter and buffer, by all of its names: model and guide may share it."""
+        first: dict[int, str] = {}
+        state = self.pair.state_dict(keep_vars=True)
+        return {name: first.setdefault(id(tensor), name) for name, tensor in state.items()}
+
+
+def _array(name: str, value: Any) -> np.ndarray:
+    array = np.asarray(value.detach().cpu() if isinstance(value, torch.Tensor) else value)
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"the weight {name!r} is a {type(value).__name__}, not an array of numbers")
+    return array

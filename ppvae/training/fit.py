@@ -23,7 +23,8 @@ from ppvae.runs.settings import Settings, settings_of
 from ppvae.runs.snapshot import Snapshot
 from ppvae.runs.vae import VAE
 from ppvae.training import loading
-from ppvae.training.checks import inspect
+from ppvae.training.agreement import check_agreement, is_written_by_user
+from ppvae.training.checks import inspect, trial
 from ppvae.training.early_stopping import hold_out, overtrained, why_not_auto, why_stop
 from ppvae.training.epochs import engine_of, epochs, in_stage, pace_of, steps_in
 from ppvae.training.interruption import terminable
@@ -48,6 +49,8 @@ def init(vae: VAE, data: Dataset, **options: Any) -> Any:
     vae.pair.to(dtype=getattr(torch, settings.dtype))
     plan = Plan(vae, settings, inspect(vae, data, settings), len(data), steps_in(len(data), settings))
     engine = engine_of(settings)
+    if settings.backend == "numpyro" and is_written_by_user(vae):
+        check_agreement(vae, trial(data))
     with engine.environment(settings):
         return engine.init(plan)
 

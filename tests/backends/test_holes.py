@@ -230,7 +230,7 @@ def test_a_hole_may_lie_outside_the_support(name: str) -> None:
         weights = pairs.fitted(vae, kinds, backend).log_weights(data, particles=7)
         assert np.isfinite(weights).all()
         assert np.abs(weights[:, 1]).max() < 1e-12
-        assert np.abs(weights[:, [0, 2, 3]]).min() > 1e-9
+        assert np.abs(weights[:, [0, 2, 3]]).max(0).min() > 1e-3  # some draw of each item that is there
     trained = ppvae.fit(vae, data, epochs=2, backend="pyro", dtype="float64", batch_size=4)
     assert all(np.isfinite(weight).all() for weight in trained.snapshot.weights.values())
 

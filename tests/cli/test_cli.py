@@ -264,6 +264,8 @@ def test_demo_ends_with_where_to_look(ppvae_, tmp_path: Path, monkeypatch) -> No
     monkeypatch.setitem(sys.modules, "ppvae.cli.demo", SimpleNamespace(demo=lambda out, force: []))
     assert ppvae_("demo", "--out", tmp_path, "--json").json == {"out": str(tmp_path), "runs": []}
     assert str(tmp_path) in ppvae_("demo", "--out", tmp_path).out.replace("\n", "")
+    monkeypatch.chdir(tmp_path)
+    assert ppvae_("demo", "--json").json == {"out": "out/demo", "runs": []}
 
 
 @pytest.mark.parametrize("kept", [True, False])

@@ -17,7 +17,7 @@ from scipy.special import logsumexp
 from torch import nn
 
 import ppvae
-from ppvae import VAE, Dataset, Program, dist, pyro
+from ppvae import VAE, Batch, Dataset, Program, dist, pyro
 from ppvae.backends import mirror
 from ppvae.backends.mirror.running.program import mirrored
 from ppvae.language import ppl
@@ -256,6 +256,52 @@ def test_a_text_is_the_same_on_both_backends(case: str) -> None:
     found = ppvae.parity(VAE(Text(text), Drawn(**sites)), data().batch(), dtype="float64")
     assert max(found["max_logprob_difference"], found["max_gradient_difference"]) < 1e-10
     assert not len(library.get_param_store())
+
+
+HOLED: dict[str, Callable[[Any], Any]] = {
+    "normal": lambda y: dist.Normal(y, 1.0).to_event(1),
+    "gamma": lambda y: dist.Gamma(y.exp(), 2.0).to_event(1),
+    "uniform": lambda y: dist.Uniform(1.0 + 0 * y, 3.0 + y.exp()).to_event(1),
+    "pareto": lambda y: dist.Pareto(0.5, 1.0 + y.exp()).to_event(1),
+    "beta": lambda y: dist.Beta(y.exp(), 2.0).to_event(1),
+    "mixture": lambda y: dist.MixtureSameFamily(
+        dist.Categorical(logits=torch.zeros(3)), dist.LogNormal(torch.stack([y, y + 1, 2 * y], -1), 1.0)
+    ).to_event(1),
+    "poisson": lambda y: dist.Poisson(y.exp()).to_event(1),
+    "bernoulli": lambda y: dist.Bernoulli(logits=y).to_event(1),
+    "dirichlet": lambda y: dist.Dirichlet(y.exp()),
+    "one hot": lambda y: dist.OneHotCategorical(logits=y),
+}
+
+
+class Holed(Program):
+    """What follows a measured site depends on what is returned there, at a hole too."""
+
+    def __init__(self, family: str) -> None:
+        super().__init__()
+        self.family, self.shift = family, nn.Parameter(torch.tensor([0.2, -0.4, 0.1]))
+
+    def forward(self, batch: Any) -> None:
+        with batch.plate():
+            z = pyro.sample("z", dist.Normal(0.0, 1.0).expand([3]).to_event(1))
+            x = pyro.sample("x", HOLED[self.family](z + self.shift), obs=batch.get("x"))
+            pyro.sample("next", dist.Normal(x * self.shift, 1.0).to_event(1), obs=z)
+
+
+class Prior(Program):
+    def forward(self, batch: Any) -> None:
+        with batch.plate():
+            pyro.sample("z", dist.Normal(0.0, 1.0).expand([3]).to_event(1))
+
+
+@pytest.mark.parametrize("family", HOLED)
+def test_a_site_returns_the_same_at_a_hole(family: str) -> None:
+    values = np.array([[1.0, 0.0, 0.0], [np.nan] * 3, [0.0, 1.0, 0.0]])
+    shift = {"uniform": 1.5, "pareto": 1.5, "gamma": 0.1, "mixture": 0.1}.get(family, 0.0)
+    batch = Batch({"x": (values + 1) / 4 if family in ("beta", "dirichlet") else values + shift})
+    found = ppvae.parity(VAE(Holed(family), Prior()), batch, dtype="float64")
+    assert found["ok"], found
+    assert found["sites"]["next"] < 1e-10
 
 
 # Discrete latents that are summed out, marked in all the ways that there are.

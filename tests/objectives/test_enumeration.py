@@ -408,10 +408,10 @@ class OnlyZ(Program):
         Wrong(lambda: dist.Poisson(2.0), ENUMERATED),
         Wrong(lambda: dist.Normal(0.0, 1.0), ENUMERATED),
         Wrong(lambda: dist.Bernoulli(0.5).expand([3]).to_event(1), ENUMERATED),
-        Wrong(lambda: dist.Categorical(logits=ops.zeros(3)), {"enumerate": "sequential"}),
+        Wrong(lambda: dist.Categorical(logits=ops.zeros(3)), {**ENUMERATED, "num_samples": 3}),
         Wrong(lambda: dist.Categorical(logits=ops.zeros(3)), ENUMERATED, inside=False),
     ],
-    ids=["infinite", "continuous", "event", "sequential", "shared"],
+    ids=["infinite", "continuous", "event", "sampled", "shared"],
 )
 def test_what_cannot_be_enumerated_is_named_before_training(backend: str, model: Program, blobs: Dataset) -> None:
     with pytest.raises(ValueError, match="the model's site 'label' cannot be enumerated; what can is a"):

@@ -1,0 +1,91 @@
+"""Agreement: does a program mean the same on NumPyro as on Pyro? It is asked once, before it is trained there."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+import torch
+
+from ppvae.backends import mirror, numpyro, pyro
+from ppvae.backends.parity import draw, log_probs
+from ppvae.language.batch import Batch
+from ppvae.language.ppl import handlers
+from ppvae.runs.settings import Settings
+from ppvae.runs.vae import VAE
+
+ROUNDING = 1e-5  # of the largest: what is left of it where a program itself turns to single precision
+# An answer of a few rows is wanted once and at once, so XLA need not look for the fastest way to it.
+HASTY: dict[str, str | bool] = {"xla_backend_optimization_level": "0", "xla_llvm_disable_expensive_passes": True}
+
+KNOWN = ("ppvae.", "torch.nn.")  # whose modules the tests have compared
+
+Arrays = dict[str, np.ndarray]
+
+
+def is_written_by_user(vae: VAE) -> bool:
+    """Is a program or a network of the pair neither ppvae's nor torch's?"""
+    return any(not type(module).__module__.startswith(KNOWN) for module in vae.pair.modules())
+
+
+def check_agreement(vae: VAE, batch: Batch) -> None:
+    """Compare a pair's log-probabilities on both backends, site by site, in double precision.
+
+    A site that differs from run to run on Pyro alone, because its program draws without ``pyro.sample``, is not asked.
+
+    Raises:
+        ValueError: a site of the model or the guide is worth another number on NumPyro.
+    """
+    vae = copy.deepcopy(vae)
+    vae.pair.to(device="cpu", dtype=torch.float64).eval()
+    settings = Settings.model_validate({"dtype": "float64", "device": "cpu"})
+    latents = draw(vae, batch, settings, 0)
+    expected, again = (_on_pyro(vae, batch, latents, settings, seed) for seed in (0, 1))
+    found = _on_numpyro(vae, batch, latents, settings)
+    for name, values in expected.items():
+        if _same(values, again[name]) and not _same(found[name], values):
+            raise ValueError(_difference(name, found[name], values))
+
+
+def _on_pyro(vae: VAE, batch: Batch, latents: Arrays, settings: Settings, seed: int) -> Arrays:
+    with pyro.environment(settings), torch.no_grad():
+        pyro.seed(seed)
+        sites = log_probs(vae.model, vae.guide, batch, pyro.put(latents))
+    return {name: values.numpy() for name, values in sites.items()}
+
+
+def _on_numpyro(vae: VAE, batch: Batch, latents: Arrays, settings: Settings) -> Arrays:
+    names = mirror.aliases(vae.pair)
+
+    def sites(weights: Mapping[str, jax.Array], fixed: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+        with handlers.seed(rng_seed=0):
+            return log_probs(*numpyro.programs(vae.pair, dict(weights), names), batch, fixed)
+
+    with numpyro.environment(settings):
+        asked = mirror.arrays(vae.pair), numpyro.put(latents)
+        values = jax.jit(sites).lower(*asked).compile(compiler_options=HASTY)(*asked)
+    return {name: np.asarray(value) for name, value in values.items()}
+
+
+def _same(one: np.ndarray, other: np.ndarray) -> bool:
+    if one.shape != other.shape:
+        return False
+    known = other[np.isfinite(other)]
+    return np.allclose(one, other, rtol=0.0, atol=ROUNDING * np.abs(known).max(initial=1.0), equal_nan=True)
+
+
+def _difference(name: str, found: np.ndarray, expected: np.ndarray) -> str:
+    role, site = ("guide", name.removeprefix("guide ")) if name.startswith("guide ") else ("model", name)
+    far = "" if found.shape != expected.shape else _worst(found, expected)
+    return (
+        f"the {role}'s site {site!r} is not the same on NumPyro as on Pyro{far}: an operation of its program has "
+        "another meaning there; look for it with ppvae.parity(vae, data.batch(slice(4)), dtype='float64'), or train "
+        "with backend='pyro'"
+    )
+
+
+def _worst(found: np.ndarray, expected: np.ndarray) -> str:
+    worst = np.unravel_index(np.abs(np.nan_to_num(found) - np.nan_to_num(expected)).argmax(), found.shape)
+    return f", with a log-density of {found[worst]:.6g} instead of {expected[worst]:.6g}"

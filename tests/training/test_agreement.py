@@ -1,0 +1,83 @@
+"""A program that would mean something else on NumPyro is refused before it trains there, and any other is not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import ppvae
+from ppvae import VAE, Dataset, Modality, Program, dist, pyro
+from ppvae.backends import mirror
+from ppvae.training.agreement import check_agreement
+
+DATA = Dataset({"x": np.random.default_rng(0).normal(size=(12, 3))})
+
+
+sinc = torch.sinc
+
+
+@pytest.fixture(autouse=True)
+def wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rule for one of torch's functions that is wrong, as a user may register one."""
+    monkeypatch.setitem(mirror.FUNCTIONS, sinc, lambda x: jnp.cos(x))
+
+
+class Model(Program):
+    """z ~ Normal(0, 1);  x ~ Normal(f(net(z)), 1)."""
+
+    def __init__(self, function: Any = torch.tanh) -> None:
+        super().__init__()
+        self.net, self.function = nn.Linear(2, 3), function
+
+    def forward(self, batch: Any) -> Any:
+        with batch.plate():
+            z = pyro.sample("z", dist.Normal(0.0, 1.0).expand([2]).to_event(1))
+            return pyro.sample("x", dist.Normal(self.function(self.net(z)), 1.0).to_event(1), obs=batch.get("x"))
+
+
+class Guide(Program):
+    """z ~ Normal(f(net(x)), scale)."""
+
+    def __init__(self, function: Any = torch.tanh) -> None:
+        super().__init__()
+        self.net, self.function = nn.Linear(3, 2), function
+
+    def forward(self, batch: Any) -> Any:
+        with batch.plate():
+            return pyro.sample("z", dist.Normal(self.function(self.net(batch.get("x"))), 0.5).to_event(1))
+
+
+@pytest.mark.parametrize(("role", "site"), [("model", "x"), ("guide", "z")])
+def test_a_difference_is_an_error_that_names_the_site(role: str, site: str) -> None:
+    vae = VAE(Model(sinc), Guide()) if role == "model" else VAE(Model(), Guide(sinc))
+    with pytest.raises(ValueError, match=rf"^the {role}'s site '{site}' is not the same on NumPyro as on Pyro, with "):
+        ppvae.fit(vae, DATA, epochs=1, backend="numpyro")
+
+
+def test_a_program_that_is_the_same_on_both_is_trained() -> None:
+    assert ppvae.fit(VAE(Model(), Guide()), DATA, epochs=1, backend="numpyro").history
+    ppvae.fit(VAE(Model(sinc), Guide()), DATA, epochs=1, backend="pyro")
+
+
+def test_a_network_within_a_method_is_compared_too() -> None:
+    class Net(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(sinc(x))
+
+    kinds = [Modality("x", (3,), encoder=lambda latent: Net(3, 2 * latent))]
+    with pytest.raises(ValueError, match=r"^the guide's site 'z' is not the same on NumPyro as on Pyro, with "):
+        ppvae.fit(ppvae.method("vae", kinds, latent=2), DATA, epochs=1, backend="numpyro")
+
+
+def test_what_draws_for_itself_differs_from_run_to_run_and_is_not_asked() -> None:
+    drop = lambda x: torch.nn.functional.dropout(x, 0.5, training=True)  # noqa: E731
+    check_agreement(VAE(Model(drop), Guide(drop)), DATA.batch())
+
+
+def test_a_program_of_single_precision_is_the_same_up_to_rounding() -> None:
+    check_agreement(VAE(Model(lambda x: torch.tanh(x.float()).double()), Guide()), DATA.batch())
