@@ -77,8 +77,8 @@ def data(melodies: int = 1200, seed: int = 0) -> tuple[Dataset, Dataset]:
     notes = (rng.random(odds.shape) < 1 / (1 + np.exp(-odds))).astype(float)
     length = rng.integers(3, STEPS + 1, size=melodies)
     notes[np.arange(STEPS) >= length[:, None]] = np.nan
-    whole = Dataset({"notes": notes, "length": length}, modalities=[Modality("length", (), "poisson")])
-    return whole.take(range(melodies - 200)), whole.take(range(melodies - 200, melodies))
+    arrays = {"notes": notes, "length": length}
+    return Dataset(arrays, modalities=[Modality("length", (), "poisson")]).split(0.85, seed=seed)
 
 
 def vae() -> VAE:

@@ -54,8 +54,7 @@ def data(sequences: int = 600, seed: int = 0) -> tuple[Dataset, Dataset]:
     readings = rng.normal(LOC[np.array(states).T], SCALE)
     readings[np.arange(STEPS) >= rng.integers(4, STEPS + 1, size=(sequences, 1))] = np.nan
     steps = {f"x_{t}": readings[:, t] for t in range(STEPS)}
-    whole = Dataset(steps, modalities=[Modality(name, ()) for name in steps])
-    return whole.take(range(sequences - 100)), whole.take(range(sequences - 100, sequences))
+    return Dataset(steps, modalities=[Modality(name, ()) for name in steps]).split(0.8, seed=seed)
 
 
 def vae() -> VAE:

@@ -6,11 +6,11 @@ is of one kind, given which its 13 measurements are independent. The guide is a 
     python examples/mixture.py --backend pyro
 """
 
+import numpy as np
 import torch
 import typer
 from sklearn.datasets import load_wine
 from sklearn.metrics import adjusted_rand_score
-from torch import nn
 
 from ppvae import VAE, Batch, Dataset, Program, dist, fit, pyro
 
@@ -33,30 +33,22 @@ class Wines(Program):
 class MeanField(Program):
     """``q(weights) q(loc) q(scale)``."""
 
-    def __init__(self):
-        super().__init__()
-        self.counts = nn.Parameter(torch.zeros(KINDS))
-        self.loc, self.loc_width = (
-            nn.Parameter(torch.randn(KINDS, FEATURES)),
-            nn.Parameter(torch.full((KINDS, FEATURES), -2.0)),
-        )
-        self.log_scale, self.scale_width = (
-            nn.Parameter(torch.zeros(KINDS, FEATURES)),
-            nn.Parameter(torch.full((KINDS, FEATURES), -2.0)),
-        )
-
     def forward(self, batch: Batch) -> None:
-        pyro.sample("weights", dist.Dirichlet(10 * self.counts.exp()))
+        counts = pyro.param("counts", torch.full((KINDS,), 10.0), constraint=dist.constraints.positive)
+        loc = pyro.param("loc_loc", lambda: torch.randn(KINDS, FEATURES))
+        width = pyro.param("loc_width", 0.1 * torch.ones(KINDS, FEATURES), constraint=dist.constraints.positive)
+        log_scale = pyro.param("scale_loc", torch.zeros(KINDS, FEATURES))
+        log_width = pyro.param("scale_width", 0.1 * torch.ones(KINDS, FEATURES), constraint=dist.constraints.positive)
+        pyro.sample("weights", dist.Dirichlet(counts))
         with pyro.plate("kinds", KINDS):
-            pyro.sample("loc", dist.Normal(self.loc, self.loc_width.exp()).to_event(1))
-            pyro.sample("scale", dist.LogNormal(self.log_scale, self.scale_width.exp()).to_event(1))
+            pyro.sample("loc", dist.Normal(loc, width).to_event(1))
+            pyro.sample("scale", dist.LogNormal(log_scale, log_width).to_event(1))
 
 
-def data() -> tuple[Dataset, Dataset]:
-    """Measurements of 178 wines, standardised; the cultivar is a label, which no program sees."""
+def data() -> tuple[Dataset, np.ndarray]:
+    """Measurements of 178 wines, standardised; and their cultivars, which no program sees."""
     wines, cultivar = load_wine(return_X_y=True)
-    whole = Dataset({"wine": (wines - wines.mean(0)) / wines.std(0)}, labels={"cultivar": cultivar})
-    return whole, whole
+    return Dataset({"wine": (wines - wines.mean(0)) / wines.std(0)}), cultivar
 
 
 def vae() -> VAE:
@@ -67,12 +59,13 @@ def vae() -> VAE:
 
 def main(backend: str = "numpyro", epochs: int = 500) -> dict[str, float]:
     """Agreement of the clusters with the cultivars: 1 where they are the same, 0 by chance."""
-    train, _ = data()
-    fitted = fit(vae(), train, backend=backend, epochs=epochs, batch_size=178, lr=2e-2)
-    guide = fitted.vae.guide
-    fn = dist.Normal(guide.loc, guide.log_scale.exp()).to_event(1)
-    kind = (fn.log_prob(torch.as_tensor(train.arrays["wine"])[:, None]) + guide.counts).argmax(-1)
-    agreement = adjusted_rand_score(train.labels["cultivar"], kind)
+    wines, cultivar = data()
+    fitted = fit(vae(), wines, backend=backend, epochs=epochs, batch_size=178, lr=2e-2)
+    nodes = pyro.poutine.trace(fitted.vae.guide).get_trace(wines.batch()).nodes
+    weights, loc, scale = (nodes[site]["fn"].mean for site in ("weights", "loc", "scale"))
+    each = dist.Normal(loc, scale).to_event(1).log_prob(torch.as_tensor(wines.arrays["wine"])[:, None])
+    kind = (weights.log() + each).argmax(-1)
+    agreement = adjusted_rand_score(cultivar, kind)
     print(f"agreement with the cultivars (adjusted Rand index): {agreement:.2f}")
     return {"agreement": float(agreement)}
 

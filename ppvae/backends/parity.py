@@ -65,7 +65,7 @@ def draw(vae: VAE, batch: Batch, settings: Settings, seed: int) -> Arrays:
 
 def _on_pyro(vae: VAE, batch: Batch, latents: Arrays, settings: Settings) -> tuple[Arrays, Arrays]:
     with pyro.environment(settings):
-        sites = log_probs(vae.model, vae.guide, batch, _given(latents))
+        sites = log_probs(vae.model, vae.guide, batch, given(latents))
         named = {name: p for name, p in vae.pair.named_parameters() if p.requires_grad}
         gradients = torch.autograd.grad(integrand(sites), list(named.values()), materialize_grads=True)
     return _numpy(sites), _numpy(dict(zip(named, gradients, strict=True)))
@@ -75,7 +75,7 @@ def _on_numpyro(vae: VAE, batch: Batch, latents: Arrays, settings: Settings) -> 
     trained = [name for name, p in vae.pair.named_parameters() if p.requires_grad]
     with numpyro.environment(settings):
         weights = mirror.arrays(vae.pair)
-        names, fixed = mirror.aliases(vae.pair), _given(latents)
+        names, fixed = mirror.aliases(vae.pair), given(latents)
 
         def total(params: Any) -> Any:
             with handlers.seed(rng_seed=0):
@@ -86,7 +86,7 @@ def _on_numpyro(vae: VAE, batch: Batch, latents: Arrays, settings: Settings) -> 
     return _numpy(sites), _numpy(gradients)
 
 
-def _given(latents: Arrays) -> dict[str, Any]:
+def given(latents: Arrays) -> dict[str, Any]:
     """Latents in the types in which they were drawn: categories are whole numbers."""
     return {name: ops.as_tensor(value) for name, value in latents.items()}
 
