@@ -13,8 +13,8 @@ import torch
 from ppvae.backends import mirror, numpyro, pyro
 from ppvae.backends.declarations import declaring
 from ppvae.language.batch import Batch
-from ppvae.language.ppl import handlers, items
-from ppvae.language.traces import density, is_local, joint, random_sites
+from ppvae.language.ppl import handlers, items, ops
+from ppvae.language.traces import alone, density, is_local, joint, random_sites
 from ppvae.language.traces import latents as drawn_latents
 from ppvae.runs.settings import Settings
 from ppvae.runs.vae import VAE
@@ -67,7 +67,7 @@ def draw(vae: VAE, batch: Batch, settings: Settings, seed: int) -> Arrays:
 
 def _on_pyro(vae: VAE, batch: Batch, latents: Arrays, settings: Settings) -> tuple[Arrays, Arrays]:
     with pyro.environment(settings):
-        sites = log_probs(vae.model, vae.guide, batch, pyro.put(latents))
+        sites = log_probs(vae.model, vae.guide, batch, given(latents))
         named = {name: p for name, p in vae.pair.named_parameters() if p.requires_grad}
         gradients = torch.autograd.grad(integrand(sites), list(named.values()), materialize_grads=True)
     return _numpy(sites), _numpy(dict(zip(named, gradients, strict=True)))
@@ -77,7 +77,7 @@ def _on_numpyro(vae: VAE, batch: Batch, latents: Arrays, settings: Settings) -> 
     trained = [name for name, p in vae.pair.named_parameters() if p.requires_grad]
     with numpyro.environment(settings):
         weights = mirror.arrays(vae.pair)
-        names, fixed = mirror.aliases(vae.pair), numpyro.put(latents)
+        names, fixed = mirror.aliases(vae.pair), given(latents)
 
         def total(params: Any) -> Any:
             with handlers.seed(rng_seed=0):
@@ -88,11 +88,18 @@ def _on_numpyro(vae: VAE, batch: Batch, latents: Arrays, settings: Settings) -> 
     return _numpy(sites), _numpy(gradients)
 
 
+def given(latents: Arrays) -> dict[str, Any]:
+    """Latents in the types in which they were drawn: categories are whole numbers."""
+    return {name: ops.as_tensor(value) for name, value in latents.items()}
+
+
 def log_probs(model: Any, guide: Any, batch: Batch, latents: Mapping[str, Any]) -> dict[str, Any]:
     """Each site's log-probabilities at the given latents, what the model enumerates summed out.
 
-    Those of local sites are ``(items,)``; the guide's are named ``guide SITE``.
+    Those of local sites are ``(items,)``, and not scaled up to the whole of the data, which what is summed out must not
+    be; the guide's are named ``guide SITE``.
     """
+    batch = alone(batch)
     with items().enumerating():
         proposal, target = random_sites(guide, batch, latents), random_sites(model, batch, latents)
     shared = {name: density(site) for name, site in target.items() if not is_local(site) and site["is_observed"]}

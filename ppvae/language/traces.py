@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ppvae.language.batch import Batch
+from ppvae.language.elimination import Hidden, conditionals
 from ppvae.language.ppl import dist, handlers, items, ops
 
 Sites = dict[str, Any]
@@ -95,14 +96,15 @@ def joint(target: Sites, proposal: Sites, names: Iterable[str] | None = None) ->
     mixed = mixtures(target, proposal)
     found = {name: density(target[name]) for name in chosen if name not in mixed}
     if len(found) < len(chosen):
-        hidden = [density(site) for site in target.values() if is_enumerated(site) and is_local(site)]
-        inner, total = 2 + len(enumerated(proposal)), sum(hidden)
-        before: Any = 0.0
-        for name in (name for name in known if name in mixed):
-            total = total + density(target[name])
-            summed = ops.logsumexp(total.reshape(-1, *total.shape[total.ndim - inner :]), 0)
-            found[name], before = summed - before, summed
+        hidden = [_hidden(site) for site in target.values() if is_enumerated(site) and is_local(site)]
+        order = [name for name in known if name in mixed]
+        factors = [density(target[name]) for name in order]
+        found |= zip(order, conditionals(hidden, factors, 2 + len(enumerated(proposal))), strict=True)
     return {name: found[name] for name in chosen}
+
+
+def _hidden(site: Any) -> Hidden:
+    return Hidden(site["fn"].event_dim - site["value"].ndim, density(site))
 
 
 def mixtures(target: Sites, proposal: Sites) -> set[str]:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ppvae.backends import mirror, numpyro, pyro
-from ppvae.backends.parity import draw, log_probs
+from ppvae.backends.parity import draw, given, log_probs
 from ppvae.language.batch import Batch
 from ppvae.language.ppl import handlers
 from ppvae.runs.settings import Settings
@@ -52,7 +52,7 @@ def check_agreement(vae: VAE, batch: Batch) -> None:
 def _on_pyro(vae: VAE, batch: Batch, latents: Arrays, settings: Settings, seed: int) -> Arrays:
     with pyro.environment(settings), torch.no_grad():
         pyro.seed(seed)
-        sites = log_probs(vae.model, vae.guide, batch, pyro.put(latents))
+        sites = log_probs(vae.model, vae.guide, batch, given(latents))
     return {name: values.numpy() for name, values in sites.items()}
 
 
@@ -64,7 +64,7 @@ def _on_numpyro(vae: VAE, batch: Batch, latents: Arrays, settings: Settings) -> 
             return log_probs(*numpyro.programs(vae.pair, dict(weights), names), batch, fixed)
 
     with numpyro.environment(settings):
-        asked = mirror.arrays(vae.pair), numpyro.put(latents)
+        asked = mirror.arrays(vae.pair), given(latents)
         values = jax.jit(sites).lower(*asked).compile(compiler_options=HASTY)(*asked)
     return {name: np.asarray(value) for name, value in values.items()}
 
