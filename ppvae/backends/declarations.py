@@ -43,7 +43,13 @@ class Declarations:
             )
         if name not in self.held:
             self._declare(name, init, constraint)
-        found = transform_to(self.constraints.setdefault(name, constraint))(self.held[name])
+        transform = transform_to(self.constraints.setdefault(name, constraint))
+        if hasattr(init, "shape") and (shape := transform.inverse_shape(init.shape)) != self.held[name].shape:
+            raise ValueError(
+                f"pyro.param({name!r}) starts with shape {tuple(shape)}, but in another run with shape "
+                f"{tuple(self.held[name].shape)}: it may not depend on the batch"
+            )
+        found = transform(self.held[name])
         found.unconstrained = weakref.ref(self.held[name])  # as Pyro's own have it
         return found
 

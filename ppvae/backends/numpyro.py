@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import copy
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
@@ -18,25 +19,20 @@ from numpyro import infer
 
 from ppvae.backends import jax_faults, mirror
 from ppvae.backends.mirror.running.program import Mirror
+from ppvae.backends.numpyro_items import boxed
 from ppvae.backends.numpyro_words import STACKS
+from ppvae.backends.optimizers import in_optax
 from ppvae.backends.stacks import emptied
 from ppvae.language import ppl
 from ppvae.language.batch import Batch
 from ppvae.language.turns import turn
+from ppvae.objectives import Estimator
 from ppvae.objectives.elbo import per_item
-from ppvae.objectives.library import ESTIMATORS, tempered
-from ppvae.runs.plan import Pace, Plan, part, torch_dtype
+from ppvae.objectives.library import tempered
+from ppvae.objectives.multisample import BOUND
+from ppvae.runs.plan import Info, Pace, Plan, torch_dtype
 from ppvae.runs.settings import Settings
 from ppvae.runs.snapshot import Snapshot
-
-# Each optimiser as the direction of its update, and the names of what it remembers.
-OPTIMIZERS: dict[str, tuple[Callable[[], optax.GradientTransformation], tuple[str, ...]]] = {
-    "adam": (optax.scale_by_adam, ("mu", "nu")),
-    "adamw": (lambda: optax.chain(optax.scale_by_adam(), optax.add_decayed_weights(1e-2)), ("mu", "nu")),
-    "rmsprop": (partial(optax.scale_by_rms, decay=0.99, eps=1e-8, eps_in_sqrt=False), ("nu",)),
-    "momentum": (partial(optax.trace, decay=0.9), ("trace",)),
-    "sgd": (optax.identity, ()),
-}
 
 Arrays = dict[str, jax.Array]
 
@@ -117,26 +113,30 @@ def init(plan: Plan) -> State:
     """The state before the first step.
 
     Raises:
-        ValueError: the guide has a site that NumPyro's estimators cannot differentiate.
+        ValueError: the guide has a site that the estimator cannot differentiate, or NumPyro lacks the estimator, or the
+            optimiser cannot train the pair.
     """
-    for site in plan.sites.discrete:
+    built = [type(made.build("numpyro", infer, plan.settings.particles)) for made in plan.estimators()]
+    for site in plan.sites.discrete if built != [infer.TraceGraph_ELBO] * plan.stages else ():
         raise ValueError(
-            f"NumPyro cannot differentiate the guide's site {site!r} by reparameterisation; use backend='pyro'"
+            f"NumPyro cannot differentiate the guide's site {site!r} by reparameterisation; use backend='pyro' or the "
+            "objective TraceGraph_ELBO"
         )
     pair = plan.vae.pair
     trained = {name for name, p in pair.named_parameters() if p.requires_grad}
     arrays = mirror.arrays(pair)
     params = {name: array for name, array in arrays.items() if name in trained}
-    make, _ = OPTIMIZERS[plan.settings.optimizer]
-    optimizer = make()
+    optimizer = in_optax.made(plan.settings)
+    in_optax.check(plan.settings, optimizer, params)
     run = Run(plan, mirror.aliases(pair), optimizer)
     fixed = {name: array for name, array in arrays.items() if name not in trained}
-    return State(params, optimizer.init(params), jnp.zeros((), jnp.int32), jnp.uint32(plan.settings.seed), fixed, run)
+    moments = in_optax.fresh(optimizer, params)
+    return State(params, moments, jnp.zeros((), jnp.int32), jnp.uint32(plan.settings.seed), fixed, run)
 
 
 def enter(state: State, stage: int) -> State:
     """The state at the beginning of a stage of the objective; the optimiser remembers nothing of the one before."""
-    return replace(state, stage=stage, moments=state.run.optimizer.init(state.params))
+    return replace(state, stage=stage, moments=in_optax.fresh(state.run.optimizer, state.params))
 
 
 def programs(pair: Any, arrays: Arrays, aliases: Mapping[str, str], training: bool = False) -> tuple[Mirror, Mirror]:
@@ -145,12 +145,12 @@ def programs(pair: Any, arrays: Arrays, aliases: Mapping[str, str], training: bo
     return Mirror(pair["model"], p.child("model")), Mirror(pair["guide"], p.child("guide"))
 
 
-def step(state: State, batch: Batch, pace: Pace) -> tuple[State, Arrays]:
-    """One gradient step; returns each site's share of minus the loss, in nats per item, on the device."""
+def step(state: State, batch: Batch, pace: Pace) -> tuple[State, Info]:
+    """One gradient step; what it tells stays on the device."""
     names = tuple(sorted(batch.arrays)), batch.total, state.stage
     if names not in state.run.compiled:
-        state.run.compiled[names] = jax.jit(lambda s, a, o, p: _step(s, Batch(a, o, batch.total), p))
-    return state.run.compiled[names](state, put_all(batch.arrays), put_all(batch.observed or {}), pace)
+        state.run.compiled[names] = jax.jit(lambda s, a, o, i, p: _step(s, Batch(a, o, batch.total, index=i), p))
+    return state.run.compiled[names](state, put_all(batch.arrays), put_all(batch.observed or {}), batch.index, pace)
 
 
 def put_all(arrays: Mapping[str, Any]) -> Arrays:
@@ -158,21 +158,19 @@ def put_all(arrays: Mapping[str, Any]) -> Arrays:
     return put({name: np.asarray(array) for name, array in arrays.items()})
 
 
-def _step(state: State, batch: Batch, pace: Pace) -> tuple[State, Arrays]:
-    settings, run = state.plan.settings, state.run
+def _step(state: State, batch: Batch, pace: Pace) -> tuple[State, Info]:
+    plan, run = state.plan, state.run
     key = jax.random.fold_in(jax.random.key(state.seed), state.step)
     gradient = jax.grad(loss_by_site, has_aux=True)
     grads, shares = gradient(state.params, state, batch, pace.beta, key, training=True)
-    resting = {name for name in grads if state.plan.rests(name, state.stage)}
+    resting = {name for name in grads if plan.rests(name, state.stage)}
     grads |= {name: jnp.zeros_like(grads[name]) for name in resting}
-    if settings.clip is not None:
-        grads, _ = optax.clip_by_global_norm(settings.clip).update(grads, optax.EmptyState())
-    updates, moments = run.optimizer.update(grads, state.moments, state.params)
-    params = {
-        name: value if name in resting else value - settings.rate(part(name)) * pace.rate_factor * updates[name]
-        for name, value in state.params.items()
-    }
-    return replace(state, params=params, moments=moments, step=state.step + 1), shares
+    norm = optax.tree.norm(grads)
+    if plan.settings.clip is not None:
+        grads, _ = optax.clip_by_global_norm(plan.settings.clip).update(grads, optax.EmptyState())
+    updates, moments = run.optimizer.update(grads, state.moments, state.params, value=-sum(shares.values()))
+    params = in_optax.moved(plan, pace, state.params, updates, resting)
+    return replace(state, params=params, moments=moments, step=state.step + 1), Info(shares, norm)
 
 
 def loss_by_site(
@@ -182,16 +180,27 @@ def loss_by_site(
     plan = state.plan
     pair = programs(plan.vae.pair, {**state.fixed, **params}, state.run.aliases, training)
     objective = plan.objective(state.stage)
-    if isinstance(objective, str):
-        estimator = getattr(infer, ESTIMATORS[objective])(plan.settings.particles, sum_sites=False)
-        losses = estimator.loss(key, {}, *pair, batch)
+    if isinstance(objective, Estimator):
+        losses = _library_losses(objective, plan.settings.particles, pair, batch, key)
         shares = {name: -loss / plan.sites.items(batch) for name, loss in losses.items()}
         shares = tempered(shares, plan.sites.latents, beta)
     else:
-        keys = jax.random.split(key, plan.settings.particles)
+        keys = jax.random.split(key, plan.particles(state.stage))
         drawn = jax.vmap(partial(_own_shares, objective, pair, batch, beta))(keys)
         shares = {name: share.mean() for name, share in drawn.items()}
     return -sum(shares.values()), shares
+
+
+def _library_losses(
+    objective: Estimator, particles: int, pair: tuple[Mirror, Mirror], batch: Batch, key: jax.Array
+) -> Arrays:
+    """The loss by one of NumPyro's estimators, by site where it is the plain ELBO."""
+    estimator = objective.build("numpyro", infer, particles)
+    if not objective.by_site:
+        return {BOUND: estimator.loss(key, {}, boxed(pair[0]), pair[1], batch)}
+    estimator = copy.copy(estimator)
+    estimator.sum_sites = False
+    return estimator.loss(key, {}, *pair, batch)
 
 
 def _own_shares(objective: Any, pair: tuple[Mirror, Mirror], batch: Batch, beta: Any, key: jax.Array) -> Arrays:
@@ -208,21 +217,20 @@ def compile_epoch(state: State, arrays: Arrays, observed: Arrays, rows: np.ndarr
         state.run.compiled["epoch", state.stage] = lowered.compile()
 
 
-def epoch(
-    state: State, arrays: Arrays, observed: Arrays, rows: np.ndarray, pace: Pace
-) -> tuple[State, dict[str, np.ndarray]]:
-    """One step for each row of ``rows``, ``(steps, batch)``; returns the shares ``(steps,)``."""
+def epoch(state: State, arrays: Arrays, observed: Arrays, rows: np.ndarray, pace: Pace) -> tuple[State, Info]:
+    """One step for each row of ``rows``, ``(steps, batch)``; what they tell is ``(steps,)``."""
     with _defaults(state.plan.settings):
-        state, infos = state.run.compiled["epoch", state.stage](state, arrays, observed, jnp.asarray(rows), pace)
-        return state, {name: np.asarray(info) for name, info in infos.items()}
+        state, info = state.run.compiled["epoch", state.stage](state, arrays, observed, jnp.asarray(rows), pace)
+        return state, jax.tree.map(np.asarray, info)
 
 
-def _epoch(state: State, arrays: Arrays, observed: Arrays, rows: jax.Array, pace: Pace) -> tuple[State, Arrays]:
+def _epoch(state: State, arrays: Arrays, observed: Arrays, rows: jax.Array, pace: Pace) -> tuple[State, Info]:
     total = len(next(iter(arrays.values())))
 
-    def body(state: State, now: tuple[jax.Array, Pace]) -> tuple[State, Arrays]:
+    def body(state: State, now: tuple[jax.Array, Pace]) -> tuple[State, Info]:
         index, pace = now
-        batch = Batch({k: v[index] for k, v in arrays.items()}, {k: v[index] for k, v in observed.items()}, total)
+        here, seen = ({k: v[index] for k, v in group.items()} for group in (arrays, observed))
+        batch = Batch(here, seen, total, index=index)
         return _step(state, batch, pace)
 
     return jax.lax.scan(body, state, (rows, pace))
@@ -243,12 +251,11 @@ def _validate(state: State, arrays: Arrays, observed: Arrays, draw: jax.Array) -
 
 def export(state: State) -> Snapshot:
     """Weights and optimiser state as numpy arrays."""
-    _, names = OPTIMIZERS[state.plan.settings.optimizer]
     weights = {**state.fixed, **state.params}
     return Snapshot(
         weights={name: np.array(weights[first]) for name, first in state.run.aliases.items()},
-        moments={name: _numpy(optax.tree_utils.tree_get(state.moments, name)) for name in names},
         step=int(state.step),
+        **in_optax.exported(state.plan.settings, state.moments),
     )
 
 
@@ -256,29 +263,23 @@ def restore(state: State, snapshot: Snapshot) -> State:
     """The state with the weights and optimiser state of a snapshot from either backend."""
     fresh = {name: jnp.asarray(snapshot.weights[name]) for name in {**state.fixed, **state.params}}
     stage, count = state.plan.reached(snapshot.step)
-    moments = state.moments
-    for name, values in snapshot.moments.items():
-        moments = optax.tree_utils.tree_set(moments, **{name: put(values)})
-    if "mu" in snapshot.moments:
-        moments = optax.tree_utils.tree_set(moments, count=jnp.asarray(count, jnp.int32))
     return replace(
         state,
         params={name: fresh[name] for name in state.params},
         fixed={name: fresh[name] for name in state.fixed},
-        moments=moments,
+        moments=in_optax.restored(state.plan.settings, state.moments, snapshot, count),
         step=jnp.asarray(snapshot.step, jnp.int32),
         stage=stage,
     )
 
 
-def _numpy(arrays: Arrays) -> dict[str, np.ndarray]:
-    return {name: np.array(array) for name, array in arrays.items()}
-
-
-def each_item(pair: Any, question: Any, arrays: Arrays, observed: Arrays, keys: np.ndarray) -> dict[str, np.ndarray]:
+def each_item(
+    pair: Any, question: Any, arrays: Arrays, observed: Arrays, keys: np.ndarray, rows: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """``question(model, guide, batch)`` for every item alone, seeded by the item's key; joined on axis 1."""
     weights = mirror.arrays(pair)
-    answers = _asker(question, pair)(weights, arrays, observed, jnp.asarray(keys))
+    numbers = None if rows is None else jnp.asarray(rows)
+    answers = _asker(question, pair)(weights, arrays, observed, jnp.asarray(keys), numbers)
     return {name: np.asarray(answer) for name, answer in answers.items()}
 
 
@@ -287,11 +288,12 @@ def _asker(question: Any, pair: Any) -> Any:
     """The question, compiled; a question is a hashable callable, so that asking again compiles nothing."""
     names = mirror.aliases(pair)
 
-    def one(weights: Arrays, arrays: Arrays, observed: Arrays, key: jax.Array) -> Arrays:
-        batch = Batch({n: a[None] for n, a in arrays.items()}, {n: m[None] for n, m in observed.items()}, 1, 1)
+    def one(weights: Arrays, arrays: Arrays, observed: Arrays, key: jax.Array, row: jax.Array | None) -> Arrays:
+        here, seen = ({name: array[None] for name, array in group.items()} for group in (arrays, observed))
+        batch = Batch(here, seen, 1, 1, index=None if row is None else row[None])
         root = jax.random.fold_in(jax.random.key(key[0]), key[1])
         with numpyro.handlers.seed(rng_seed=jax.random.fold_in(root, key[2])):
             answer = question(*programs(pair, weights, names), batch)
         return {name: value[:, 0] for name, value in answer.items()}
 
-    return jax.jit(jax.vmap(one, in_axes=(None, 0, 0, 0), out_axes=1))
+    return jax.jit(jax.vmap(one, in_axes=(None, 0, 0, 0, 0), out_axes=1))

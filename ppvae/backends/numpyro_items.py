@@ -148,7 +148,7 @@ class Boxes(Messenger):
     def __exit__(self, *error: Any) -> None:
         super().__exit__(*error)
         if self.needed and not self.taken and error[0] is None:
-            site = {"type": "plate", "name": "items", "fn": None, "scale": 1.0, "cond_indep_stack": []}
+            site: Any = {"type": "plate", "name": "items", "fn": None, "scale": 1.0, "cond_indep_stack": []}
             args = {"args": (self.batch.total, self.batch.size), "kwargs": {"rng_key": None}}
             apply_stack({**site, **args, "value": jnp.arange(self.batch.size)})
 

@@ -21,6 +21,7 @@ from ppvae.runs.vae import VAE
 
 # Largest difference that rounding explains, by dtype: of log-probabilities, and of gradients.
 TOLERANCE = {"float32": (1e-5, 1e-4), "float64": (1e-9, 1e-9)}
+FLOOR = 1e-3  # of the largest gradient: one that is zero but for rounding is compared with this
 
 Arrays = dict[str, np.ndarray]
 
@@ -42,7 +43,8 @@ def parity(vae: VAE, batch: Batch, dtype: str = "float32", seed: int = 0) -> dic
     sites, gradients = _on_pyro(vae, batch, latents, settings)
     others, other_gradients = _on_numpyro(vae, batch, latents, settings)
     differences = {name: _difference(others[name], sites[name]) for name in sites}
-    parameters = {name: _difference(other_gradients[name], gradients[name]) for name in gradients}
+    least = FLOOR * max((float(np.abs(gradient).max(initial=0.0)) for gradient in gradients.values()), default=0.0)
+    parameters = {name: _difference(other_gradients[name], gradients[name], least) for name in gradients}
     worst = max(differences.values()), max(parameters.values(), default=0.0)
     return {
         "dtype": dtype,
@@ -55,7 +57,7 @@ def parity(vae: VAE, batch: Batch, dtype: str = "float32", seed: int = 0) -> dic
 
 
 def draw(vae: VAE, batch: Batch, settings: Settings, seed: int) -> Arrays:
-    """The guide's latents, drawn once on Pyro; what the text of both programs declares is theirs from then on."""
+    """The guide's latents; both programs are run once, and have their declared parameters from then on."""
     with pyro.environment(settings), declaring(vae.pair), torch.no_grad():
         pyro.seed(seed)
         drawn = drawn_latents(random_sites(vae.guide, batch))
@@ -109,8 +111,8 @@ def integrand(sites: Mapping[str, Any]) -> Any:
     return sum(-p.sum() if name.startswith("guide ") else p.sum() for name, p in sites.items())
 
 
-def _difference(a: np.ndarray, b: np.ndarray) -> float:
-    scale = float(np.abs(b).max())
+def _difference(a: np.ndarray, b: np.ndarray, least: float = 0.0) -> float:
+    scale = max(float(np.abs(b).max()), least)
     return float(np.abs(a - b).max()) / (scale or 1.0)
 
 

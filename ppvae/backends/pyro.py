@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,33 +11,20 @@ import numpy as np
 import pyro
 import torch
 from pyro import infer
-from pyro.infer.trace_elbo import _compute_log_r
-from pyro.infer.util import is_identically_zero
 from torch import nn
 
+from ppvae.backends import pyro_estimators as estimators
+from ppvae.backends.optimizers import in_torch
 from ppvae.backends.pyro_words import STACKS
 from ppvae.backends.stacks import emptied
 from ppvae.language import ppl
 from ppvae.language.batch import Batch
 from ppvae.language.turns import turn
+from ppvae.objectives import Estimator
 from ppvae.objectives.elbo import added, per_item
-from ppvae.objectives.library import ESTIMATORS, tempered
-from ppvae.runs.plan import Pace, Plan, part, torch_dtype
+from ppvae.runs.plan import Info, Pace, Plan, torch_dtype
 from ppvae.runs.settings import Settings
 from ppvae.runs.snapshot import Snapshot
-
-# Each optimiser, its fixed options, and torch's names for what optax calls its moments.
-OPTIMIZERS: dict[str, tuple[Any, dict[str, Any], dict[str, str]]] = {
-    "adam": (torch.optim.Adam, {"fused": True}, {"mu": "exp_avg", "nu": "exp_avg_sq"}),
-    "adamw": (
-        torch.optim.AdamW,
-        {"fused": True, "weight_decay": 1e-2},
-        {"mu": "exp_avg", "nu": "exp_avg_sq"},
-    ),
-    "rmsprop": (torch.optim.RMSprop, {"alpha": 0.99}, {"nu": "square_avg"}),
-    "momentum": (torch.optim.SGD, {"momentum": 0.9}, {"trace": "momentum_buffer"}),
-    "sgd": (torch.optim.SGD, {}, {}),
-}
 
 ITEMS = 64  # at most so many items are asked in one turn, one after the other
 
@@ -95,120 +82,64 @@ def init(plan: Plan) -> State:
     """The state before the first step.
 
     Raises:
-        ValueError: the guide has a site that the objective cannot differentiate.
+        ValueError: the guide has a site that the objective cannot differentiate, or Pyro lacks the estimator, or the
+            optimiser cannot train the pair.
     """
     settings = plan.settings
+    for made in plan.estimators():
+        made.build("pyro", infer, settings.particles)
     for site in plan.sites.discrete:
-        if not all(isinstance(plan.objective(number), str) for number in range(plan.stages)):
+        if len(plan.estimators()) < plan.stages:
             raise ValueError(
                 f"the objective differentiates through draws, which the guide's site {site!r} does not allow; "
                 'mark it infer={"enumerate": "parallel"}, or train with objective="elbo"'
             )
     pair = plan.vae.pair.to(device(settings.device), getattr(torch, settings.dtype))
-    return enter(State(plan, pair, _optimizer(plan, pair, 0), None), 0)
-
-
-def _optimizer(plan: Plan, pair: nn.ModuleDict, stage: int) -> torch.optim.Optimizer:
-    """A fresh optimiser of the parameters that do not rest in a stage."""
-    settings = plan.settings
-    make, options, _ = OPTIMIZERS[settings.optimizer]
-    named = [(name, p) for name, p in pair.named_parameters() if p.requires_grad and not plan.rests(name, stage)]
-    # One group for each rate, not for each part: the fused optimiser is called once for each group.
-    rates = sorted({settings.rate(part(name)) for name, _ in named})
-    groups = [{"params": [p for name, p in named if settings.rate(part(name)) == rate], "rate": rate} for rate in rates]
-    return make(groups, lr=settings.lr, **options)
+    in_torch.check(plan, pair)
+    return enter(State(plan, pair, in_torch.made(plan, pair, 0), None), 0)
 
 
 def enter(state: State, stage: int) -> State:
     """The state at the beginning of a stage of the objective; the optimiser remembers nothing of the one before."""
-    objective, estimator = state.plan.objective(stage), None
-    if isinstance(objective, str):
-        estimator = getattr(infer, ESTIMATORS[objective])(num_particles=state.plan.settings.particles)
-    return replace(state, stage=stage, estimator=estimator, optimizer=_optimizer(state.plan, state.pair, stage))
+    plan, objective = state.plan, state.plan.objective(stage)
+    estimator = None
+    if isinstance(objective, Estimator):
+        estimator = objective.build("pyro", infer, plan.settings.particles)
+    return replace(state, stage=stage, estimator=estimator, optimizer=in_torch.made(plan, state.pair, stage))
 
 
-def step(state: State, batch: Batch, pace: Pace) -> tuple[State, dict[str, torch.Tensor]]:
-    """One gradient step; returns each site's share of minus the loss, in nats per item, on the device."""
+def step(state: State, batch: Batch, pace: Pace) -> tuple[State, Info]:
+    """One gradient step; what it tells stays on the device."""
     seed(state.plan.settings.seed, state.step)
     if not state.pair.training:
         state.pair.train()
-    loss, shares = loss_by_site(state, batch, pace.beta)
     state.optimizer.zero_grad(set_to_none=True)
-    loss.backward(inputs=[p for group in state.optimizer.param_groups for p in group["params"]])
-    _update(state, float(pace.rate_factor))
-    return replace(state, step=state.step + 1), shares
+    shares = _differentiated(state, batch, pace.beta)
+    norm = in_torch.update(state.plan, state.optimizer, pace)
+    return replace(state, step=state.step + 1), Info(shares, norm)
 
 
-def _update(state: State, rate_factor: float) -> None:
-    settings = state.plan.settings
-    for group in state.optimizer.param_groups:
-        group["lr"] = group["rate"] * rate_factor
-    if settings.clip is not None:
-        nn.utils.clip_grad_norm_([p for g in state.optimizer.param_groups for p in g["params"]], settings.clip)
-    state.optimizer.step()
-
-
-def loss_by_site(state: State, batch: Batch, beta: float) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """The loss to differentiate and each site's share of the objective, in nats per item."""
-    if state.estimator is not None:
-        return _library_loss(state, batch, beta)
-    objective: Any = state.plan.objective(state.stage)
-    particles = state.plan.settings.particles
-    drawn = [objective(state.pair["model"], state.pair["guide"], batch, beta) for _ in range(particles)]
-    shares = {name: share / particles for name, share in per_item(added(*drawn), batch).items()}
-    return -sum(shares.values()), {name: share.detach() for name, share in shares.items()}
-
-
-def _library_loss(state: State, batch: Batch, beta: float) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """The loss of one of Pyro's estimators.
-
-    The traces are the estimator's own; only the sums are ours, because Pyro's move every site's figure to the host.
-    """
-    analytic = isinstance(state.estimator, infer.TraceMeanField_ELBO)
-    sums: dict[str, torch.Tensor] = {}
-    score: torch.Tensor | float = 0.0
-    for model, guide in state.estimator._get_traces(*state.pair.values(), (batch,), {}):
-        for name, share in _shares(model, guide, analytic).items():
-            sums[name] = sums[name] + share if name in sums else share
-        score = score + _score_terms(model, guide)
-    scale = 1.0 / (state.estimator.num_particles * state.plan.sites.items(batch))
-    sums = tempered(sums, state.plan.sites.latents, beta)
-    loss = -(sum(sums.values()) + score) * scale
-    return loss, {name: share.detach() * scale for name, share in sums.items()}
-
-
-def _shares(model: Any, guide: Any, analytic: bool) -> dict[str, torch.Tensor]:
-    shares = {}
-    for name, site in model.nodes.items():
-        if site["type"] == "sample":
-            q = guide.nodes.get(name)
-            shares[name] = site["log_prob_sum"] if q is None else _latent_share(q, site, analytic)
+def _differentiated(state: State, batch: Batch, beta: float) -> dict[str, torch.Tensor]:
+    """Each site's share, once the gradient of the loss is at the parameters."""
+    parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
+    if state.estimator is not None and not estimators.by_site(state.estimator):
+        return estimators.differentiated(state.estimator, state.pair, batch, state.plan.sites, parameters)
+    loss, shares = loss_by_site(state, batch, beta)
+    loss.backward(inputs=parameters)
     return shares
 
 
-def _latent_share(q: Any, p: Any, analytic: bool) -> torch.Tensor:
-    """log p − log q at a latent site, or −KL(q ‖ p) where that is wanted and the two distributions have a formula."""
-    sampled = p["log_prob_sum"] - q["log_prob_sum"]
-    if not analytic:
-        return sampled
-    try:
-        kl = torch.distributions.kl_divergence(q["fn"], p["fn"])
-    except NotImplementedError:
-        return sampled
-    return -pyro.distributions.util.scale_and_mask(kl, q["scale"], q["mask"]).sum()
-
-
-def _score_terms(model: Any, guide: Any) -> torch.Tensor | float:
-    """The score-function surrogate of latent sites that cannot be reparameterised."""
-    terms = [s for s in guide.nodes.values() if s["type"] == "sample" and not _reparameterised(s)]
-    if not terms:
-        return 0.0
-    log_r = _compute_log_r(model, guide)
-    return sum((log_r.sum_to(s["cond_indep_stack"]) * s["score_parts"].score_function).sum() for s in terms)
-
-
-def _reparameterised(site: Any) -> bool:
-    return is_identically_zero(site["score_parts"].score_function)
+def loss_by_site(state: State, batch: Batch, beta: float) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """The loss and each site's share of the objective, in nats per item; the loss can be differentiated by site."""
+    if state.estimator is not None:
+        if estimators.by_site(state.estimator):
+            return estimators.loss_by_site(state.estimator, state.pair, batch, state.plan.sites, beta)
+        return estimators.whole_loss(state.estimator, state.pair, batch, state.plan.sites)
+    objective: Any = state.plan.objective(state.stage)
+    particles = state.plan.particles(state.stage)
+    drawn = [objective(state.pair["model"], state.pair["guide"], batch, beta) for _ in range(particles)]
+    shares = {name: share / particles for name, share in per_item(added(*drawn), batch).items()}
+    return -sum(shares.values()), {name: share.detach() for name, share in shares.items()}
 
 
 def seed(*entropy: int) -> None:
@@ -225,8 +156,8 @@ def compile_epoch(state: State, arrays: Any, observed: Any, rows: np.ndarray, pa
 
 def epoch(
     state: State, arrays: Mapping[str, Any], observed: Mapping[str, Any], rows: np.ndarray, pace: Pace
-) -> tuple[State, dict[str, np.ndarray]]:
-    """One step for each row of ``rows``, ``(steps, batch)``; returns the shares ``(steps,)``.
+) -> tuple[State, Info]:
+    """One step for each row of ``rows``, ``(steps, batch)``; what they tell is ``(steps,)``.
 
     Each step is a turn of its own, so that other threads need not wait for the end of the epoch.
     """
@@ -237,10 +168,17 @@ def epoch(
                 {name: array[index] for name, array in arrays.items()},
                 {name: mask[index] for name, mask in observed.items()},
                 len(first),
+                index=index,
             )
-            state, info = step(state, batch, Pace(pace.rate_factor[i], float(pace.beta[i])))
+            now = Pace(pace.rate_factor[i], float(pace.beta[i]), [rates[i] for rates in pace.rates])
+            state, info = step(state, batch, now)
         infos.append(info)
-    return state, {name: torch.stack([info[name] for info in infos]).cpu().numpy() for name in infos[0]}
+    shares = {name: _stacked([info.shares[name] for info in infos]) for name in infos[0].shares}
+    return state, Info(shares, _stacked([info.gradient_norm for info in infos]))
+
+
+def _stacked(numbers: Sequence[torch.Tensor]) -> np.ndarray:
+    return torch.stack(numbers).cpu().numpy()
 
 
 def validate(state: State, arrays: Mapping[str, Any], observed: Mapping[str, Any], draw: int) -> float:
@@ -254,16 +192,10 @@ def validate(state: State, arrays: Mapping[str, Any], observed: Mapping[str, Any
 
 def export(state: State) -> Snapshot:
     """Weights and optimiser state as numpy arrays."""
-    named = [(name, p) for name, p in state.pair.named_parameters() if p.requires_grad]
-    _, _, moments = OPTIMIZERS[state.plan.settings.optimizer]
-    kept = state.optimizer.state
     return Snapshot(
-        weights={name: _numpy(p) for name, p in state.pair.state_dict(keep_vars=False).items()},
-        moments={
-            ours: {name: _numpy(kept.get(p, {}).get(theirs, torch.zeros_like(p))) for name, p in named}
-            for ours, theirs in moments.items()
-        },
+        weights={name: in_torch.numpy(p) for name, p in state.pair.state_dict(keep_vars=False).items()},
         step=state.step,
+        **in_torch.exported(state.plan.settings, state.optimizer, state.pair),
     )
 
 
@@ -272,20 +204,17 @@ def restore(state: State, snapshot: Snapshot) -> State:
     state.pair.load_state_dict({k: torch.as_tensor(v.copy()) for k, v in snapshot.weights.items()})
     stage, count = state.plan.reached(snapshot.step)
     state = enter(state, stage)
-    _, _, moments = OPTIMIZERS[state.plan.settings.optimizer]
-    for name, p in state.pair.named_parameters():
-        if moments and count and p.requires_grad and not state.plan.rests(name, stage):
-            entries = {theirs: torch.as_tensor(snapshot.moments[ours][name].copy()) for ours, theirs in moments.items()}
-            state.optimizer.state[p] = {"step": torch.tensor(float(count)), **entries}
+    in_torch.restored(state.plan, state.optimizer, state.pair, snapshot, count)
     return replace(state, step=snapshot.step)
 
 
-def _numpy(tensor: torch.Tensor) -> np.ndarray:
-    return tensor.detach().cpu().numpy().copy()
-
-
 def each_item(
-    pair: nn.ModuleDict, question: Any, arrays: Mapping[str, Any], observed: Mapping[str, Any], keys: np.ndarray
+    pair: nn.ModuleDict,
+    question: Any,
+    arrays: Mapping[str, Any],
+    observed: Mapping[str, Any],
+    keys: np.ndarray,
+    rows: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """``question(model, guide, batch)`` for every item alone, seeded by the item's key; joined on axis 1."""
     place = torch.empty(()).device
@@ -295,6 +224,7 @@ def each_item(
         for i, key in enumerate(keys):
             seed(*(int(word) for word in key))
             one = slice(i, i + 1)
-            batch = Batch({n: a[one] for n, a in arrays.items()}, {n: m[one] for n, m in observed.items()}, 1, 1)
+            here, seen = ({name: array[one] for name, array in group.items()} for group in (arrays, observed))
+            batch = Batch(here, seen, 1, 1, index=None if rows is None else rows[one])
             answers.append(question(pair["model"], pair["guide"], batch))
     return {name: torch.cat([a[name] for a in answers], 1).cpu().numpy() for name in answers[0]}

@@ -177,8 +177,8 @@ def masked(fn: Any, mask: Any, site: str) -> Any:
 def captured(program: Any) -> None:
     """Name the weights of a program to whoever captures parameters, as Pyro's ``SVI`` does; the engine never does.
 
-    Their names are ``PROGRAM.PARAMETER``, those of a second program of one class ``PROGRAM_2.PARAMETER``. A tensor keeps
-    the name it has, so that what programs share, and what a program holds within, is counted once.
+    Their names are ``PROGRAM.PARAMETER``, those of a second program of one class ``PROGRAM_2.PARAMETER``. A tensor
+    keeps the name it has, so that what programs share, and what a program holds within, is counted once.
     """
     captures = (h for h in runtime._PYRO_STACK if isinstance(h, TraceMessenger) and h.param_only)
     if (capture := next(captures, None)) is None:

@@ -166,7 +166,7 @@ def run(folder: Path, made_by: str | None, backend: str | None = None, device: s
     from ppvae.training import loading
 
     fitted = loading.load(folder, made or None)
-    return replace(fitted, settings=settings_of(**{**fitted.settings.model_dump(), **changes}))
+    return replace(fitted, settings=fitted.settings.model_copy(update=changes))
 
 
 def check_memory(fitted: Fitted, ask: Sequence[str] | None, draws: int, items: int) -> None:

@@ -192,6 +192,7 @@ class Dataset:
             {name: self.arrays[name][rows] for name in names},
             {name: observed[name][rows] for name in names if name in observed},
             total=len(self),
+            index=np.arange(len(self))[rows],
         )
 
     @cached_property
@@ -203,6 +204,11 @@ class Dataset:
         observed = self.observed or {}
         parts = [_row_bytes(self.arrays[name], observed.get(name)) for name in sorted(self.arrays)]
         return _row_keys([b"".join(row) for row in zip(*parts, strict=True)])
+
+    @cached_property
+    def order(self) -> int:
+        """A number that tells these rows in this order from others."""
+        return int.from_bytes(hashlib.sha256(self.keys.tobytes()).digest()[:6])
 
 
 def _mapping(what: str, given: Any) -> dict[str, Any]:

@@ -101,7 +101,7 @@ def gradient_balance(fitted: Fitted, data: Dataset, steps: int = 10, seed: int =
     A parameter is a modality's own where it lies under the modality's name in a ``ModuleDict`` or ``ParameterDict``.
     Both backends have the same gradients; this takes Pyro's.
     """
-    settings = {**fitted.to("pyro").settings.model_dump(), "seed": seed}
+    settings = {**fitted.to("pyro").settings.model_dump(exclude={"optimizer", "lr", "guide_lr"}), "seed": seed}
     state = fit.init(fitted.vae, data, **settings)
     names = subset_questions.held(fitted, data)
     with engine.environment(state.plan.settings):

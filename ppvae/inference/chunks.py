@@ -23,10 +23,13 @@ ROWS = 32768  # at most so many draws times items
 NUMBERS = 2**26  # at most so many numbers in the draws of latents that all items share, as each item has its own draws
 
 
-def answer(pair: Any, settings: Settings, question: Question, batch: Batch, keys: np.ndarray, seed: int) -> Any:
+def answer(
+    pair: Any, settings: Settings, question: Question, batch: Batch, keys: np.ndarray, seed: int, trained: bool = False
+) -> Any:
     """The question's answer for every item, each alone, seeded by its key: name to ``(draws, items, ...)``.
 
-    Blocks of draws, and within them blocks of items, are each reduced at once.
+    Blocks of draws, and within them blocks of items, are each reduced at once. Items of a batch that is ``trained``, of
+    the data that the pair was trained on, have their rows.
 
     Raises:
         ValueError: no draws or no items were asked for, or the seed is out of range.
@@ -35,6 +38,7 @@ def answer(pair: Any, settings: Settings, question: Question, batch: Batch, keys
         raise ValueError(f"{question.draws} draws of {len(keys)} items were asked for; ask for at least one of one")
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed is {seed}; it must be from 0 to {2**32 - 1}")
+    batch = batch if trained else replace(batch, index=None)
     engine = importlib.import_module(f"ppvae.backends.{settings.backend}")
     sizes = [min(DRAWS, question.draws - start) for start in range(0, question.draws, DRAWS)]
     with engine.environment(settings):
@@ -49,8 +53,9 @@ def answer(pair: Any, settings: Settings, question: Question, batch: Batch, keys
 def _shared(pair: Any, batch: Batch) -> int:
     """How many numbers the latents hold that all items share."""
     arrays, observed = ({name: array[:1] for name, array in g.items()} for g in (batch.arrays, batch.observed or {}))
+    row = None if batch.index is None else batch.index[:1]
     with ppl.running("pyro"), emptied(*STACKS), torch.no_grad(), torch.random.fork_rng():
-        sites = random_sites(pair["guide"].to(torch.empty(()).device), Batch(arrays, observed, 1, 1))
+        sites = random_sites(pair["guide"].to(torch.empty(()).device), Batch(arrays, observed, 1, 1, index=row))
     return sum(math.prod(site["value"].shape) for site in sites.values() if not is_local(site))
 
 
@@ -69,7 +74,8 @@ def _block(
         rows = np.arange(start, start + size) % items
         with engine.environment(settings):
             inputs = [_rows(engine, group, rows) for group in (batch.arrays, batch.observed or {})]
-            answers = engine.each_item(pair, question, *inputs, keys[rows])
+            numbers = None if batch.index is None else batch.index[rows]
+            answers = engine.each_item(pair, question, *inputs, keys[rows], numbers)
         parts.append(question.reduced(answers))
     return {name: np.concatenate([p[name] for p in parts], 1)[:, :items] for name in parts[0]}
 

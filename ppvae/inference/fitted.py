@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from scipy.special import logsumexp
@@ -16,6 +16,7 @@ from ppvae.data.dataset import Dataset
 from ppvae.data.modalities import check_fits
 from ppvae.inference import questions
 from ppvae.inference.chunks import answer
+from ppvae.inference.plain import Plain
 from ppvae.inference.questions import Question
 from ppvae.language.batch import Batch, over
 from ppvae.language.modality import Modality
@@ -27,14 +28,6 @@ from ppvae.runs.snapshot import Snapshot
 from ppvae.runs.vae import VAE
 
 LIBRARIES = ("ppvae", "torch", "pyro-ppl", "jax", "numpyro", "optax", "numpy")
-
-
-class Plain(NamedTuple):
-    """A fitted pair as plain programs of one library, and their weights by name."""
-
-    model: Callable[[Batch], Any]
-    guide: Callable[[Batch], Any]
-    params: dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,12 +201,12 @@ class Fitted:
         """The same weights on the other backend."""
         if backend not in BACKENDS:
             raise ValueError(f"unknown backend {backend!r}; choose one of {', '.join(BACKENDS)}")
-        return replace(self, settings=Settings(**{**self.settings.model_dump(), "backend": backend}))
+        return replace(self, settings=self.settings.model_copy(update={"backend": backend}))
 
     def to_pyro(self) -> Plain:
         """``(model, guide, params)`` for Pyro's own ``SVI``, ``Predictive``, ``MCMC``, ``render_model``.
 
-        Both programs are functions of a batch that state their weights by ``pyro.param``, which ``vae.load`` takes back.
+        Both programs are functions of a batch that state their weights by ``pyro.param``; ``vae.load`` takes them back.
         They have torch's default dtype and device of this moment, and networks behave as in answers: dropout is off.
         """
         from ppvae.inference import plain_pyro
@@ -221,7 +214,7 @@ class Fitted:
         return plain_pyro.programs(self.vae)
 
     def to_numpyro(self) -> Plain:
-        """``(model, guide, params)`` for NumPyro's own ``SVI``, ``Predictive``, ``MCMC``, ``substitute``, ``log_density``.
+        """``(model, guide, params)`` for NumPyro's own ``SVI``, ``Predictive``, ``MCMC``, ``substitute``, ...
 
         Both programs are functions of a batch that read their weights through ``numpyro.param``, where these are not
         substituted; ``vae.load`` takes them back. They have JAX's default dtype of this moment, and networks behave as
@@ -256,7 +249,7 @@ class Fitted:
             versions={name: metadata.version(name) for name in LIBRARIES},
             recipe=dict(self.vae.recipe) or None,
             modalities=[modality.plain() for modality in self.modalities],
-            settings=self.settings.model_dump(),
+            settings=self.settings.model_dump(mode="json"),
             history=list(self.history),
             notes=dict(self.notes),
         )
@@ -279,7 +272,8 @@ class Fitted:
             if modality.name in names:
                 _check_has(data, modality)
         batch = data.batch(given=names) if names else Batch(size=len(data))
-        return answer(self.vae.pair, self.settings, question, batch, data.keys, seed)
+        trained = data.order == self.notes.get("order")
+        return answer(self.vae.pair, self.settings, question, batch, data.keys, seed, trained)
 
 
 def _sums(log_weights: np.ndarray) -> np.ndarray:

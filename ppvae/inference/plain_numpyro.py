@@ -14,7 +14,7 @@ import torch
 from ppvae.backends import mirror
 from ppvae.backends.mirror.running.program import Mirror
 from ppvae.backends.numpyro_items import boxed
-from ppvae.inference.fitted import Plain
+from ppvae.inference.plain import Plain
 from ppvae.language import ppl
 from ppvae.language.batch import Batch
 from ppvae.language.turns import turn

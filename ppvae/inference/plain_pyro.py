@@ -11,7 +11,7 @@ from torch import nn
 from torch.func import functional_call
 
 from ppvae.backends.pyro_items import stated
-from ppvae.inference.fitted import Plain
+from ppvae.inference.plain import Plain
 from ppvae.language.batch import Batch
 from ppvae.runs.vae import VAE
 

@@ -23,6 +23,7 @@ class Batch:
         total: items in the whole data set (default: in this batch); local sites weigh ``total / size``.
         size: items in this batch; needed only where no modality is given.
         ask: the modalities that a model is run for; all of its own if None.
+        index: the numbers of these items in the whole data set, ``(items,)``; None where there is none.
     """
 
     arrays: Mapping[str, Any] = field(default_factory=dict)
@@ -30,6 +31,7 @@ class Batch:
     total: int | None = None
     size: int = -1
     ask: tuple[str, ...] | None = None
+    index: Any = None
 
     def __post_init__(self) -> None:
         arrays, observed = dict(self.arrays), dict(self.observed or {})
@@ -50,6 +52,20 @@ class Batch:
     def plate(self) -> Any:
         """The items plate, dim -1, of ``total`` items subsampled to these: local sites weigh ``total / size``."""
         return items().plate(self.size, self.total)
+
+    @property
+    def rows(self) -> Any:
+        """The numbers of these items in the data set, ``(items,)``: ``self.theta[batch.rows]`` has a row for each item.
+
+        Raises:
+            ValueError: the items are in no data set that is trained on.
+        """
+        if self.index is None:
+            raise ValueError(
+                "a program asks for batch.rows, the numbers of the items in the data set that is trained on, of items "
+                "that are of no such data set: parameters of single items are known for these alone"
+            )
+        return ops.as_tensor(self.index)
 
     def get(self, name: str) -> Any:
         """Values of a modality as floats, holes filled with zeros; None where it was not given."""

@@ -20,8 +20,8 @@ class Program(nn.Module):
     sub-modules, or by ``pyro.param(name, init, constraint=...)``: the check before training then gives the program an
     ``nn.Parameter``, named ``pyro_params.NAME`` among the weights, that holds the unconstrained value.
 
-    Where the batch has holes, observed sites named after a modality are masked there, per item or per element. Called by
-    Pyro's own ``SVI``, a program names its parameters to it, as ``pyro.module`` would.
+    Where the batch has holes, observed sites named after a modality are masked there, per item or per element. Called
+    by Pyro's own ``SVI``, a program names its parameters to it, as ``pyro.module`` would.
 
     Attributes:
         conditions: modalities that a model takes as given and does not explain.
@@ -55,8 +55,18 @@ def declare(program: nn.Module, name: str, parameter: nn.Parameter) -> None:
     """Give a program the parameter that its text calls ``name``."""
     if PARAMETERS not in program._modules:
         program.add_module(PARAMETERS, nn.Module())
-    quoted = name.replace("%", "%25").replace(".", "%2E")  # names in weights have no dot
-    program.get_submodule(PARAMETERS)._parameters[quoted] = parameter  # register_parameter refuses "type" and others
+    own = program.get_submodule(PARAMETERS)._parameters
+    own[_quoted(name)] = parameter  # register_parameter refuses "type" and others
+
+
+def forget(program: nn.Module, kept: dict[str, Any]) -> None:
+    """Take back what a program has declared, but for what is ``kept``."""
+    for name in parameters(program).keys() - kept.keys():
+        del program.get_submodule(PARAMETERS)._parameters[_quoted(name)]
+
+
+def _quoted(name: str) -> str:
+    return name.replace("%", "%25").replace(".", "%2E")  # names in weights have no dot
 
 
 def spelled(name: str) -> str:

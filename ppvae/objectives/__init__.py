@@ -14,14 +14,27 @@ from typing import Any
 from ppvae.objectives.agreement import crmvae, jmvae, mmjsd, mvtcae
 from ppvae.objectives.elbo import Objective, elbo
 from ppvae.objectives.labelled import m2
-from ppvae.objectives.library import ESTIMATORS
+from ppvae.objectives.library import ESTIMATORS, Estimator, estimator
 from ppvae.objectives.multisample import dreg, iwae, renyi, stl
 from ppvae.objectives.separate import mmvm
 from ppvae.objectives.staged import Stage, ends, jnf, stage_at, telbo
 from ppvae.objectives.stratified import dmvae, mmvae
 from ppvae.objectives.subsets import dropout, mvae, set_encoder, weighted
 
-__all__ = ["ESTIMATORS", "MAKERS", "Objective", "Stage", "ends", "exact", "make", "maker", "stage_at", "stages"]
+__all__ = [
+    "ESTIMATORS",
+    "MAKERS",
+    "Estimator",
+    "Objective",
+    "Stage",
+    "ends",
+    "estimator",
+    "exact",
+    "make",
+    "maker",
+    "stage_at",
+    "stages",
+]
 
 MAKERS: dict[str, Callable[..., Any]] = {
     f.__name__: f
@@ -65,23 +78,38 @@ def make(name: str, **options: Any) -> Objective | str | tuple[Stage, ...]:
     return name if build is None else build(**options)
 
 
-def stages(objective: Objective | str | tuple[Stage, ...]) -> tuple[Stage, ...]:
+def stages(objective: Any) -> tuple[Stage, ...]:
     """The stages of a run under an objective: one, unless it has several; names stand for what they make.
 
     Raises:
-        ValueError: a name is unknown, or is that of several stages within a stage.
+        TypeError: the objective is none.
+        ValueError: a name is unknown, or is that of several stages within a stage, or an estimator cannot be run.
     """
     made = make(objective) if isinstance(objective, str) else objective
-    return tuple(_made(stage) for stage in made) if isinstance(made, tuple) else (Stage(made),)
+    return tuple(_made(stage) for stage in made) if isinstance(made, tuple) else (_made(Stage(made)),)
 
 
 def _made(stage: Stage) -> Stage:
     made = make(stage.objective) if isinstance(stage.objective, str) else stage.objective
     if isinstance(made, tuple):
         raise ValueError(f"the objective {stage.objective!r} has stages of its own and cannot be one stage of another")
+    made = estimator(made) or made
+    if not isinstance(made, str | Estimator) and (not callable(made) or isinstance(made, type)):
+        kind = made.__name__ if isinstance(made, type) else type(made).__name__
+        raise TypeError(f"an objective is a name, a function, or an ELBO of Pyro or NumPyro, not {kind}")
     return replace(stage, objective=made)
 
 
-def exact(objective: Objective | str, enumerates: bool) -> Objective | str:
-    """The objective for a pair that enumerates latents, which the libraries' plain estimators do not."""
-    return elbo(objective == "mean_field_elbo") if enumerates and isinstance(objective, str) else objective
+def exact(objective: Objective | str | Estimator, enumerates: bool) -> Objective | Estimator:
+    """What is run: for a pair that enumerates latents ppvae's own ELBO in place of the libraries' plain ones.
+
+    Raises:
+        ValueError: the objective is an estimator that sums nothing out.
+    """
+    if isinstance(objective, str):
+        objective = Estimator(ESTIMATORS[objective])
+    if not enumerates or not isinstance(objective, Estimator):
+        return objective
+    if not objective.by_site:
+        raise ValueError(f'the objective {objective.name} sums no latent out: drop infer={{"enumerate": ...}}')
+    return elbo(objective.name == "TraceMeanField_ELBO")

@@ -11,7 +11,7 @@ from ppvae.language.batch import Batch
 from ppvae.language.ppl import ops
 from ppvae.language.traces import paired
 from ppvae.objectives.agreement import apart
-from ppvae.objectives.elbo import Objective, added, bound, elbo, times
+from ppvae.objectives.elbo import added, bound, elbo, times
 from ppvae.objectives.subsets import explained, singles
 
 
@@ -20,12 +20,12 @@ class Stage:
     """A part of a run.
 
     Attributes:
-        objective: what is maximised in it, a function or a name of :mod:`ppvae.objectives`.
+        objective: what is maximised in it: a function, a name of :mod:`ppvae.objectives`, or a library's estimator.
         share: its share of the epochs, relative to the other stages'.
         frozen: beginnings of the names of the parameters that keep their values.
     """
 
-    objective: Objective | str
+    objective: Any
     share: float = 1.0
     frozen: tuple[str, ...] = ()
 

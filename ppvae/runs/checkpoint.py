@@ -21,6 +21,7 @@ from ppvae.runs.lock import LOCK, held
 from ppvae.runs.snapshot import Snapshot
 
 WEIGHTS, RUN = "weights.safetensors", "run.json"
+FOREIGN = "optimizer"  # the group of what an optimiser of optax or torch remembers
 LARGEST = (
     2**26
 )  # bytes of run.json: a hundred thousand epochs, and as much memory as may be spent on finding it damaged
@@ -71,8 +72,8 @@ class Stored:
             if _checksum(tensors, self.marks) != self.marks.tensors:
                 raise ValueError(f"{WEIGHTS} does not have its checksum")
         groups = _grouped(tensors)
-        weights, last = groups.pop("weights", {}), groups.pop("last", {})
-        return Snapshot(weights, groups, self.marks.step, last)
+        weights, last, foreign = (groups.pop(group, {}) for group in ("weights", "last", FOREIGN))
+        return Snapshot(weights, groups, self.marks.step, last, foreign)
 
 
 def exists(folder: str | Path) -> bool:
@@ -235,7 +236,7 @@ def _kind(tensor: Any) -> Kind:
 
 
 def _flat(snapshot: Snapshot) -> dict[str, np.ndarray]:
-    groups = {"weights": snapshot.weights, "last": snapshot.last, **snapshot.moments}
+    groups = {"weights": snapshot.weights, "last": snapshot.last, FOREIGN: snapshot.foreign, **snapshot.moments}
     return {f"{group}/{name}": np.asarray(a, order="C") for group, named in groups.items() for name, a in named.items()}
 
 

@@ -69,6 +69,7 @@ class Entry(BaseModel):
     loss: FiniteFloat
     sites: dict[str, FiniteFloat]
     seconds: Annotated[FiniteFloat, Field(ge=0)]
+    gradient_norm: Annotated[FiniteFloat, Field(ge=0)] | None = None
     validation_loss: FiniteFloat | None = None
     best_epoch: PositiveInt | None = None
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 
 from ppvae.language.batch import Batch
-from ppvae.objectives import Objective, Stage, ends, exact, stage_at, stages
+from ppvae.objectives import Estimator, Objective, Stage, ends, exact, stage_at, stages
 from ppvae.runs.settings import Settings
 from ppvae.runs.vae import VAE
 
@@ -68,9 +68,38 @@ class Plan:
         """A stage of the objective."""
         return stages(self.vae.objective)[number]
 
-    def objective(self, number: int) -> Objective | str:
-        """What is maximised in a stage: a function, or the name of a library's own estimator."""
+    def objective(self, number: int) -> Objective | Estimator:
+        """What is maximised in a stage: a function, or a library's own estimator."""
         return exact(self.stage(number).objective, bool(self.sites.enumerated))
+
+    def particles(self, number: int) -> int:
+        """The number of Monte Carlo samples in a stage, for a function as objective."""
+        objective, asked = self.stage(number).objective, self.settings.particles
+        return objective.particles(asked) if isinstance(objective, Estimator) else asked
+
+    def estimators(self) -> list[Estimator]:
+        """The libraries' own estimators that the run's stages use.
+
+        Raises:
+            ValueError: one of them takes its number of particles, or a weight of latent sites, from nowhere.
+        """
+        found = [made for made in map(self.objective, range(self.stages)) if isinstance(made, Estimator)]
+        weighs = self.settings.beta != 1 or self.settings.kl_warmup
+        for made in found:
+            if not made.by_site and weighs:
+                raise ValueError(
+                    f"the objective {made.name} tells no latent's share, so beta and kl_warmup cannot weigh it"
+                )
+        for stage in stages(self.vae.objective):
+            if isinstance(stage.objective, Estimator) and stage.objective.made and self.settings.particles != 1:
+                raise ValueError(
+                    f"the objective {stage.objective.name} was made with particles of its own: drop particles"
+                )
+        return found
+
+    def paced(self, rate: Any, pace: Pace) -> Any:
+        """A learning rate of :class:`Settings` at a pace, its schedule included."""
+        return (pace.rates[self.settings.functions.index(rate)] if callable(rate) else rate) * pace.rate_factor
 
     def rests(self, name: str, number: int) -> bool:
         """Does the parameter of this name keep its value in a stage? A shared one does where all of its names do."""
@@ -86,10 +115,20 @@ class Plan:
 
 
 class Pace(NamedTuple):
-    """What changes from step to step: a factor on learning rates, and the weight of latent sites."""
+    """What changes from step to step: a factor on learning rates, the weight of latent sites, and the rates that are
+    functions of the epoch, in the order of ``Settings.functions``.
+    """
 
     rate_factor: Any
     beta: Any
+    rates: Any = ()
+
+
+class Info(NamedTuple):
+    """What a step tells: each site's share of minus the loss, in nats per item, and the gradient's norm unclipped."""
+
+    shares: Any
+    gradient_norm: Any
 
 
 @contextmanager
@@ -101,8 +140,3 @@ def torch_dtype(kind: torch.dtype) -> Iterator[None]:
         yield
     finally:
         torch.set_default_dtype(before)
-
-
-def part(name: str) -> str:
-    """``"model"`` or ``"guide"``: whose parameter this is; shared ones are the model's."""
-    return name.partition(".")[0]

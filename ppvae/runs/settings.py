@@ -3,14 +3,37 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Collection
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializationInfo,
+    ValidationError,
+    field_serializer,
+    model_validator,
+)
+
+from ppvae.runs.foreign import BACKENDS, holds_rate, library, recorded
 
 # Within these bounds a number and its square are numbers in single precision too.
 Rate = Annotated[float, Field(ge=1e-18, le=1e18)]
 Weight = Annotated[float, Field(ge=0, le=1e18)]
 Count = Annotated[int, Field(ge=1, lt=2**31)]
+Schedule = Rate | Annotated[str, Field(pattern="^function ")] | Callable[[float], Any]  # the name of one that was saved
+OPTIMIZERS, LR = ("adam", "adamw", "rmsprop", "momentum", "sgd"), 1e-3
+
+
+def _optimizer(value: Any) -> Any:
+    named = isinstance(value, str) and (value in OPTIMIZERS or "." in value)  # the latter is the name of a saved one
+    if not named and library(value) is None:
+        raise ValueError(
+            f"choose {', '.join(OPTIMIZERS)}, an optax transformation, or a class of torch.optim or a partial of one"
+        )
+    return value
 
 
 class Settings(BaseModel):
@@ -23,9 +46,12 @@ class Settings(BaseModel):
             where it was lowest; None trains all ``epochs``. ``auto`` chooses where it is None.
         batch_size: items per step, at most all; the rows left over after the last full batch sit out that epoch.
         seed: the one integer that reproduces a run bit for bit on the same backend and machine.
-        optimizer: ``adam``, ``adamw``, ``rmsprop``, ``momentum`` or ``sgd``.
-        lr: learning rate of the generative parameters, and of the guide's where ``guide_lr`` is None.
-        guide_lr: learning rate of the guide's parameters.
+        optimizer: ``adam``, ``adamw``, ``rmsprop``, ``momentum`` or ``sgd``; on NumPyro also an optax transformation,
+            which holds its own learning rate, and on Pyro a class of ``torch.optim`` or a ``functools.partial`` of one.
+        lr: learning rate: a number, a function of the fractional epoch (0.0 at the start), or a mapping from names of
+            parameters, or of modules that hold them, such as ``"guide.encoders"``, to either; the longest name counts,
+            and ``""`` stands for all.
+        guide_lr: learning rate of the guide's parameters, where it differs.
         schedule: how learning rates change over the run: ``constant``, ``linear`` or ``cosine`` to zero.
         clip: largest global norm of the gradient; None leaves it.
         beta: weight of the latent sites (Higgins et al. 2017).
@@ -43,9 +69,9 @@ class Settings(BaseModel):
     patience: Count | None = None
     batch_size: Count = 128
     seed: int = Field(0, ge=0, lt=2**31)
-    optimizer: Literal["adam", "adamw", "rmsprop", "momentum", "sgd"] = "adam"
-    lr: Rate = 1e-3
-    guide_lr: Rate | None = None
+    optimizer: Annotated[Any, AfterValidator(_optimizer)] = OPTIMIZERS[0]
+    lr: Schedule | dict[str, Schedule] = LR
+    guide_lr: Schedule | None = None
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     clip: Rate | None = None
     beta: Weight = 1.0
@@ -60,9 +86,31 @@ class Settings(BaseModel):
         """Does the loss of held-out items decide when training ends?"""
         return self.patience is not None or self.epochs == "auto"
 
-    def rate(self, part: str) -> float:
-        """The learning rate of ``"model"`` or ``"guide"`` before its schedule."""
-        return self.guide_lr if part == "guide" and self.guide_lr is not None else self.lr
+    @property
+    def foreign(self) -> bool:
+        """Is the optimiser one of optax or torch, which no name stands for?"""
+        return not isinstance(self.optimizer, str) or self.optimizer not in OPTIMIZERS
+
+    @property
+    def functions(self) -> list[Callable[[float], Any]]:
+        """The learning rates that are functions of the epoch."""
+        given = [*(self.lr.values() if isinstance(self.lr, dict) else [self.lr]), self.guide_lr]
+        return list(dict.fromkeys(rate for rate in given if callable(rate)))
+
+    def rate(self, name: str) -> Any:
+        """The learning rate of the parameter of this name before its schedule, a number or a function of the epoch.
+
+        Raises:
+            ValueError: no name in ``lr`` is that of the parameter or of a module that holds it.
+        """
+        if self.guide_lr is not None and name.partition(".")[0] == "guide":
+            return self.guide_lr
+        if not isinstance(self.lr, dict):
+            return self.lr
+        fitting = [key for key in self.lr if _holds(key, name)]
+        if not fitting:
+            raise ValueError(f"lr names no learning rate for the parameter {name!r}; add one for it, or for '', all")
+        return self.lr[max(fitting, key=len)]
 
     def rate_factor(self, epoch: float) -> float:
         """What multiplies learning rates at a fractional epoch."""
@@ -75,15 +123,79 @@ class Settings(BaseModel):
         """The weight of the latent sites at a fractional epoch."""
         return self.beta * min(epoch / self.kl_warmup, 1.0) if self.kl_warmup else self.beta
 
+    @field_serializer("optimizer", "lr", "guide_lr")
+    def _recorded(self, value: Any, info: SerializationInfo) -> Any:
+        return recorded(value) if info.mode == "json" else value
+
+    @model_validator(mode="after")
+    def _runnable(self) -> Settings:
+        kind = library(self.optimizer)
+        if kind and BACKENDS[kind] != self.backend:
+            raise ValueError(f"the optimizer {recorded(self.optimizer)} runs on backend={BACKENDS[kind]!r} alone")
+        if kind and holds_rate(self.optimizer) and (self.lr != LR or self.guide_lr is not None):
+            raise ValueError(
+                f"the optimizer {recorded(self.optimizer)} holds its own learning rate: drop lr and guide_lr"
+            )
+        if isinstance(self.lr, dict) and self.guide_lr is not None:
+            raise ValueError("lr has learning rates by name, and guide_lr is another: write it as lr['guide']")
+        return self
+
+
+def _holds(key: str, name: str) -> bool:
+    """Is this the name of a parameter, or of a module that holds it?"""
+    return key in ("", name) or name.startswith(f"{key}.")
+
 
 def settings_of(**options: Any) -> Settings:
     """Settings from keyword options; a wrong one is a ValueError of one sentence."""
     try:
         return Settings(**options)
     except ValidationError as error:
-        first = error.errors()[0]
+        first = max(error.errors(), key=lambda one: len(one["loc"]))  # the deepest, of several kinds that it may be
+        own = first["type"] == "value_error"
+        said = str(first["ctx"]["error"]) if own else first["msg"].lower()
+        if not first["loc"]:
+            raise ValueError(said) from None
         name = str(first["loc"][0])
         if first["type"] == "extra_forbidden":
             known = ", ".join(Settings.model_fields)
             raise ValueError(f"there is no setting {name!r}; choose among {known}") from None
-        raise ValueError(f"setting {name!r} is {first['input']!r}: {first['msg'].lower()}") from None
+        raise ValueError(f"setting {name!r} is {' '.join(repr(first['input']).split())}: {said}") from None
+
+
+def check_trainable(settings: Settings, parameters: Collection[str]) -> None:
+    """Raise ValueError where the parameters of these names cannot be trained with an optimiser and learning rates.
+
+    One may be known by its name only, or a function give no rate: it is asked for every epoch whose number is known.
+    """
+    rates = [*(settings.lr.values() if isinstance(settings.lr, dict) else [settings.lr]), settings.guide_lr]
+    saved = [settings.optimizer] if settings.foreign and isinstance(settings.optimizer, str) else []
+    if saved := [*saved, *(rate for rate in rates if isinstance(rate, str))]:
+        raise ValueError(f"of {saved[0]} the name alone is known: pass the optimizer or the function itself")
+    for name in parameters:
+        settings.rate(name)
+    for key in settings.lr if isinstance(settings.lr, dict) else ():
+        if not any(_holds(key, name) for name in parameters):
+            raise ValueError(
+                f"lr has a learning rate for {key!r}, which no parameter is called; there are {', '.join(parameters)}"
+            )
+    epochs = 1 if settings.epochs == "auto" else settings.epochs
+    for function in settings.functions:
+        for epoch in range(epochs):
+            learning_rate(function, epoch)
+
+
+def learning_rate(function: Callable[[float], Any], epoch: float) -> float:
+    """The learning rate that a function gives a fractional epoch.
+
+    Raises:
+        ValueError: it fails, or gives no number from 0 to 1e18.
+    """
+    where = f"lr, {recorded(function)}, called with the fractional epoch {float(epoch)},"
+    try:
+        rate = float(function(float(epoch)))
+    except Exception as error:
+        raise ValueError(f"{where} fails: {(str(error).splitlines() or [type(error).__name__])[0]}") from error
+    if not 0 <= rate <= 1e18:
+        raise ValueError(f"{where} gives {rate}; give a number from 0 to 1e18")
+    return rate

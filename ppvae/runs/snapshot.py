@@ -12,14 +12,16 @@ import numpy as np
 class Snapshot:
     """Everything a run needs to go on, on either backend: numpy arrays by parameter name.
 
-    ``moments`` holds what the optimiser remembers, under optax's names (``mu``, ``nu``, ``trace``). Where training has
-    moved on from the weights that it keeps, ``last`` holds those that it goes on from.
+    ``moments`` holds what the optimiser remembers, under optax's names (``mu``, ``nu``, ``trace``), ``foreign`` what
+    one of optax or torch does, under that library's. Where training has moved on from the weights that it keeps,
+    ``last`` holds those that it goes on from.
     """
 
     weights: Mapping[str, np.ndarray]
     moments: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     step: int = 0
     last: Mapping[str, np.ndarray] = field(default_factory=dict)
+    foreign: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def latest(self) -> Snapshot:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ppvae.language.program import Program
-from ppvae.objectives import Objective, Stage, stages
+from ppvae.objectives import stages
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,14 +22,15 @@ class VAE:
     Attributes:
         model: the generative program: prior over latents, one likelihood per modality.
         guide: the amortised posterior; it samples every latent site of the model and no other.
-        objective: a name of :mod:`ppvae.objectives`, what one of its functions makes, or your own function of the same
-            kind; a tuple of stages takes them in turn.
+        objective: a name of :mod:`ppvae.objectives`, what one of its functions makes, your own function of the same
+            kind, or an ELBO of Pyro or NumPyro, a class or an estimator made of it, whose namesake the other backend
+            runs; a tuple of stages takes them in turn.
         recipe: what rebuilds the pair, for a method of the zoo: its name and options; empty for your own programs.
     """
 
     model: Program
     guide: Program
-    objective: str | Objective | tuple[Stage, ...] = "elbo"
+    objective: Any = "elbo"
     recipe: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -49,7 +50,7 @@ class VAE:
         return {name: (self.firsts[f"{role}.{name}"], p) for name, p in named if p.requires_grad}
 
     def load(self, params: Mapping[str, Any]) -> VAE:
-        """Put weights into the pair, in place, and return it; ``fit(vae.load(params), data, epochs=0)`` makes it fitted.
+        """Put weights into the pair, in place, and return it; ``fit(vae.load(params), data, epochs=0)`` has it fitted.
 
         Args:
             params: arrays or tensors of either library by name, of all trained weights: what ``Fitted.to_pyro``,

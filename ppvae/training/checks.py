@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pyro
 import torch
-from pyro.distributions import ExpandedDistribution, MaskedDistribution, constraints
 
 from ppvae.backends.declarations import declaring
 from ppvae.backends.pyro import seed
@@ -20,22 +19,23 @@ from ppvae.backends.stacks import emptied
 from ppvae.data.dataset import Dataset
 from ppvae.language import ppl
 from ppvae.language.batch import Batch
+from ppvae.language.program import forget, parameters
 from ppvae.language.traces import is_enumerated, is_local, is_random, paired
 from ppvae.language.turns import turn
-from ppvae.objectives import stages
+from ppvae.objectives import Estimator, stages
 from ppvae.runs.plan import Sites, torch_dtype
 from ppvae.runs.settings import Settings
 from ppvae.runs.vae import VAE
+from ppvae.training.observed import check_baselines, check_draws, check_supports
 from ppvae.training.shapes import check_latents, check_measured, outside_plate
 from ppvae.training.state import check_unchanged, prepared
 
 ROWS = 4
 AGAIN = 3  # runs, since subsets drawn anew may be the same ones by chance
-WRAPPERS = (torch.distributions.Independent, MaskedDistribution, ExpandedDistribution)
 
 
-def inspect(vae: VAE, data: Dataset, settings: Settings) -> Sites:
-    """What the programs' sites are, after running both on a few rows.
+def inspect(vae: VAE, data: Dataset, settings: Settings) -> tuple[Sites, Batch]:
+    """What the programs' sites are, after running both on a few rows, and these rows.
 
     What they declare by ``pyro.param`` becomes theirs, with initial values from the run's seed and in its dtype.
 
@@ -43,30 +43,70 @@ def inspect(vae: VAE, data: Dataset, settings: Settings) -> Sites:
         ValueError: a program fails on the data, holds a layer that changes as it runs, or model and guide differ in
             their latent sites.
     """
-    batch = trial(data)
     with _trying(vae, getattr(torch, settings.dtype)):
         seed(settings.seed)
-        model, guide = _tried(vae, batch)
+        batch, model, guide = _first_tried(vae, data, settings)
+        check_baselines(vae, guide, settings)
         enumerated = _enumerated("model", model) | _enumerated("guide", guide)
         latents = _match(model, guide, [name for name in data.arrays if name not in vae.model.conditions])
         if enumerated:
             _check_enumeration(vae, batch, enumerated)
         if any(getattr(stage.objective, "revisits", False) for stage in stages(vae.objective)):
             _check_same_density(vae.guide, batch)
-    if enumerated or not all(isinstance(stage.objective, str) for stage in stages(vae.objective)):
+        subsampled = _subsampled(vae, batch, model)
+    objectives = [stage.objective for stage in stages(vae.objective)]
+    if enumerated or not all(isinstance(objective, str | Estimator) for objective in objectives):
         _check_local(model, data.arrays)
-    return Sites(
+    if any(isinstance(objective, Estimator) and objective.name == "RenyiELBO" for objective in objectives):
+        _check_all_local(model)
+    sites = Sites(
         latents=latents | enumerated,
         discrete=frozenset(name for name in latents - enumerated if not guide[name]["fn"].has_rsample),
         enumerated=enumerated,
-        subsampled=any(site["scale"] != 1.0 for site in model.values()),
+        subsampled=subsampled,
+    )
+    return sites, batch
+
+
+def _first_tried(vae: VAE, data: Dataset, settings: Settings) -> tuple[Batch, dict[str, Any], dict[str, Any]]:
+    """The sites of model and guide on a few rows that tell what fits them.
+
+    Programs that have a parameter for each item may run on all rows alone, where these are trained on at once.
+    """
+    few, own = data.batch(_telling_rows(data.arrays)), {name: parameters(p) for name, p in vae.pair.items()}
+    try:
+        found = _tried(vae, few)
+        declared = own != {name: parameters(p) for name, p in vae.pair.items()}
+        if few.size > 1 and (declared or few.size == len(data) > settings.batch_size):
+            _tried(vae, data.batch(few.rows[1:]))  # no parameter has the shape of the batch
+        return few, *found
+    except ValueError as error:
+        if settings.batch_size >= len(data):
+            for name, program in vae.pair.items():
+                forget(program, own[name])
+            with suppress(ValueError):
+                return data.batch(), *_tried(vae, data.batch())
+        raise ValueError(f"{error}{_per_item(error, data)}") from error
+
+
+def _per_item(error: ValueError, data: Dataset) -> str:
+    """Advice where the number of all items is what does not fit."""
+    if not re.search(rf"\b{len(data)}\b", f"{error} {error.__cause__}"):
+        return ""
+    return (
+        f"; parameters with a row for each of the {len(data)} items are indexed by the rows of the batch, "
+        f"self.theta[batch.rows], or trained with batch_size={len(data)}"
     )
 
 
-def trial(data: Dataset) -> Batch:
-    """A few rows that tell what fits the programs, as a batch of twice as many."""
-    batch = data.batch(_telling_rows(data.arrays))
-    return replace(batch, total=2 * batch.size)
+def _subsampled(vae: VAE, batch: Batch, model: dict[str, Any]) -> bool:
+    """Does a batch speak for the whole data set? Programs that run on all rows alone do not, as there are no others."""
+    if batch.total == batch.size:
+        try:
+            model, _ = _tried(vae, replace(batch, total=2 * batch.size))
+        except ValueError:
+            return False
+    return any(site["scale"] != 1.0 for site in model.values())
 
 
 def check_values(vae: VAE, arrays: Mapping[str, np.ndarray], observed: Mapping[str, np.ndarray]) -> None:
@@ -97,11 +137,12 @@ def _tried(vae: VAE, batch: Batch) -> tuple[dict[str, Any], dict[str, Any]]:
     """The sites of model and guide, run on a batch whose values fit them."""
     state = prepared(vae.pair)
     guide = _sites("guide", vae.guide, batch)
+    check_draws(guide)
     model = _sites("model", pyro.poutine.condition(vae.model, _values(guide)), batch)
     check_unchanged(vae.pair, state)
     check_latents({**model, **guide})
     check_measured(model, batch)
-    _check_supports(model, batch)
+    check_supports(model, batch)
     return model, guide
 
 
@@ -130,24 +171,6 @@ def _sites(role: str, program: Any, batch: Batch) -> dict[str, Any]:
             ) from error
         raise ValueError(f"the {role} {name} fails on the data: {outside_plate(_first_line(error), batch)}") from error
     return {key: node for key, node in nodes.items() if is_random(node)}
-
-
-def _check_supports(sites: dict[str, Any], batch: Batch) -> None:
-    """Raise ValueError where a distribution cannot take what was measured; what fills the holes may be anything."""
-    for name in batch.arrays:
-        if name not in sites or not sites[name]["is_observed"]:
-            continue
-        fn, value, mask = sites[name]["fn"], sites[name]["value"], batch.mask(name)
-        while isinstance(fn, WRAPPERS):
-            fn = fn.base_dist
-        fine = getattr(fn, "support", constraints.real).check(value)
-        if mask is not None and mask.ndim <= fine.ndim:
-            fine = fine | ~mask.reshape(mask.shape + (1,) * (fine.ndim - mask.ndim))
-        if not fine.all():
-            bad = value[~fine].flatten()[0].item()
-            raise ValueError(
-                f"the model gives {name!r} the distribution {type(fn).__name__}, which cannot take {bad:g}"
-            )
 
 
 def _enumerated(role: str, sites: dict[str, Any]) -> frozenset[str]:
@@ -206,6 +229,16 @@ def _check_local(sites: dict[str, Any], modalities: Collection[str]) -> None:
             )
 
 
+def _check_all_local(sites: dict[str, Any]) -> None:
+    """Raise ValueError where items share a site, and so have no weights of their own to average."""
+    for name, site in sites.items():
+        if not is_local(site):
+            raise ValueError(
+                f"RenyiELBO averages weights of each item, and the model's site {name!r} is not in the plate of items: "
+                "use Trace_ELBO, or the objective renyi, which draws once what all items share"
+            )
+
+
 def _values(sites: dict[str, Any]) -> dict[str, Any]:
     return {name: site["value"] for name, site in sites.items() if not site["is_observed"]}
 
@@ -213,6 +246,11 @@ def _values(sites: dict[str, Any]) -> dict[str, Any]:
 def _match(model: dict[str, Any], guide: dict[str, Any], modalities: Collection[str]) -> frozenset[str]:
     guided = frozenset(_values(guide))
     unused = [name for name in modalities if name not in model]
+    if unused and f"{unused[0]}_observed" in model:
+        raise ValueError(
+            f"the model gives its site {unused[0]!r} an obs_mask, but holes of a modality are masked by themselves: "
+            f"write obs=batch.get({unused[0]!r}) alone"
+        )
     if unused:
         raise ValueError(f"the model has no site named {unused[0]!r}, so that modality would go unexplained")
     lacking = [name for name in _values(model) if name not in guided and not is_enumerated(model[name])]

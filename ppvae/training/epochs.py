@@ -12,7 +12,7 @@ import numpy as np
 
 from ppvae.data.dataset import Dataset
 from ppvae.runs.plan import Pace, Plan
-from ppvae.runs.settings import Settings
+from ppvae.runs.settings import Settings, learning_rate
 from ppvae.training.early_stopping import best_epoch
 from ppvae.training.validation import Validation
 
@@ -63,11 +63,13 @@ def _epoch(engine: Any, state: Any, arrays: Any, observed: Any, epoch: int) -> t
     plan: Plan = state.plan
     rows = order(plan.settings, len(next(iter(arrays.values()))), epoch)
     begin = time.perf_counter()
-    state, shares = engine.epoch(state, arrays, observed, rows, pace_of(plan, epoch * plan.steps, plan.steps))
+    state, info = engine.epoch(state, arrays, observed, rows, pace_of(plan, epoch * plan.steps, plan.steps))
     seconds = time.perf_counter() - begin
-    means = {name: float(np.mean(share, dtype=np.float64)) for name, share in shares.items()}
+    means = {name: float(np.mean(share, dtype=np.float64)) for name, share in info.shares.items()}
     loss = _number("the loss", -sum(means.values()), epoch)
-    return state, {"epoch": epoch + 1, "loss": loss, "sites": means, "seconds": seconds}
+    largest = float(np.finfo(plan.settings.dtype).max)  # of what overflowed; whether weights did is told later
+    norm = float(np.nan_to_num(info.gradient_norm.astype(np.float64), nan=largest, posinf=largest).mean())
+    return state, {"epoch": epoch + 1, "loss": loss, "sites": means, "gradient_norm": norm, "seconds": seconds}
 
 
 def _number(what: str, value: float, epoch: int) -> float:
@@ -82,8 +84,13 @@ def _number(what: str, value: float, epoch: int) -> float:
 
 
 def order(settings: Settings, items: int, epoch: int) -> np.ndarray:
-    """The rows of each step of an epoch, ``(steps, batch)``: a permutation drawn from the seed and the epoch."""
+    """The rows of each step of an epoch, ``(steps, batch)``: a permutation drawn from the seed and the epoch.
+
+    A step on all rows at once has them in their own order, which is that of parameters with a row for each item.
+    """
     size = min(settings.batch_size, items)
+    if size == items:
+        return np.arange(items, dtype=np.int32)[None]
     rows = np.random.default_rng([settings.seed, epoch]).permutation(items)
     return rows[: items // size * size].reshape(-1, size).astype(np.int32)
 
@@ -99,4 +106,5 @@ def pace_of(plan: Plan, first: int, steps: int, scalar: bool = False) -> Pace:
     dtype = np.dtype(plan.settings.dtype)
     factors = np.array([plan.settings.rate_factor(e) for e in epochs], dtype)
     betas = np.array([plan.settings.beta_at(e) for e in epochs], dtype)
-    return Pace(factors[0], betas[0]) if scalar else Pace(factors, betas)
+    rates = [np.array([learning_rate(f, e) for e in epochs], dtype) for f in plan.settings.functions]
+    return Pace(factors[0], betas[0], [r[0] for r in rates]) if scalar else Pace(factors, betas, rates)

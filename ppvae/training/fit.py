@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import hashlib
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -18,13 +18,13 @@ from ppvae.inference.fitted import Fitted
 from ppvae.language.batch import Batch
 from ppvae.runs import checkpoint
 from ppvae.runs.description import FIXED
+from ppvae.runs.foreign import recorded
 from ppvae.runs.plan import Plan
-from ppvae.runs.settings import Settings, settings_of
+from ppvae.runs.settings import LR, Settings, check_trainable, settings_of
 from ppvae.runs.snapshot import Snapshot
 from ppvae.runs.vae import VAE
-from ppvae.training import loading
+from ppvae.training import checks, loading
 from ppvae.training.agreement import check_agreement, is_written_by_user
-from ppvae.training.checks import inspect, trial
 from ppvae.training.early_stopping import hold_out, overtrained, why_not_auto, why_stop
 from ppvae.training.epochs import engine_of, epochs, in_stage, pace_of, steps_in
 from ppvae.training.interruption import terminable
@@ -33,7 +33,7 @@ from ppvae.training.progress import progress_bar, say
 from ppvae.training.savable import plain
 from ppvae.training.validation import Validation, prepared
 
-Callback = Callable[[Mapping[str, Any]], object]
+Callback = Callable[..., object]
 
 
 def init(vae: VAE, data: Dataset, **options: Any) -> Any:
@@ -45,24 +45,29 @@ def init(vae: VAE, data: Dataset, **options: Any) -> Any:
     settings = settings_of(**options)
     if settings.epochs == "auto" and (reason := why_not_auto(vae, settings)):
         raise ValueError(f"epochs cannot be 'auto' here: {reason}; give a number")
+    check_trainable(settings, [name for name, p in vae.pair.named_parameters() if p.requires_grad])
     vae = copy.deepcopy(vae)
     vae.pair.to(dtype=getattr(torch, settings.dtype))
-    plan = Plan(vae, settings, inspect(vae, data, settings), len(data), steps_in(len(data), settings))
+    sites, tried = checks.inspect(vae, data, settings)
+    plan = Plan(vae, settings, sites, len(data), steps_in(len(data), settings))
     engine = engine_of(settings)
     if settings.backend == "numpyro" and is_written_by_user(vae):
-        check_agreement(vae, trial(data))
+        check_agreement(vae, tried)
     with engine.environment(settings):
         return engine.init(plan)
 
 
 def step(state: Any, batch: Batch) -> tuple[Any, dict[str, Any]]:
-    """One gradient step on a batch; returns the new state, and its ``loss`` and ``sites`` as the history has them."""
+    """One gradient step on a batch; returns the new state, and its ``loss``, ``sites`` and ``gradient_norm``.
+
+    They are as in the history: nats per item, and the global norm of the gradient before it is clipped.
+    """
     engine = engine_of(state.plan.settings)
     with engine.environment(state.plan.settings):
         state = in_stage(engine, state, int(state.step))
-        state, shares = engine.step(state, batch, pace_of(state.plan, int(state.step), 1, scalar=True))
-        sites = {name: float(share) for name, share in shares.items()}
-        return state, {"loss": -sum(sites.values()), "sites": sites}
+        state, info = engine.step(state, batch, pace_of(state.plan, int(state.step), 1, scalar=True))
+        sites = {name: float(share) for name, share in info.shares.items()}
+        return state, {"loss": -sum(sites.values()), "sites": sites, "gradient_norm": float(info.gradient_norm)}
 
 
 def fit(
@@ -94,8 +99,9 @@ def fit(
             schedules, weights of terms, particles, backend and device may change.
         force: replace another run in ``out``, once there is a checkpoint to replace it by, or write beside other files.
         progress: show a progress bar; by default where the output is a terminal. False silences remarks, too.
-        callbacks: each is called with a copy of the history's entry after every epoch; True ends training. Other
-            threads may use ppvae meanwhile.
+        callbacks: each is called with a copy of the history's entry after every epoch; True ends training. One that
+            needs a second argument gets the pair as it is then, a Fitted of its own. Other threads may use ppvae
+            meanwhile.
         notes: facts to keep with the run; why training ended is added as ``stopped``.
         **options: those of :class:`~ppvae.runs.settings.Settings`: ``backend``, ``epochs``, ``batch_size``, ...
 
@@ -115,7 +121,7 @@ def fit(
     state = init(pair, trained, **options)
     held_out = None if validation is None else prepared(state.plan.vae, trained, validation)
     start = before or Fitted(state.plan.vae, data.modalities or (), settings, [], Snapshot({}))
-    keys = {"data": data_key(data), "order": order_key(data)}
+    keys = {"data": data_key(data), "order": data.order}
     keys |= {} if validation is None else {"validation": data_key(validation)}
     if before is not None:
         _check_same_run(before, settings, keys)
@@ -136,11 +142,6 @@ def data_key(data: Dataset) -> int:
     return int(np.bitwise_xor.reduce(data.keys.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(12))
 
 
-def order_key(data: Dataset) -> int:
-    """A number that tells one order of a data set's rows from another."""
-    return int.from_bytes(hashlib.sha256(data.keys.tobytes()).digest()[:6])
-
-
 def _before(vae: VAE | Fitted, out: str | Path | None, resume: bool) -> Fitted | None:
     if resume and out is None:
         raise ValueError("resume=True needs out=, the run folder to go on from")
@@ -150,8 +151,17 @@ def _before(vae: VAE | Fitted, out: str | Path | None, resume: bool) -> Fitted |
 
 
 def _check_same_run(before: Fitted, settings: Settings, keys: Mapping[str, int]) -> None:
-    if before.snapshot.step and settings.optimizer != before.settings.optimizer:
-        raise ValueError(f"this run was trained with optimizer {before.settings.optimizer!r}; go on with the same one")
+    then, now = before.settings, settings
+    if before.snapshot.step and then.foreign and now.backend != then.backend:
+        raise ValueError(
+            f"this run was trained with optimizer {recorded(then.optimizer)!r}, whose memory stays with backend="
+            f"{then.backend!r}; go on there"
+        )
+    if before.snapshot.step and recorded(now.optimizer) != recorded(then.optimizer):
+        raise ValueError(f"this run was trained with optimizer {recorded(then.optimizer)!r}; go on with the same one")
+    rates = {name: recorded(getattr(then, name)) for name in ("lr", "guide_lr")}
+    if before.snapshot.step and "function " in str(rates) and (now.lr, now.guide_lr) == (LR, None):
+        raise ValueError(f"this run was trained with {rates}, of which names alone are kept; pass lr again")
     if before.notes.get("data") not in (None, keys["data"]):
         raise ValueError("this run was trained on other data; resume it with the same data set and split")
     watched = settings.watches and before.history and before.history[-1].get("best_epoch")
@@ -166,7 +176,7 @@ def _check_same_bits(before: Fitted, settings: Settings, keys: Mapping[str, int]
     if [m.plain() for m in before.modalities] != [m.plain() for m in data.modalities or ()]:
         raise ValueError("this run was trained with other modalities; resume it with the same declarations")
     for name in FIXED:
-        if (then := getattr(before.settings, name)) != getattr(settings, name):
+        if recorded(then := getattr(before.settings, name)) != recorded(getattr(settings, name)):
             raise ValueError(f"this run was trained with {name} {then!r}; resume it with the same one")
 
 
@@ -192,7 +202,7 @@ def _train(
             while (reason := why_stop(fitted.history, plan)) is None:
                 fitted = _advanced(engine, fitted, *next(coming))
                 entry = fitted.history[-1]
-                asked = [callback(copy.deepcopy(entry)) for callback in (show, *callbacks)]
+                asked = [_told(callback, entry, fitted) for callback in (show, *callbacks)]
                 if any(isinstance(answer, bool | np.bool_) and answer for answer in asked):
                     reason = "a callback asked for it"
                     break
@@ -206,6 +216,20 @@ def _train(
                 _keep(fitted, out)
             raise
         return _loaded(fitted)
+
+
+def _told(callback: Callback, entry: Mapping[str, Any], fitted: Fitted) -> object:
+    """What a callback answers; nothing that it does to what it gets has a part in training."""
+    return callback(copy.deepcopy(entry), *([_loaded(copy.deepcopy(fitted))] if _needs_two(callback) else []))
+
+
+def _needs_two(callback: Callback) -> bool:
+    try:
+        given = inspect.signature(callback).parameters.values()
+    except ValueError:  # some of Python's own functions have none
+        return False
+    places = [p for p in given if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty]
+    return len(places) > 1
 
 
 def _keep(fitted: Fitted, out: str | Path) -> None:

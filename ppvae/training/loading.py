@@ -13,7 +13,7 @@ from ppvae.backends.declarations import expect
 from ppvae.inference.fitted import Fitted
 from ppvae.language.modality import Modality
 from ppvae.runs import checkpoint
-from ppvae.runs.checkpoint import WHOLE, Kind, Stored
+from ppvae.runs.checkpoint import FOREIGN, WHOLE, Kind, Stored
 from ppvae.runs.description import Recipe
 from ppvae.runs.snapshot import Snapshot
 from ppvae.runs.vae import VAE
@@ -71,6 +71,8 @@ def _check_fits(stored: Stored, vae: VAE) -> None:
     own = {name: _kind(tensor, dtype) for name, tensor in vae.pair.state_dict().items()}
     trained = {name: own[name] for name, p in vae.pair.named_parameters() if p.requires_grad}
     for group, kinds in {"weights": {}, **stored.kinds()}.items():
+        if group == FOREIGN:  # known to its optimiser alone, which compares them when the run goes on
+            continue
         wanted = own if group in ("weights", "last") else trained
         if differ := sorted(name for name in {*kinds, *wanted} if kinds.get(name) != wanted.get(name)):
             said = " and not ".join(" ".join(map(str, k.get(differ[0], ["missing"]))) for k in (kinds, wanted))

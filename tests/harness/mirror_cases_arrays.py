@@ -528,10 +528,7 @@ METHODS = [
     Case(("float",), calls(like), gradient=False, rtol=1e-6),
     Case(("double", "int", "long", "short", "bool"), calls(like)),
     Case(("half", "bfloat16"), calls(ints(3)), view=lambda result: result * 2.0 == 4.0),
-    Case(
-        ("size",), one_of(calls(x), calls(x, 0), calls(x, dim=-1)), view=lambda s: s if isinstance(s, int) else tuple(s)
-    ),
-    Case(("dim", "ndimension", "nelement", "contiguous", "cpu"), calls(x)),
+    Case(("contiguous",), calls(x)),
     Case(("view_as", "reshape_as"), calls(x, reals(6, 4))),
     Case(("expand_as",), calls(reals(3, 1), reals(2, 3, 4))),
     Case(("sum_to_size",), one_of(calls(x, 3, 1), calls(x, (1, 3, 4)))),

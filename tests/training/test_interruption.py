@@ -167,5 +167,7 @@ def test_what_a_callback_writes_into_its_entry_cannot_spoil_the_history(data: Da
         entry["figure"], entry["sites"]["z"] = object(), None
 
     fitted = fit(data, epochs=2, out=tmp_path, callbacks=[write])
-    assert [set(entry) for entry in ppvae.load(tmp_path).history] == [{"epoch", "loss", "sites", "seconds"}] * 2
+    assert [set(entry) for entry in ppvae.load(tmp_path).history] == [
+        {"epoch", "loss", "sites", "gradient_norm", "seconds"}
+    ] * 2
     assert all(entry["sites"]["z"] is not None for entry in fitted.history)

@@ -11,7 +11,9 @@ from ppvae.backends.mirror.functions import (
     norms,
     operators,
     reductions,
+    scattering,
     shapes,
+    sorting,
     special,
 )
 
@@ -26,6 +28,8 @@ RULES = (
     norms,
     operators,
     reductions,
+    scattering,
     shapes,
+    sorting,
     special,
 )

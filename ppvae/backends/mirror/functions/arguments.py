@@ -67,8 +67,12 @@ def floating(x: Any) -> jax.Array:
 
 
 def cast(x: Any, dtype: Dtype) -> jax.Array:
-    """``x`` in a dtype, or as it is for None."""
-    return jnp.asarray(x) if dtype is None else jnp.asarray(x).astype(to_dtype(dtype))
+    """``x`` in a dtype, or as it is for None; fractions become bytes by way of whole numbers, as in C."""
+    x, dtype = jnp.asarray(x), to_dtype(dtype)
+    if dtype is None:
+        return x
+    bytes_ = dtype.kind in "iu" and dtype.itemsize < 4 and is_floating(x)
+    return (x.astype(int) if bytes_ else x).astype(dtype)
 
 
 def axes(dim: Dims) -> int | tuple[int, ...] | None:
@@ -76,6 +80,27 @@ def axes(dim: Dims) -> int | tuple[int, ...] | None:
     if dim is None or isinstance(dim, int):
         return dim
     return tuple(dim) or None
+
+
+def within(index: Any, size: int, negative: bool = False) -> Any:
+    """An index in range, perhaps counted from the end.
+
+    Constants are checked. Of what is computed, out of range becomes ``size``: there reading gives NaN (or the smallest
+    whole number), and writing does nothing.
+    """
+    lowest = -size if negative else 0
+    if isinstance(index, jax.core.Tracer):
+        return jnp.where((index < lowest) | (index >= size), size, index)
+    wrong = [i for i in np.ravel(index) if not lowest <= i < size]
+    if wrong:
+        raise IndexError(f"index {wrong[0]} is out of bounds for size {size}")
+    return index
+
+
+def alike(*arrays: Any) -> None:
+    """Raise unless the arrays have one dtype, without which torch multiplies nothing."""
+    dtypes = {array.dtype for array in arrays if array is not None}
+    refuse(len(dtypes) > 1, f"it takes arrays of one dtype, not of {' and '.join(sorted(map(str, dtypes)))}")
 
 
 def sizes(shape: Sequence[Any]) -> tuple[int, ...]:

@@ -93,6 +93,9 @@ _BINARY: dict[Callable[..., Any], str] = {
     jnp.bitwise_and: "bitwise_and",
     jnp.bitwise_or: "bitwise_or",
     jnp.bitwise_xor: "bitwise_xor",
+    jnp.left_shift: "bitwise_left_shift",
+    jnp.right_shift: "bitwise_right_shift",
+    jnp.nextafter: "nextafter",
 }
 
 
@@ -125,6 +128,9 @@ def add(input: Array, other: Array, *, alpha: float = 1) -> jax.Array:
 
 @mirrors(torch.sub, torch.subtract)
 def sub(input: Array, other: Array, *, alpha: float = 1) -> jax.Array:
+    refuse(
+        bool in map(jnp.result_type, (input, other)), "it does not subtract booleans; use logical_not or logical_xor"
+    )
     return jnp.subtract(input, other if alpha == 1 else alpha * other)
 
 
@@ -159,12 +165,21 @@ def _promoted(*arrays: Array) -> list[jax.Array]:
 
 @mirrors(torch.pow, operator.pow)
 def power(input: Array, exponent: Array) -> Array:
-    """No gradient at 0 to the power 0, where JAX's is NaN."""
+    """No gradient at 0 to the power 0, where JAX's is NaN; whole numbers to negative powers are cut to whole ones."""
+    if not is_floating(jnp.result_type(input, exponent)) and isinstance(input, jax.Array):
+        return _whole_power(input, exponent)
     if isinstance(exponent, (int, float)):
         whole = isinstance(exponent, float) and exponent.is_integer() and is_floating(input)
         return operator.pow(input, int(exponent) if whole else exponent)
     one = (input == 0) & (exponent == 0)
     return jnp.where(one, 1, operator.pow(jnp.where(one, 1, input), exponent))
+
+
+def _whole_power(input: jax.Array, exponent: Array) -> jax.Array:
+    refuse(isinstance(exponent, int) and exponent < 0, "it takes no whole numbers to a negative power")
+    odd = jnp.where(jnp.asarray(exponent) % 2 == 0, 1, input)
+    inverse = jnp.where(jnp.abs(input) == 1, odd, 0)
+    return jnp.where(jnp.asarray(exponent) < 0, inverse, operator.pow(input, jnp.maximum(exponent, 0)))
 
 
 @mirrors(torch.float_power)
@@ -192,6 +207,7 @@ def copysign(input: Array, other: Array) -> jax.Array:
 
 @mirrors(torch.frac)
 def frac(input: Array) -> jax.Array:
+    refuse(not is_floating(input), "it takes floats")
     return input - jnp.trunc(input)
 
 

@@ -1,4 +1,4 @@
-"""Indexing: subscripts, gathering, scattering, masks and sorting."""
+"""Indexing: subscripts, gathering and one-hot codes; what is out of range is an error, or NaN."""
 
 # ruff: noqa: D103 - what a rule computes is said by the torch function that it stands for
 
@@ -10,74 +10,146 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ppvae.backends.mirror.functions.arguments import cast, mirrors, refuse
-from ppvae.backends.mirror.functions.reductions import ValuesIndices, chosen
+from ppvae.backends.mirror.functions.arguments import alike, cast, mirrors, refuse, to_dtype, within
 
 
 @mirrors(operator.getitem)
 def getitem(x: Any, index: Any) -> Any:
-    """Subscripts of arrays, tuples and dicts; a list inside the subscript is an array of indices."""
+    """Subscripts of arrays, tuples and dicts."""
     if not isinstance(x, jax.Array):
         return x[index]
-    parts = tuple(
-        jnp.asarray(p) if isinstance(p, list) else p for p in (index if isinstance(index, tuple) else (index,))
-    )
-    _check_bounds(x.shape, parts)
-    return x[parts]
+    for step in _steps(x, index):
+        refuse(any(map(_is_mask, step)), "a mask that is computed gives an unknown shape; use torch.where")
+        x = x.at[step].get(mode="fill")
+    return x
 
 
-def _check_bounds(shape: tuple[int, ...], parts: tuple[Any, ...]) -> None:
-    """JAX fills in NaN, or the last element, where torch raises; plain numbers can be checked."""
-    taken = [part for part in parts if part is not None and part is not Ellipsis]
-    used = builtins.sum(_dims_used(part) for part in taken)
-    dim = 0
+@mirrors(operator.setitem)
+def setitem(x: jax.Array, index: Any, value: Any) -> jax.Array:
+    """The whole array after the assignment."""
+    refuse(isinstance(value, (list, tuple)), "a list cannot be assigned; make it a tensor")
+    return _put(x, _steps(x, index), value)
+
+
+def _put(x: jax.Array, steps: list[tuple[Any, ...]], value: Any) -> jax.Array:
+    step, *rest = steps
+    if any(map(_is_mask, step)):
+        return _put_where(x, step, value)
+    if rest:
+        return x.at[step].set(_put(x.at[step].get(mode="fill"), rest, value))
+    value = jnp.asarray(value)
+    if any(isinstance(part, jax.Array) for part in step) and not value.weak_type:
+        alike(x, value)
+    return x.at[step].set(_narrowed(value.astype(x.dtype), x[step].shape))
+
+
+def _narrowed(value: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Without leading dims of size 1, which torch drops in an assignment."""
+    extra = max(value.ndim - len(shape), 0)
+    return value.reshape(value.shape[extra:]) if value.shape[:extra] == (1,) * extra else value
+
+
+def _put_where(x: jax.Array, step: tuple[Any, ...], value: Any) -> jax.Array:
+    """An assignment to the elements under one mask, of what is the same for all of them."""
+    place = next(i for i, part in enumerate(step) if _is_mask(part))
+    mask = step[place]
+    others = [part for part in step if part is not mask and not (isinstance(part, slice) and part == slice(None))]
+    after = x.ndim - place - mask.ndim
+    value = jnp.asarray(value, x.dtype)
+    advice = "a mask that is computed takes one value, or one row, for all its elements; use torch.where"
+    refuse(bool(others) or value.ndim > after, advice)
+    return jnp.where(mask.reshape(mask.shape + (1,) * after), value, x)
+
+
+def _is_mask(part: Any) -> bool:
+    """A mask whose elements are unknown, so that nobody can tell how many it picks."""
+    return isinstance(part, jax.core.Tracer) and part.dtype == jnp.bool_
+
+
+def _steps(x: jax.Array, index: Any) -> list[tuple[Any, ...]]:
+    """A subscript in torch's order: first slices, numbers and None, then numbers that are arrays, then arrays."""
+    parts = [_as_array(part) for part in (index if isinstance(index, tuple) else (index,))]
+    used = builtins.sum(_dims_used(part) for part in parts)
+    if not any(part is Ellipsis for part in parts):
+        parts.append(Ellipsis)
+    basic: list[Any] = []
+    later: list[Any] = []
     for part in parts:
         if part is Ellipsis:
-            dim += len(shape) - used
-        elif isinstance(part, int) and not isinstance(part, bool) and dim < len(shape):
-            if not -shape[dim] <= part < shape[dim]:
-                raise IndexError(f"index {part} is out of bounds for dim {dim} of size {shape[dim]}")
-            dim += 1
-        elif part is not None:
-            dim += _dims_used(part)
+            basic += [slice(None)] * (x.ndim - used)
+            later += [slice(None)] * (x.ndim - used)
+        elif isinstance(part, (jax.Array, np.ndarray)):
+            basic += [slice(None)] * _dims_used(part)
+            later.append(_bounded(x, builtins.sum(b is not None for b in basic) - _dims_used(part), part))
+        elif isinstance(part, int) and not isinstance(part, bool):
+            basic.append(_bounded(x, builtins.sum(b is not None for b in basic), part))
+        else:
+            basic.append(None if part is True else part)
+            later.append(slice(None))
+    return [tuple(basic), *_numbers_first(later)]
+
+
+def _as_array(part: Any) -> Any:
+    if isinstance(part, (list, tuple, np.ndarray)):
+        with jax.ensure_compile_time_eval():
+            return jnp.asarray(part)
+    return part
+
+
+def _bounded(x: jax.Array, dim: int, index: Any) -> Any:
+    return index if jnp.result_type(index) == jnp.bool_ else within(index, x.shape[dim], negative=True)
+
+
+def _numbers_first(parts: list[Any]) -> list[tuple[Any, ...]]:
+    """Numbers that are arrays are taken one after the other, and leave no dim behind."""
+    steps: list[tuple[Any, ...]] = []
+    for place in reversed(range(len(parts))):
+        part = parts[place]
+        if isinstance(part, jax.Array) and part.ndim == 0 and part.dtype != jnp.bool_:
+            steps.append((*[slice(None)] * builtins.sum(map(_dims_used, parts[:place])), part))
+            del parts[place]
+    arrays = any(isinstance(part, jax.Array) for part in parts)
+    return [*steps, tuple(parts)] if arrays else steps
 
 
 def _dims_used(part: Any) -> int:
-    boolean = isinstance(part, bool) or getattr(part, "dtype", None) == jnp.bool_
-    return getattr(part, "ndim", 0) if boolean else 1
+    """How many dims of an array a part of a subscript stands for."""
+    if part is None or part is Ellipsis or isinstance(part, bool):
+        return 0
+    return part.ndim if getattr(part, "dtype", None) == jnp.bool_ else 1
 
 
 @mirrors(torch.gather)
 def gather(input: jax.Array, dim: int, index: jax.Array, *, sparse_grad: bool = False) -> jax.Array:
     """An index may be shorter than the input along the other dims, and never broadcasts."""
-    return jnp.take_along_axis(_corner(input, dim, index), index, dim)
+    return jnp.take_along_axis(corner(input, dim, index), within(index, input.shape[dim]), dim)
 
 
-def _corner(input: jax.Array, dim: int, index: jax.Array) -> jax.Array:
+def corner(input: jax.Array, dim: int, index: jax.Array) -> jax.Array:
+    """The part of an array that an index covers, whole along one dim."""
     dim %= input.ndim
     return input[tuple(slice(None) if d == dim else slice(n) for d, n in enumerate(index.shape))]
 
 
 @mirrors(torch.take_along_dim)
 def take_along_dim(input: jax.Array, indices: jax.Array, dim: int | None = None) -> jax.Array:
-    return (
-        jnp.take_along_axis(input.ravel(), indices.ravel(), 0)
-        if dim is None
-        else jnp.take_along_axis(input, indices, dim)
-    )
+    if dim is None:
+        return take_along_dim(input.ravel(), indices.ravel(), 0)
+    return jnp.take_along_axis(input, within(indices, input.shape[dim], negative=True), dim)
 
 
 @mirrors(torch.take)
 def take(input: jax.Array, index: jax.Array) -> jax.Array:
-    return jnp.take(input, index)
+    return jnp.take(input, within(index, input.size, negative=True))
 
 
 @mirrors(torch.index_select)
 def index_select(input: jax.Array, dim: int, index: jax.Array) -> jax.Array:
-    return jnp.take(input, index.reshape(-1), dim)
+    return jnp.take(jnp.atleast_1d(input), within(index.reshape(-1), jnp.atleast_1d(input).shape[dim]), dim)
 
 
 @mirrors(torch.narrow)
@@ -95,116 +167,11 @@ def select(input: jax.Array, dim: int, index: Any) -> jax.Array:
     return getitem(jnp.moveaxis(input, dim, 0), index)
 
 
-def _grid(dim: int, index: jax.Array) -> tuple[jax.Array, ...]:
-    """Subscripts that put element ``i`` of ``index`` at ``i`` in every dim but ``dim``."""
-    places = list(jnp.indices(index.shape, sparse=True))
-    places[dim] = index
-    return tuple(places)
-
-
-@mirrors(torch.scatter)
-def scatter(input: jax.Array, dim: int, index: jax.Array, src: Any = None, *, value: Any = None) -> jax.Array:
-    src = value if src is None else src
-    return input.at[_grid(dim, index)].set(_corner(src, dim, index)[_all_of(dim, index)] if jnp.ndim(src) else src)
-
-
-@mirrors(torch.scatter_add)
-def scatter_add(input: jax.Array, dim: int, index: jax.Array, src: jax.Array) -> jax.Array:
-    return input.at[_grid(dim, index)].add(_corner(src, dim, index)[_all_of(dim, index)])
-
-
-def _all_of(dim: int, index: jax.Array) -> tuple[slice, ...]:
-    """A source may be longer than the index along ``dim`` too."""
-    return tuple(slice(n) for n in index.shape)
-
-
-def _lines(input: jax.Array, dim: int, index: jax.Array) -> Any:
-    return input.at[(slice(None),) * (dim % input.ndim) + (index,)]
-
-
-@mirrors(torch.index_add)
-def index_add(input: jax.Array, dim: int, index: jax.Array, source: jax.Array, *, alpha: float = 1) -> jax.Array:
-    return _lines(input, dim, index).add(alpha * source)
-
-
-@mirrors(torch.index_copy)
-def index_copy(input: jax.Array, dim: int, index: jax.Array, source: jax.Array) -> jax.Array:
-    return _lines(input, dim, index).set(source)
-
-
-@mirrors(torch.index_fill)
-def index_fill(input: jax.Array, dim: int, index: jax.Array, value: Any) -> jax.Array:
-    return _lines(input, dim, index).set(value)
-
-
-@mirrors(torch.masked_fill)
-def masked_fill(input: jax.Array, mask: jax.Array, value: Any) -> jax.Array:
-    return jnp.where(mask, jnp.asarray(value, input.dtype), input)
-
-
 @mirrors(F.one_hot)
 def one_hot(input: jax.Array, num_classes: int = -1) -> jax.Array:
     """Integers, unlike JAX's."""
-    refuse(num_classes < 0, "one_hot() needs num_classes: it cannot be read off the values of a JAX array")
-    return cast(input[..., None] == jnp.arange(num_classes), int)
-
-
-@mirrors(torch.sort)
-def sort(input: jax.Array, dim: int = -1, descending: bool = False, *, stable: bool = False) -> ValuesIndices:
-    return chosen(input, argsort(input, dim, descending), dim, True)
-
-
-@mirrors(torch.argsort)
-def argsort(input: jax.Array, dim: int = -1, descending: bool = False, *, stable: bool = False) -> jax.Array:
-    return cast(jnp.argsort(input, dim, descending=descending), int)
-
-
-@mirrors(torch.msort)
-def msort(input: jax.Array) -> jax.Array:
-    return sort(input, 0).values
-
-
-@mirrors(torch.topk)
-def topk(input: jax.Array, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> ValuesIndices:
-    refuse(k > input.shape[dim], f"topk() cannot take {k} of the {input.shape[dim]} of dim {dim}")
-    order = argsort(input, dim, largest)
-    return chosen(input, jax.lax.slice_in_dim(order, 0, k, axis=dim), dim, True)
-
-
-@mirrors(torch.kthvalue)
-def kthvalue(input: jax.Array, k: int, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
-    return chosen(input, jax.lax.slice_in_dim(argsort(input, dim), k - 1, k, axis=dim), dim, keepdim)
-
-
-@mirrors(torch.median)
-def median(input: jax.Array, dim: int | None = None, keepdim: bool = False) -> Any:
-    """The lower of two middles, and NaN if there is one; the full median spreads its gradient over ties."""
-    if dim is not None:
-        size = input.shape[dim]
-        last_is_nan = jnp.isnan(input).any(dim, keepdims=True)
-        order = argsort(input, dim)
-        middle, last = (jax.lax.slice_in_dim(order, i, i + 1, axis=dim) for i in ((size - 1) // 2, size - 1))
-        return chosen(input, jnp.where(last_is_nan, last, middle), dim, keepdim)
-    value = jax.lax.stop_gradient(median(input.ravel(), 0).values)
-    ties = (input == value) | jnp.isnan(input) & jnp.isnan(value)
-    spread = jnp.sum(jnp.where(ties, input - jax.lax.stop_gradient(input), 0)) / ties.sum()
-    return value + spread
-
-
-@mirrors(torch.searchsorted)
-def searchsorted(
-    sorted_sequence: jax.Array,
-    input: Any,
-    *,
-    out_int32: bool = False,
-    right: bool = False,
-    side: str | None = None,
-) -> jax.Array:
-    refuse(sorted_sequence.ndim > 1, "searchsorted() is mirrored for one sorted sequence, not for a batch of them")
-    found = jnp.searchsorted(sorted_sequence, input, side=side or ("right" if right else "left"))
-    return cast(found, torch.int32 if out_int32 else torch.int64)
-
-
-@mirrors(torch.bucketize)
-def bucketize(input: Any, boundaries: jax.Array, *, out_int32: bool = False, right: bool = False) -> jax.Array:
-    return searchsorted(boundaries, input, out_int32=out_int32, right=right)
+    refuse(num_classes < 0, "one_hot() needs num_classes: the values of an array are unknown")
+    classes = within(input, num_classes)[..., None]
+    return jnp.where(
+        classes == num_classes, jnp.iinfo(to_dtype(int)).min, cast(classes == jnp.arange(num_classes), int)
+    )

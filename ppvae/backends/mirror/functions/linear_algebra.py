@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import jax.scipy.linalg as scipy
 import torch
 
-from ppvae.backends.mirror.functions.arguments import mirrors, refuse
+from ppvae.backends.mirror.functions.arguments import alike, mirrors, refuse
 
 
 class SignLogdet(NamedTuple):
@@ -56,6 +56,7 @@ def _check_dims(name: str, arrays: Sequence[jax.Array], ndims: tuple[int, ...]) 
     """torch's narrow products refuse what ``jnp.matmul`` would broadcast."""
     got = tuple(array.ndim for array in arrays)
     refuse(got != ndims, f"{name}() takes arrays of {ndims} dims, got {got}; use matmul")
+    alike(*arrays)
 
 
 mirrors(torch.mm)(_product("mm", (2, 2)))
@@ -64,6 +65,7 @@ mirrors(torch.bmm)(_product("bmm", (3, 3)))
 
 @mirrors(torch.matmul, torch.linalg.matmul)
 def matmul(input: jax.Array, other: jax.Array) -> jax.Array:
+    alike(input, other)
     return jnp.matmul(input, other)
 
 
@@ -106,30 +108,39 @@ def kron(input: jax.Array, other: jax.Array) -> jax.Array:
     return jnp.kron(input, other)
 
 
-@mirrors(torch.cross, torch.linalg.cross)
-def cross(input: jax.Array, other: jax.Array, *, dim: int = -1) -> jax.Array:
+@mirrors(torch.cross)
+def cross(input: jax.Array, other: jax.Array, dim: int | None = None) -> jax.Array:
+    """Along the first dim of size 3."""
+    return linalg_cross(input, other, dim=input.shape.index(3) if dim is None else dim)
+
+
+@mirrors(torch.linalg.cross)
+def linalg_cross(input: jax.Array, other: jax.Array, *, dim: int = -1) -> jax.Array:
     return jnp.cross(input, other, axis=dim)
 
 
 @mirrors(torch.tensordot)
 def tensordot(a: jax.Array, b: jax.Array, dims: Any = 2) -> jax.Array:
+    alike(a, b)
     return jnp.tensordot(a, b, dims if isinstance(dims, int) else tuple(map(tuple, dims)))
 
 
 @mirrors(torch.einsum)
 def einsum(equation: str, *operands: Any) -> jax.Array:
     listed = len(operands) == 1 and isinstance(operands[0], Sequence)
-    return jnp.einsum(equation, *(operands[0] if listed else operands))
+    arrays = operands[0] if listed else operands
+    alike(*arrays)
+    return jnp.einsum(equation, *arrays)
 
 
 @mirrors(torch.addmm)
 def addmm(input: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> jax.Array:
-    return _added(input, jnp.matmul(mat1, mat2), beta, alpha)
+    return _added(input, matmul(mat1, mat2), beta, alpha)
 
 
 @mirrors(torch.addmv)
 def addmv(input: Any, mat: Any, vec: Any, *, beta: float = 1, alpha: float = 1) -> jax.Array:
-    return _added(input, jnp.matmul(mat, vec), beta, alpha)
+    return _added(input, matmul(mat, vec), beta, alpha)
 
 
 @mirrors(torch.addr)
@@ -139,16 +150,17 @@ def addr(input: Any, vec1: Any, vec2: Any, *, beta: float = 1, alpha: float = 1)
 
 @mirrors(torch.baddbmm)
 def baddbmm(input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> jax.Array:
-    return _added(input, jnp.matmul(batch1, batch2), beta, alpha)
+    return _added(input, matmul(batch1, batch2), beta, alpha)
 
 
 @mirrors(torch.addbmm)
 def addbmm(input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> jax.Array:
-    return _added(input, jnp.matmul(batch1, batch2).sum(0), beta, alpha)
+    return _added(input, matmul(batch1, batch2).sum(0), beta, alpha)
 
 
 def _added(input: Any, product: jax.Array, beta: float, alpha: float) -> jax.Array:
     """With ``beta=0`` torch does not look at ``input``, not even at its NaN."""
+    alike(input, product)
     return alpha * product if isinstance(beta, (int, float)) and beta == 0 else beta * input + alpha * product
 
 

@@ -13,8 +13,9 @@ import jax.scipy.special as special
 import torch.nn.functional as F
 
 from ppvae.backends.mirror.functions.activations import softplus
-from ppvae.backends.mirror.functions.arguments import is_floating, mirrors, refuse
-from ppvae.backends.mirror.functions.elementwise import magnitude
+from ppvae.backends.mirror.functions.arguments import is_floating, mirrors, refuse, within
+from ppvae.backends.mirror.functions.elementwise import clamp, magnitude
+from ppvae.backends.mirror.functions.norms import cosine_similarity, pairwise_distance
 
 Optional = jax.Array | None
 
@@ -143,7 +144,7 @@ def nll_loss(
     """Classes lie along dim 1, or along the only dim; a mean is over the weights of the classes counted."""
     axis = min(input.ndim - 1, 1)
     counted = target != ignore_index
-    index = jnp.where(counted, target, 0)
+    index = within(jnp.where(counted, target, 0), input.shape[axis])
     picked = jnp.take_along_axis(input, jnp.expand_dims(index, axis), axis).squeeze(axis)
     weights = jnp.where(counted, 1 if weight is None else weight[index], 0).astype(input.dtype)
     loss = -jnp.where(counted, picked, 0) * weights
@@ -251,3 +252,67 @@ def soft_margin_loss(
     reduction: str = "mean",
 ) -> jax.Array:
     return _reduced(softplus(-target * input, 1, math.inf), reduction, size_average, reduce)
+
+
+@mirrors(F.margin_ranking_loss)
+def margin_ranking_loss(
+    input1: jax.Array,
+    input2: jax.Array,
+    target: jax.Array,
+    margin: float = 0,
+    size_average: None = None,
+    reduce: None = None,
+    reduction: str = "mean",
+) -> jax.Array:
+    return _reduced(_hinge(margin - target * (input1 - input2)), reduction, size_average, reduce)
+
+
+@mirrors(F.hinge_embedding_loss)
+def hinge_embedding_loss(
+    input: jax.Array,
+    target: jax.Array,
+    margin: float = 1.0,
+    size_average: None = None,
+    reduce: None = None,
+    reduction: str = "mean",
+) -> jax.Array:
+    far = jnp.where(target == 1, 0, _hinge(margin - input))
+    return _reduced(far + jnp.where(target == -1, 0, input), reduction, size_average, reduce)
+
+
+@mirrors(F.cosine_embedding_loss)
+def cosine_embedding_loss(
+    input1: jax.Array,
+    input2: jax.Array,
+    target: jax.Array,
+    margin: float = 0,
+    size_average: None = None,
+    reduce: None = None,
+    reduction: str = "mean",
+) -> jax.Array:
+    cosine = cosine_similarity(input1, input2, -1)
+    loss = jnp.where(target == 1, 1 - cosine, jnp.where(target == -1, _hinge(cosine - margin), 0))
+    return _reduced(loss, reduction, size_average, reduce)
+
+
+@mirrors(F.triplet_margin_loss)
+def triplet_margin_loss(
+    anchor: jax.Array,
+    positive: jax.Array,
+    negative: jax.Array,
+    margin: float = 1.0,
+    p: float = 2,
+    eps: float = 1e-06,
+    swap: bool = False,
+    size_average: None = None,
+    reduce: None = None,
+    reduction: str = "mean",
+) -> jax.Array:
+    refuse(swap, "triplet_margin_loss(swap=True) has no mirror")
+    near, far = (pairwise_distance(anchor, other, p, eps) for other in (positive, negative))
+    return _reduced(_hinge(margin + near - far), reduction, size_average, reduce)
+
+
+def _hinge(x: jax.Array) -> jax.Array:
+    """The positive part, whose gradient passes at zero."""
+    return clamp(x, 0)

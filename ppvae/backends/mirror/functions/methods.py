@@ -15,7 +15,7 @@ from ppvae.backends.mirror.functions import creation, shapes
 from ppvae.backends.mirror.functions.arguments import Dims, Dtype, cast, refuse, sizes
 from ppvae.backends.mirror.functions.norms import norm
 from ppvae.backends.mirror.functions.special import polygamma
-from ppvae.backends.mirror.running.tables import method
+from ppvae.backends.mirror.running.tables import function, method
 
 _SHAPED = {"reshape": shapes.reshape, "permute": shapes.permute, "tile": shapes.tile, "flip": shapes.flip}
 _CASTS = ("float", "double", "half", "bfloat16", "short", "int", "long", "bool")
@@ -23,7 +23,11 @@ _CASTS = ("float", "double", "half", "bfloat16", "short", "int", "long", "bool")
 
 def _sized(rule: Callable[[jax.Array, Any], jax.Array]) -> Callable[..., jax.Array]:
     """Methods take sizes or dims as ``f(2, 3)`` too; their functions only as ``f((2, 3))``."""
-    return lambda self, *size: rule(self, sizes(size))
+
+    def sized(self: jax.Array, *size: Any, **named: Any) -> jax.Array:
+        return rule(self, sizes(size), **named) if size else rule(self, *named.values())
+
+    return sized
 
 
 for _name, _rule in _SHAPED.items():
@@ -38,32 +42,22 @@ for _name in _CASTS:
     method(_name)(_casting(getattr(torch, _name)))
 
 
-@method("size")
-def size(self: jax.Array, dim: int | None = None) -> Any:
-    return self.shape if dim is None else self.shape[dim]
+method("char")(_casting(torch.int8))
+method("byte")(_casting(torch.uint8))
 
 
-@method("dim", "ndimension")
-def dim(self: jax.Array) -> int:
-    return self.ndim
-
-
-@method("nelement")
-def nelement(self: jax.Array) -> int:
-    return self.size
-
-
-@method("contiguous", "cpu")
+@method("contiguous")
 def contiguous(self: jax.Array, *, memory_format: Any = None) -> jax.Array:
     """Memory is JAX's own business."""
     return self
 
 
-@method("view")
-def view(self: jax.Array, *shape: Any) -> jax.Array:
-    given = sizes(shape)
-    refuse(not all(isinstance(n, int) for n in given), "view(dtype) reinterprets bits; use to(dtype)")
-    return self.reshape(given)
+def view(self: jax.Array, shape: Any) -> jax.Array:
+    refuse(not all(isinstance(n, int) for n in shape), "view(dtype) reinterprets bits; use to(dtype)")
+    return self.reshape(shape)
+
+
+method("view")(_sized(view))
 
 
 @method("view_as", "reshape_as")
@@ -71,9 +65,11 @@ def view_as(self: jax.Array, other: jax.Array) -> jax.Array:
     return self.reshape(other.shape)
 
 
-@method("expand")
-def expand(self: jax.Array, *size: Any) -> jax.Array:
-    return shapes.broadcast_to(self, sizes(size))
+def expand(self: jax.Array, size: Any, *, implicit: bool = False) -> jax.Array:
+    return shapes.broadcast_to(self, size)
+
+
+method("expand")(_sized(expand))
 
 
 @method("expand_as")
@@ -81,11 +77,13 @@ def expand_as(self: jax.Array, other: jax.Array) -> jax.Array:
     return jnp.broadcast_to(self, other.shape)
 
 
-@method("repeat")
-def repeat(self: jax.Array, *repeats: Any) -> jax.Array:
+def repeat(self: jax.Array, repeats: Any) -> jax.Array:
     """Like ``tile``, but with a number for every dim."""
-    refuse(len(sizes(repeats)) < self.ndim, "repeat() needs a number for every dim")
-    return jnp.tile(self, sizes(repeats))
+    refuse(len(repeats) < self.ndim, "repeat() needs a number for every dim")
+    return jnp.tile(self, repeats)
+
+
+method("repeat")(_sized(repeat))
 
 
 @method("sum_to_size")
@@ -99,6 +97,14 @@ def sum_to_size(self: jax.Array, *size: Any) -> jax.Array:
 @method("split")
 def split(self: jax.Array, split_size: Any, dim: int = 0) -> tuple[jax.Array, ...]:
     return shapes.split(self, split_size, dim)
+
+
+@method("equal", "allclose", "is_nonzero")
+def compared(*_: Any, **__: Any) -> None:
+    refuse(True, "control flow on the values of an array has no mirror; use torch.where")
+
+
+function(torch.equal, torch.allclose, torch.is_nonzero)(compared)
 
 
 @method("unfold")

@@ -15,7 +15,9 @@ from ppvae.backends.mirror.functions.arguments import refuse
 from ppvae.backends.mirror.functions.elementwise import floor_divide
 from ppvae.backends.mirror.running.tables import function
 
-_ATTRIBUTES = frozenset({"shape", "ndim", "dtype", "device", "T", "mT", "real", "imag", "itemsize", "nbytes"})
+_ATTRIBUTES = frozenset(
+    {"shape", "ndim", "dtype", "device", "T", "mT", "H", "mH", "real", "imag", "itemsize", "nbytes"}
+)
 
 for _name in (
     *("add", "sub", "mul", "truediv", "mod", "matmul", "neg", "pos"),
@@ -42,6 +44,8 @@ def attribute(x: Any, name: str, *default: Any) -> Any:
         isinstance(x, jax.Array) and name not in _ATTRIBUTES,
         f"the attribute {name!r} of a tensor has no mirror; there are {', '.join(sorted(_ATTRIBUTES))}",
     )
+    if name in ("H", "mH"):
+        return x.conj().mT if x.ndim else x
     return getattr(x, name, *default)
 
 

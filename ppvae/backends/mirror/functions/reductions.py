@@ -179,17 +179,20 @@ def count_nonzero(input: jax.Array, dim: Dims = None) -> jax.Array:
 
 @mirrors(*namesakes("logsumexp"))
 def logsumexp(input: jax.Array, dim: Dims, keepdim: bool = False) -> jax.Array:
-    return jax.nn.logsumexp(floating(input), axes(dim), keepdims=keepdim)
+    whole = jnp.ndim(input) == 0
+    return jax.nn.logsumexp(floating(input), None if whole else axes(dim), keepdims=keepdim)
 
 
 @mirrors(torch.softmax, torch.special.softmax)
 def softmax(input: jax.Array, dim: int, dtype: Dtype = None) -> jax.Array:
-    return jax.nn.softmax(cast(input, dtype), dim)
+    x = cast(input, dtype)
+    return jax.nn.softmax(jnp.atleast_1d(x), dim).reshape(x.shape)
 
 
 @mirrors(torch.log_softmax, torch.special.log_softmax)
 def log_softmax(input: jax.Array, dim: int, dtype: Dtype = None) -> jax.Array:
-    return jax.nn.log_softmax(cast(input, dtype), dim)
+    x = cast(input, dtype)
+    return jax.nn.log_softmax(jnp.atleast_1d(x), dim).reshape(x.shape)
 
 
 @mirrors(torch.cumsum)

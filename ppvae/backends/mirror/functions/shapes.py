@@ -170,7 +170,7 @@ def split_with_sizes(input: jax.Array, split_sizes: Sequence[int], dim: int = 0)
     return split(input, split_sizes, dim)
 
 
-@mirrors(torch.chunk)
+@mirrors(torch.chunk, torch.unsafe_chunk)
 def chunk(input: jax.Array, chunks: int, dim: int = 0) -> Arrays:
     """Pieces of one size, rounded up; so there may be fewer than asked for."""
     return split(input, max(-(-input.shape[dim] // chunks), 1), dim)
@@ -180,6 +180,14 @@ def chunk(input: jax.Array, chunks: int, dim: int = 0) -> Arrays:
 def tensor_split(input: jax.Array, indices_or_sections: Any, dim: int = 0) -> Arrays:
     where = indices_or_sections
     return tuple(jnp.array_split(input, where if isinstance(where, int) else list(where), dim))
+
+
+def _split_along(dim: int) -> Callable[..., Arrays]:
+    return lambda input, indices_or_sections: tensor_split(input, indices_or_sections, dim if input.ndim > dim else 0)
+
+
+for _name, _dim in {"hsplit": 1, "vsplit": 0, "dsplit": 2}.items():
+    mirrors(getattr(torch, _name))(_split_along(_dim))
 
 
 @mirrors(torch.unbind)

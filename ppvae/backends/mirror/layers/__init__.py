@@ -3,6 +3,7 @@
 from ppvae.backends.mirror.layers import (
     attention,
     convolution,
+    draws,
     dropout,
     embedding,
     functional,
@@ -11,4 +12,4 @@ from ppvae.backends.mirror.layers import (
     resampling,
 )
 
-RULES = (attention, convolution, dropout, embedding, functional, pooling, recurrent, resampling)
+RULES = (attention, convolution, draws, dropout, embedding, functional, pooling, recurrent, resampling)

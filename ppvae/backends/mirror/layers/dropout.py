@@ -1,4 +1,4 @@
-"""Dropout and its relatives: random under training, the identity otherwise; and coins."""
+"""Dropout and its relatives: random under training, the identity otherwise."""
 
 # ruff: noqa: D103 - what a rule computes is said by the torch function that it stands for
 
@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import torch
 import torch.nn.functional as F
 
 from ppvae.backends.mirror.functions.activations import leaky_relu
@@ -90,9 +89,3 @@ def rrelu(
         return leaky_relu(input, (lower + upper) / 2)
     slope = jax.random.uniform(key(), input.shape, input.dtype, lower, upper)
     return jnp.where(input >= 0, input, input * slope)
-
-
-@random_function(torch.bernoulli)
-def bernoulli(key: Key, input: jax.Array, p: float | None = None) -> jax.Array:
-    chance = input if p is None else p
-    return jax.random.bernoulli(key(), chance, input.shape).astype(input.dtype)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import torch
 import torch.nn.functional as F
 
-from ppvae.backends.mirror.functions.arguments import mirrors, namesakes, refuse
+from ppvae.backends.mirror.functions.arguments import alike, mirrors, namesakes, refuse, within
 from ppvae.backends.mirror.functions.norms import vector_norm
 
 Optional = jax.Array | None
@@ -23,12 +23,14 @@ _PAD_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 @mirrors(F.linear)
 def linear(input: jax.Array, weight: jax.Array, bias: Optional = None) -> jax.Array:
+    alike(input, weight, bias)
     y = jnp.matmul(input, weight.T)
     return y if bias is None else y + bias
 
 
 @mirrors(*namesakes("bilinear"))
 def bilinear(input1: jax.Array, input2: jax.Array, weight: jax.Array, bias: Optional = None) -> jax.Array:
+    alike(input1, input2, weight, bias)
     y = jnp.einsum("...i,kij,...j->...k", input1, weight, input2)
     return y if bias is None else y + bias
 
@@ -117,7 +119,7 @@ def embedding(
     """Rows of ``weight``; the row at ``padding_idx`` gets no gradient."""
     refuse(max_norm is not None, "embedding(max_norm=) changes its weight in place; normalise the rows instead")
     refuse(scale_grad_by_freq, "embedding(scale_grad_by_freq=True) has no mirror")
-    rows = jnp.take(weight, input, 0)
+    rows = jnp.take(weight, within(input, len(weight)), 0)
     if padding_idx is None:
         return rows
     padding = (input == padding_idx % weight.shape[0])[..., None]
@@ -137,6 +139,8 @@ def pad(input: jax.Array, pad: Sequence[int], mode: str = "constant", value: flo
     if mode == "constant":
         zero = jnp.asarray(0 if value is None else value, input.dtype)
         return jax.lax.pad(input, zero, [(low, high, 0) for low, high in pairs])
+    spare = input.ndim - len(pad) // 2
+    refuse(spare not in (1, 2), f"pad({mode!r}) leaves one dim or two alone, and here {spare}")
     limit = {"reflect": 1, "circular": 0}.get(mode, -math.inf)
     for size, pair in zip(input.shape, pairs, strict=True):
         refuse(max(pair) > size - limit, f"pad({mode!r}) by {pair} is wider than the input's {size}")

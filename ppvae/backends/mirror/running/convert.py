@@ -19,7 +19,8 @@ def to_jax(value: Any) -> Any:
 def leaf_to_jax(value: Any) -> Any:
     """One tensor or dtype as JAX's; numpy's scalars as Python's, which leave the dtype of arrays alone."""
     if isinstance(value, torch.Tensor):
-        return jnp.asarray(value.detach().cpu().numpy())
+        with jax.ensure_compile_time_eval():  # a constant stays one, whose elements can be looked at
+            return jnp.asarray(value.detach().cpu().numpy())
     if isinstance(value, torch.dtype):
         return dtype(value)
     return value.item() if isinstance(value, np.generic) else value
@@ -41,3 +42,9 @@ def nested(value: Any, leaf: Callable[[Any], Any]) -> Any:
 def dtype(value: torch.dtype) -> np.dtype[Any]:
     """The dtype of the same name, narrowed to 32 bits where JAX runs without x64."""
     return jax.dtypes.canonicalize_dtype(str(value).removeprefix("torch."))
+
+
+def torch_dtype(value: np.dtype[Any]) -> torch.dtype:
+    """The dtype of the same name; where JAX has no 64 bits, whole numbers of 32 stand for torch's own of 64."""
+    narrowed = value == np.int32 and not jax.config.jax_enable_x64
+    return torch.int64 if narrowed else getattr(torch, value.name)

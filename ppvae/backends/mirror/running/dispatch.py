@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -15,87 +15,148 @@ from torch.overrides import TorchFunctionMode, is_tensor_method_or_property
 
 from ppvae.backends.mirror.running.convert import leaf_to_jax, nested
 from ppvae.backends.mirror.running.refusals import function_error, located, method_name, refusal
-from ppvae.backends.mirror.running.standin import Spoken, StandIn, interpreter
-from ppvae.backends.mirror.running.tables import FUNCTIONS, Key, MirrorError, method_rule, random_rule
+from ppvae.backends.mirror.running.standin import AUGMENTED, Spoken, StandIn, interpreter
+from ppvae.backends.mirror.running.tables import FUNCTIONS, Key, MirrorError, draws, method_rule, random_rule
+from ppvae.backends.mirror.running.twin import UNASKED, asked, fitted, replaced, standing, tensors, viewed
 
-# With no array among their arguments torch runs functions by itself; these would draw once and for all.
-_DRAWS = {torch.rand, torch.randn, torch.randint, torch.randperm, torch.normal}
-
-_VIEWS = frozenset(
-    """
-    __getitem__ adjoint atleast_1d atleast_2d atleast_3d broadcast_tensors broadcast_to chunk contiguous data detach
-    diagonal double dropout dsplit expand expand_as flatten float H hsplit imag mH movedim moveaxis mT narrow permute
-    ravel real reshape reshape_as select split split_with_sizes squeeze swapaxes swapdims t T tensor_split to
-    transpose type type_as unbind unflatten unfold unsqueeze view view_as vsplit
-    """.split()  # noqa: SIM905
-)
+_OPTIONAL = frozenset({"out", "generator"})  # None is their absence
+_DETACHED = frozenset({"detach", "data"})
 
 
 class Dispatch(TorchFunctionMode):
-    """The interpreter of one call of a network; ``known`` maps the ids of its parameters to stand-ins."""
+    """The interpreter of one call of a network; ``known`` maps the ids of tensors to what stands for them.
+
+    Tensors that torch made of constants alone stay tensors, until a change in place brings in an array.
+    """
 
     def __init__(self, key: Key, known: dict[int, StandIn]) -> None:
         super().__init__()
         self.key = key
         self.known = known
+        self.kept: list[torch.Tensor] = []  # nobody else may have an id that is known
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return self.call(func, args, kwargs or {})
 
     def call(self, function: Any, args: Any, kwargs: Any) -> Any:
         """``function(*args, **kwargs)``: by its rule, or by torch itself if no array of the network is involved."""
-        random = random_rule(function)
-        if random is None and function not in _DRAWS and not any(map(self._stands, leaves([args, kwargs]))):
+        if not draws(function) and not any(map(self._stands, leaves([args, kwargs]))):
             return function(*args, **kwargs)
         if _is_method(function):
             return self.method(method_name(function), *args, **kwargs)
+        random = random_rule(function)
         rule = FUNCTIONS.get(function) if random is None else partial(random, self.key)
-        if rule is None:
-            raise function_error(function)
-        changes = kwargs.get("inplace") is True and isinstance(args[0], StandIn)
-        kwargs = kwargs | {"inplace": False} if changes else kwargs
-        result = self.run(rule, getattr(function, "__name__", ""), args, kwargs)
-        return args[0].assign(result) if changes else result
+        changes = kwargs.get("inplace") is True and isinstance(args[0], torch.Tensor)
+        args = (self._stand_in(args[0], True), *args[1:]) if changes else args
+        return self.run(function, rule, args, kwargs, changes)
 
     def method(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """``args[0].name(*args[1:])``; one whose name ends with an underscore changes ``args[0]``."""
-        tensor = self._stand_in(args[0])
+        changes = name in AUGMENTED or (name.endswith("_") and not name.endswith("__"))
+        tensor = self._stand_in(args[0], changes)
         if name in vars(StandIn):
             value = getattr(tensor, name)
             return value(*args[1:], **kwargs) if callable(value) else value
-        if not callable(getattr(torch.Tensor, name)):
-            return self.run(FUNCTIONS.get(getattr, getattr), name, (tensor, name), {})
-        changes = name.endswith("_")
+        member = getattr(torch.Tensor, name)
+        if not callable(member):
+            return self.run(_property(name), FUNCTIONS.get(getattr), (tensor, name), {})
         random = random_rule(name)
-        rule = method_rule(name.removesuffix("_")) if random is None else partial(random, self.key)
-        if rule is None:
-            raise function_error(name)
-        result = self.run(rule, name, (tensor, *args[1:]), kwargs)
-        return tensor.assign(result) if changes else result
+        rule = method_rule(name) if random is None else partial(random, self.key)
+        return self.run(member, rule, (tensor, *args[1:]), kwargs, changes)
 
-    def run(self, rule: Callable[..., Any], name: str, args: Any, kwargs: Any) -> Any:
-        """A rule on the arrays of stand-ins; what it returns stands in again."""
+    def run(self, function: Any, rule: Any, args: Any, kwargs: Any, changes: bool = False) -> Any:
+        """A rule in the place of a function of torch, which may change its first argument in place."""
         _refuse_own_gradients()
+        kwargs = {name: value for name, value in kwargs.items() if value is not None or name not in _OPTIONAL}
+        args, kwargs = nested((args, kwargs), self._resolved)
+        arrays = nested((args, kwargs), self.array)
+        asks = any(isinstance(leaf, torch.Tensor) or is_array(leaf) for leaf in leaves([args, kwargs]))
+        answer = asked(function, args, kwargs) if asks else UNASKED
+        if not changes and answer is not UNASKED and next(tensors(answer), None) is None:
+            return answer
+        if rule is None and (changes or answer is UNASKED):
+            raise function_error(function)
         try:
-            result = rule(*nested(args, self.array), **nested(kwargs, self.array))
-        except MirrorError as error:
-            raise located(error) from error
-        if not torch.is_grad_enabled():
-            result = jax.lax.stop_gradient(result)
-        viewed = next((leaf for leaf in leaves(args) if isinstance(leaf, StandIn)), None)
-        memory = viewed.memory if viewed is not None and name in _VIEWS else None
-        return nested(result, lambda leaf: StandIn(leaf, memory) if is_array(leaf) else leaf)
+            result = self._computed(rule, *arrays) if rule else _seen(function, answer, leaves([args, kwargs]))
+            return _changed(args[0], result) if changes else _answered(function, answer, result, (args, kwargs))
+        except Exception as error:
+            raise located(function, error) from error
+
+    def _computed(self, rule: Any, args: Any, kwargs: Any) -> Any:
+        kwargs = kwargs | {"inplace": False} if kwargs.get("inplace") else kwargs
+        result = rule(*args, **kwargs)
+        return result if torch.is_grad_enabled() else jax.lax.stop_gradient(result)
 
     def array(self, leaf: Any) -> Any:
         """What a rule sees of a leaf: the array of a stand-in or of one of the network's own parameters."""
-        leaf = self.known.get(id(leaf), leaf)
+        leaf = self._resolved(leaf)
         return leaf.value if isinstance(leaf, StandIn | Spoken) else leaf_to_jax(leaf)
 
-    def _stand_in(self, leaf: Any) -> StandIn:
-        return leaf if isinstance(leaf, StandIn) else self.known.get(id(leaf)) or StandIn(leaf_to_jax(leaf))
-
     def _stands(self, leaf: Any) -> bool:
-        return isinstance(leaf, StandIn | jax.Array) or id(leaf) in self.known
+        return isinstance(leaf, jax.Array) or self._known(leaf) is not None
+
+    def _stand_in(self, leaf: Any, changes: bool = False) -> StandIn:
+        if (known := self._known(leaf)) is not None:
+            return known
+        if not changes:
+            return StandIn(leaf_to_jax(leaf))
+        with torch._C.DisableTorchFunction():
+            root = leaf if leaf._base is None else leaf._base
+            twin = torch.empty_strided(root.size(), root.stride(), dtype=root.dtype, device="meta")
+            self._keep(root, StandIn(leaf_to_jax(root), twin))
+        return self._known(leaf)
+
+    def _resolved(self, leaf: Any) -> Any:
+        known = self._known(leaf)
+        return leaf if known is None else known
+
+    def _known(self, leaf: Any) -> Any:
+        """What stands for a leaf, or for the tensor of which it is a view; None for what is a constant."""
+        if not isinstance(leaf, torch.Tensor) or isinstance(leaf, StandIn) or id(leaf) in self.known:
+            return leaf if isinstance(leaf, StandIn) else self.known.get(id(leaf))
+        with torch._C.DisableTorchFunction():
+            root = self.known.get(id(leaf._base))
+            if root is None:
+                return None
+            twin = root.twin.as_strided(leaf.size(), leaf.stride(), leaf.storage_offset())
+        return self._keep(leaf, StandIn(root.memory.read(twin), twin, root.memory))
+
+    def _keep(self, leaf: torch.Tensor, stand_in: StandIn) -> StandIn:
+        self.kept.append(leaf)
+        self.known[id(leaf)] = stand_in
+        return stand_in
+
+
+def _changed(target: StandIn, result: Any) -> StandIn:
+    return target.assign(fitted(result, target.twin))
+
+
+def _seen(function: Any, answer: Any, inputs: Iterable[Any]) -> Any:
+    """What a view shows, where torch says that an answer is one; so views need no rule."""
+    owner = viewed(answer, inputs) if isinstance(answer, torch.Tensor) else None
+    if owner is None:
+        raise function_error(function)
+    return owner.memory.read(answer)
+
+
+def _answered(function: Any, answer: Any, result: Any, given: Any) -> Any:
+    """A result in the structure, shapes and dtypes of torch's answer."""
+    if answer is UNASKED:
+        return nested(result, lambda leaf: StandIn(leaf) if is_array(leaf) else leaf)
+    arrays = [leaf for leaf in leaves(result) if is_array(leaf) or isinstance(leaf, int | float)]
+    twins, inputs = list(tensors(answer)), list(leaves(given))
+    if len(arrays) != len(twins):
+        raise MirrorError(f"its rule gives {len(arrays)} arrays, and torch {len(twins)}")
+    live = torch.is_grad_enabled() and getattr(function, "__name__", "") not in _DETACHED
+    return replaced(answer, (standing(fitted(a, t), t, inputs, live) for a, t in zip(arrays, twins, strict=True)))
+
+
+def _property(name: str) -> Callable[[Any], Any]:
+    def read(tensor: Any, _: str) -> Any:
+        return getattr(tensor, name)
+
+    read.__name__, read.__module__ = name, "Tensor"
+    return read
 
 
 def _is_method(function: Any) -> bool:

@@ -10,9 +10,11 @@ import jax
 import jax.numpy as jnp
 from torch import nn
 
+from ppvae.backends.mirror.running.tables import MirrorError
+
 
 def _no_key() -> jax.Array:
-    raise RuntimeError("a random layer was called in training mode without a key; pass key=")
+    raise MirrorError("a random layer was called in training mode without a key; pass key=")
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,10 @@ class Refusal(MirrorError):
     """A mirror error that says where in the network it was met."""
 
 
+class IndexRefusal(Refusal, IndexError):
+    """An index out of range, which torch refuses by the same name."""
+
+
 def layer_error(module: nn.Module, path: str) -> MirrorError:
     """The error for a stock layer that has no mirror."""
     name = f"nn.{type(module).__name__}"
@@ -46,9 +50,21 @@ def refusal(what: str, advice: str) -> MirrorError:
     return Refusal(f"{what} {_where()}; {advice}")
 
 
-def located(error: MirrorError) -> Refusal:
+def located(target: Any, error: Exception) -> Refusal:
     """The error of a rule, with the place where the rule was called."""
-    return error if isinstance(error, Refusal) else Refusal(f"{error} (met {_where()})")
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, MirrorError | IndexError):
+        kind = IndexRefusal if isinstance(error, IndexError) else Refusal
+        return kind(f"{function_name(target)}: {error} (met {_where()})")
+    return Refusal(f"{function_name(target)} has no mirror for these arguments {_where()}; write it another way")
+
+
+def refused_by_torch(target: Any, error: Exception) -> Refusal:
+    """What torch itself does not take, in the first sentence of its own words."""
+    said = str(error).strip().split("\n")[0].split(" - got")[0].rstrip(". ")
+    kind = IndexRefusal if isinstance(error, IndexError) else Refusal
+    return kind(f"{function_name(target)} refuses its arguments: {said} (met {_where()})")
 
 
 def function_name(target: Any) -> str:
@@ -58,6 +74,8 @@ def function_name(target: Any) -> str:
         return f"torch.{name}"
     if getattr(nn.functional, name, None) is target:
         return f"torch.nn.functional.{name}"
+    if is_tensor_method_or_property(target):
+        return f"Tensor.{method_name(target)}"
     return f"{(getattr(target, '__module__', None) or 'torch').removeprefix('_')}.{name}"
 
 

@@ -18,7 +18,7 @@ from ppvae.backends.mirror.running.convert import nested
 from ppvae.backends.mirror.running.dispatch import is_array
 from ppvae.backends.mirror.running.parameters import Parameters
 from ppvae.backends.mirror.running.refusals import PATH, layer_error
-from ppvae.backends.mirror.running.standin import Memory, StandIn, interpreter
+from ppvae.backends.mirror.running.standin import StandIn, interpreter
 from ppvae.backends.mirror.running.tables import MirrorError, layer_rule
 from ppvae.language.batch import Batch
 from ppvae.language.statistics import keeps_statistics
@@ -63,7 +63,7 @@ class Shadows:
         array = None if tensor is None else p.get(name)
         if array is None:
             return tensor
-        return self.tensors.setdefault(id(tensor), StandIn(array, Memory(fixed=f"{p.prefix}{name}")))
+        return self.tensors.setdefault(id(tensor), StandIn(array, fixed=f"{p.prefix}{name}"))
 
     def _rebound(self, method: MethodType) -> Any:
         """A method that the module keeps as an attribute, on the module's shadow."""
@@ -91,7 +91,11 @@ def _check(module: nn.Module, p: Parameters) -> None:
 
 
 def _run_leaf(rule: Any, module: nn.Module, p: Parameters, *args: Any, **kwargs: Any) -> Any:
-    return interpreter.get().run(partial(rule, module, p), type(module).__name__, args, kwargs)
+    def layer(*_: Any, **__: Any) -> Any:
+        raise NotImplementedError
+
+    layer.__name__, layer.__module__ = type(module).__name__, "nn"
+    return interpreter.get().run(layer, partial(rule, module, p), args, kwargs)
 
 
 def stand_in(value: Any) -> Any:
@@ -101,5 +105,5 @@ def stand_in(value: Any) -> Any:
 
 def _stand_in(leaf: Any) -> Any:
     if isinstance(leaf, Batch):
-        return replace(leaf, arrays=stand_in(leaf.arrays), observed=stand_in(leaf.observed))
+        return replace(leaf, **{name: stand_in(getattr(leaf, name)) for name in ("arrays", "observed", "index")})
     return StandIn(leaf) if is_array(leaf) else leaf

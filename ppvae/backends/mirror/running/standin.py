@@ -11,8 +11,11 @@ from contextvars import ContextVar
 from typing import Any, Protocol
 
 import jax
+import jax.numpy as jnp
 import torch
 
+from ppvae.backends.mirror.running.convert import torch_dtype
+from ppvae.backends.mirror.running.memory import Memory
 from ppvae.backends.mirror.running.refusals import refusal
 from ppvae.backends.mirror.running.tables import FUNCTIONS, method_rule
 
@@ -26,22 +29,14 @@ class Interpreter(Protocol):
     def method(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """``args[0].name(*args[1:], **kwargs)`` of a tensor."""
 
-    def run(self, rule: Callable[..., Any], name: str, args: Any, kwargs: Any) -> Any:
-        """A rule on the arrays of stand-ins; what it returns stands in again."""
+    def run(self, function: Any, rule: Callable[..., Any], args: Any, kwargs: Any, changes: bool = False) -> Any:
+        """A rule in the place of a function of torch, which may change its first argument in place."""
 
     def array(self, leaf: Any) -> Any:
         """What stands behind a stand-in; another leaf as JAX sees it."""
 
 
 interpreter: ContextVar[Interpreter] = ContextVar("interpreter")
-
-
-class Memory:
-    """What an array and its views share: how often it was changed in place, and whether it may be."""
-
-    def __init__(self, fixed: str = "") -> None:
-        self.version = 0
-        self.fixed = fixed
 
 
 class Spoken:
@@ -56,47 +51,54 @@ class Spoken:
 class StandIn(torch.Tensor):
     """A JAX array in the place of a tensor.
 
-    Shape and dtype are known, so control flow may depend on them; values are not, so it may not. JAX's arrays have
-    no views: once an array is changed in place, those of its views that would show the change refuse to be read.
+    Shape and dtype are known, so control flow may depend on them; values are not, so it may not.
 
-    To torch it is a tensor without storage, so that ``isinstance`` and ``torch.is_tensor`` hold.
+    Its twin is a tensor on the meta device, which has everything but elements: torch itself says what it thinks of a
+    call, what shape and dtype come of it, and which tensors are views of which; see
+    :mod:`ppvae.backends.mirror.running.twin`. What is not ``live`` passes no gradient on, as after ``detach``.
     """
 
     __array_ufunc__ = None  # numpy's scalars leave arithmetic to the stand-in
     __hash__ = object.__hash__
+    twin: torch.Tensor
 
     @staticmethod
-    def __new__(cls, value: jax.Array, memory: Memory | None = None) -> StandIn:
-        make: Any = torch.Tensor._make_wrapper_subclass
-        return make(cls, value.shape, dtype=getattr(torch, value.dtype.name))
+    def __new__(cls, value: jax.Array, twin: torch.Tensor | None = None, *_: Any, **__: Any) -> StandIn:
+        with torch._C.DisableTorchFunction():
+            if twin is None:
+                twin = torch.empty(value.shape, dtype=torch_dtype(value.dtype), device="meta")
+            made = twin.as_subclass(cls)
+            made.twin, made._dtype = twin, twin.dtype
+            return made
 
-    def __init__(self, value: jax.Array, memory: Memory | None = None) -> None:
-        self.memory = memory or Memory()
-        self._value, self._version_seen = value, self.memory.version
+    def __init__(
+        self,
+        value: jax.Array,
+        twin: torch.Tensor | None = None,
+        memory: Memory | None = None,
+        live: bool = True,
+        fixed: str = "",
+    ) -> None:
+        value = jnp.asarray(value)
+        self.memory = memory or Memory(self.twin, value, fixed)
+        self.live = live
+        self._value, self._seen = value, self.memory.version
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return interpreter.get().call(func, args, kwargs or {})
 
-    @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        raise refusal(f"torch's own {func} has no mirror", "register the function that calls it with @mirror.function")
-
     @property
     def value(self) -> jax.Array:
-        if self._version_seen != self.memory.version:
-            raise refusal("reading a view of an array that was changed in place has no mirror", "write x = x + y")
+        if self._seen != self.memory.version:
+            seen = self.memory.read(self.twin)
+            self._value, self._seen = seen if self.live else jax.lax.stop_gradient(seen), self.memory.version
         return self._value
 
-    def assign(self, result: StandIn) -> StandIn:
-        """Change in place; shape and dtype stay."""
-        if self.memory.fixed:
-            raise refusal(f"a change of {self.memory.fixed} in forward has no mirror", "training alone may change it")
-        if self.shape != result.shape:
-            raise refusal(f"a change in place to shape {tuple(result.shape)} has no mirror", "write x = x + y")
-        self._value = result.value.astype(self.value.dtype)
-        self.memory.version += 1
-        self._version_seen = self.memory.version
+    def assign(self, value: jax.Array) -> StandIn:
+        """Change in place what this array, its views and what it is a view of have in common."""
+        self.memory.write(self.twin, value, self.live and torch.is_grad_enabled())
+        self._value = value  # has the shape at once if the change was one of shape
         return self
 
     @property
@@ -109,68 +111,69 @@ class StandIn(torch.Tensor):
 
     @property
     def dtype(self) -> torch.dtype:
-        return getattr(torch, self._value.dtype.name)
+        return self._dtype
 
     @property
     def device(self) -> torch.device:
         return torch.device("cpu")
 
     @property
-    def is_cuda(self) -> bool:
-        return False
-
-    @property
-    def is_nested(self) -> bool:
+    def is_meta(self) -> bool:
         return False
 
     @property
     def data(self) -> StandIn:
         return interpreter.get().method("detach", self)
 
-    def size(self, dim: int | None = None) -> Any:
-        return self.shape if dim is None else self.shape[dim]
+    def cpu(self, *_: Any, **__: Any) -> StandIn:
+        return self
 
-    def dim(self) -> int:
-        return self.ndim
-
-    ndimension = dim
-
-    def numel(self) -> int:
-        return int(self._value.size)
-
-    nelement = numel
-
-    def is_floating_point(self) -> bool:
-        return self.dtype.is_floating_point
-
-    def is_complex(self) -> bool:
-        return self.dtype.is_complex
-
-    def is_contiguous(self) -> bool:
-        return True
+    def get_device(self) -> int:
+        return -1
 
     def __len__(self) -> int:
+        if not self.ndim:
+            raise TypeError("len() of a 0-d tensor")
         return len(self._value)
 
     def __iter__(self) -> Iterator[Any]:
-        return (self[index] for index in range(len(self)))
+        if not self.ndim:
+            raise TypeError("iteration over a 0-d tensor")
+        return iter(interpreter.get().method("unbind", self))
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        raise refusal("assignment to elements has no mirror", "build the array with torch.where or torch.stack")
+        interpreter.get().run(operator.setitem, FUNCTIONS[operator.setitem], (self, index, value), {}, changes=True)
 
-    def __repr__(self) -> str:
-        return f"StandIn({self._value!r})"
+    def __repr__(self, **_: Any) -> str:
+        return f"<a tensor of shape {tuple(self.shape)} and {self.dtype}>"
 
-    def _unknown(self, *_: Any) -> Any:
+    __str__ = __repr__
+
+    def _unknown(self, *_: Any, **__: Any) -> Any:
         advice = "use torch.where, or give the module a mirror of its own with @mirror.layer"
         raise refusal("control flow on the values of an array has no mirror", advice)
 
-    __bool__ = __int__ = __index__ = __float__ = __contains__ = _unknown
+    __bool__ = __int__ = __index__ = __float__ = __complex__ = __contains__ = is_nonzero = _unknown
+
+    def _outside(self, *_: Any, **__: Any) -> Any:
+        raise refusal("reading the values of an array has no mirror", "they are unknown while the text runs")
+
+    __format__ = __array__ = __dlpack__ = __reduce_ex__ = item = tolist = numpy = _outside
+    data_ptr = storage = untyped_storage = _outside
+
+    def _differentiated(self, *_: Any, **__: Any) -> Any:
+        raise refusal("asking an array about gradients has no mirror", "whoever runs the program differentiates it")
+
+    requires_grad = grad = grad_fn = is_leaf = retains_grad = property(_differentiated)
+    backward = register_hook = retain_grad = requires_grad_ = _differentiated
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        raise refusal("a deep copy of a computed tensor is refused, as it is by torch", "use x.clone()")
 
 
-def _operate(operation: Callable[..., Any], name: str, *args: Any) -> Any:
-    rule = FUNCTIONS.get(operation) or method_rule(name) or operation
-    return interpreter.get().run(rule, name, args, {})
+def _operate(operation: Callable[..., Any], name: str, *args: Any, changes: bool = False) -> Any:
+    rule = method_rule(name) or FUNCTIONS[operation]
+    return interpreter.get().run(operation, rule, args, {}, changes)
 
 
 def _bind(operation: str, name: str) -> None:
@@ -184,12 +187,13 @@ def _bind(operation: str, name: str) -> None:
 
 def _bind_binary(operation: str, name: str) -> None:
     stem, function = operation.strip("_"), getattr(operator, operation)
+    augmented = getattr(operator, f"i{stem}")
 
     def reflected(self: StandIn, other: Any) -> Any:
         return _operate(function, name, other, self)
 
     def in_place(self: StandIn, other: Any) -> Any:
-        return self.assign(_operate(function, name, self, other))
+        return _operate(augmented, name, self, other, changes=True)
 
     setattr(StandIn, f"__r{stem}__", reflected)
     setattr(StandIn, f"__i{stem}__", in_place)
@@ -217,3 +221,5 @@ for _operation, _name in (_BINARY | _OTHERS).items():
     _bind(_operation, _name)
 for _operation, _name in _BINARY.items():
     _bind_binary(_operation, _name)
+
+AUGMENTED = frozenset({"__setitem__", *(f"__i{name.strip('_')}__" for name in _BINARY)})

@@ -83,11 +83,32 @@ def layer_rule(module: nn.Module) -> Callable[..., Any] | None:
 
 
 def method_rule(name: str) -> Callable[..., Any] | None:
-    """The rule of a tensor method: its own, or that of the function of the same name in ``torch``."""
-    return METHODS.get(name) or FUNCTIONS.get(getattr(torch, name, None))  # type: ignore[arg-type]
+    """The rule of a tensor method: its own, or that of the function of the same name in ``torch``.
+
+    A method that changes its tensor, whose name ends with an underscore, may have that of the one that does not.
+    """
+    same = name.removesuffix("_")
+    return METHODS.get(name) or METHODS.get(same) or FUNCTIONS.get(getattr(torch, same, None))  # type: ignore[arg-type]
 
 
 def random_rule(target: Any) -> Callable[..., Any] | None:
     """The rule of a random function, or of the tensor method (a string) of the same name in ``torch``."""
-    function: Any = getattr(torch, target, None) if isinstance(target, str) else target
-    return RANDOM_FUNCTIONS.get(function)
+    if isinstance(target, str):
+        method: Any = getattr(torch.Tensor, target, None)
+        return RANDOM_FUNCTIONS.get(method) or RANDOM_FUNCTIONS.get(getattr(torch, target.removesuffix("_"), None))
+    return RANDOM_FUNCTIONS.get(target)
+
+
+_DRAWS = frozenset(
+    """
+    alpha_dropout bernoulli bernoulli_ binomial cauchy_ dropout dropout1d dropout2d dropout3d exponential_
+    feature_alpha_dropout feature_dropout geometric_ gumbel_softmax kaiming_normal_ kaiming_uniform_ log_normal_
+    multinomial normal normal_ poisson rand rand_like randint randint_like randn randn_like random_ randperm rrelu
+    rrelu_ uniform_
+    """.split()  # noqa: SIM905
+)
+
+
+def draws(function: Any) -> bool:
+    """Whether a function of torch draws at random: left to torch it would draw once and for all."""
+    return function in RANDOM_FUNCTIONS or getattr(function, "__name__", "") in _DRAWS

@@ -1,0 +1,137 @@
+"""Draws: random tensors in torch's own words, from the program's key; no gradient passes to their parameters."""
+
+# ruff: noqa: D103 - what a rule computes is said by the torch function that it stands for
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import torch
+import torch.nn.functional as F
+
+from ppvae.backends.mirror.functions.arguments import Dtype, cast, default_dtype, refuse, sizes, to_dtype
+from ppvae.backends.mirror.functions.creation import placed
+from ppvae.backends.mirror.running.tables import Key, random_function
+
+Draw = Callable[[jax.Array, tuple[int, ...], Any], jax.Array]
+
+
+def _new(draw: Draw) -> Callable[..., jax.Array]:
+    def rule(key: Key, *size: Any, dtype: Dtype = None) -> jax.Array:
+        return draw(key(), sizes(size), to_dtype(dtype) or default_dtype())
+
+    return placed(rule)
+
+
+def _like(draw: Draw) -> Callable[..., jax.Array]:
+    def rule(key: Key, input: jax.Array, *, dtype: Dtype = None) -> jax.Array:
+        return draw(key(), input.shape, to_dtype(dtype) or input.dtype)
+
+    return placed(rule)
+
+
+random_function(torch.rand)(_new(jax.random.uniform))
+random_function(torch.randn)(_new(jax.random.normal))
+random_function(torch.rand_like)(_like(jax.random.uniform))
+random_function(torch.randn_like)(_like(jax.random.normal))
+
+
+@random_function(torch.randint)
+@placed
+def randint(key: Key, *given: Any, low: int = 0, high: Any = None, size: Any = None, dtype: Dtype = int) -> jax.Array:
+    """``randint(high, size)`` or ``randint(low, high, size)``, by position or by name."""
+    numbers = [n for n in given if isinstance(n, int)]
+    shape = next((n for n in given if not isinstance(n, int)), size)
+    low, high = numbers if len(numbers) == 2 else (low, *numbers) if numbers else (low, high)
+    return cast(jax.random.randint(key(), tuple(shape), low, high), dtype)
+
+
+@random_function(torch.randint_like)
+@placed
+def randint_like(key: Key, input: jax.Array, *bounds: Any, dtype: Dtype = None, **named: Any) -> jax.Array:
+    return randint(key, *bounds, input.shape, dtype=dtype or input.dtype, **named)
+
+
+@random_function(torch.randperm)
+@placed
+def randperm(key: Key, n: int, *, dtype: Dtype = int) -> jax.Array:
+    return cast(jax.random.permutation(key(), n), dtype)
+
+
+@random_function(torch.normal)
+@placed
+def normal(key: Key, mean: Any, std: Any = 1.0, size: Any = None, *, dtype: Dtype = None) -> jax.Array:
+    """Numbers take a size; arrays have one."""
+    kind = to_dtype(dtype) or next((x.dtype for x in (mean, std) if isinstance(x, jax.Array)), default_dtype())
+    shape = jnp.broadcast_shapes(jnp.shape(mean), jnp.shape(std)) if size is None else tuple(size)
+    return jax.lax.stop_gradient(mean + std * jax.random.normal(key(), shape, kind)).astype(kind)
+
+
+@random_function(torch.bernoulli, torch.Tensor.bernoulli)
+def bernoulli(key: Key, input: jax.Array, p: float | None = None) -> jax.Array:
+    return jax.random.bernoulli(key(), input if p is None else p, input.shape).astype(input.dtype)
+
+
+@random_function(torch.Tensor.bernoulli_)
+def bernoulli_(key: Key, self: jax.Array, p: Any = 0.5) -> jax.Array:
+    return jax.random.bernoulli(key(), p, self.shape).astype(self.dtype)
+
+
+@random_function(torch.poisson)
+def poisson(key: Key, input: jax.Array) -> jax.Array:
+    return jax.random.poisson(key(), jax.lax.stop_gradient(input)).astype(input.dtype)
+
+
+@random_function(torch.multinomial)
+def multinomial(key: Key, input: jax.Array, num_samples: int, replacement: bool = False) -> jax.Array:
+    """Without replacement the places of the largest perturbed logarithms are a draw (Gumbel's trick)."""
+    logits = jnp.log(jax.lax.stop_gradient(input))
+    if replacement:
+        draws = jax.random.categorical(key(), logits, shape=(num_samples, *input.shape[:-1]))
+        return cast(jnp.moveaxis(draws, 0, -1), int)
+    refuse(num_samples > input.shape[-1], f"it cannot take {num_samples} of {input.shape[-1]} without replacement")
+    perturbed = logits + jax.random.gumbel(key(), input.shape, input.dtype)
+    return cast(jax.lax.top_k(perturbed, num_samples)[1], int)
+
+
+random_function(torch.Tensor.normal_)(lambda key, self, mean=0.0, std=1.0: mean + std * _standard(key, self))
+random_function(torch.Tensor.log_normal_)(
+    lambda key, self, mean=1.0, std=2.0: jnp.exp(mean + std * _standard(key, self))
+)
+
+
+def _standard(key: Key, self: jax.Array) -> jax.Array:
+    return jax.random.normal(key(), self.shape, self.dtype)
+
+
+@random_function(torch.Tensor.uniform_)
+def uniform_(key: Key, self: jax.Array, *bounds: float, to: float = 1.0, **named: float) -> jax.Array:
+    """Between ``from`` (a word of Python's, so it comes among the others) and ``to``."""
+    low, high = (*bounds, *(named.get("from", 0.0), to)[len(bounds) :])
+    return jax.random.uniform(key(), self.shape, self.dtype, low, high)
+
+
+@random_function(torch.Tensor.exponential_)
+def exponential_(key: Key, self: jax.Array, lambd: float = 1.0) -> jax.Array:
+    return jax.random.exponential(key(), self.shape, self.dtype) / lambd
+
+
+@random_function(torch.Tensor.cauchy_)
+def cauchy_(key: Key, self: jax.Array, median: float = 0.0, sigma: float = 1.0) -> jax.Array:
+    return median + sigma * jax.random.cauchy(key(), self.shape, self.dtype)
+
+
+@random_function(F.gumbel_softmax)
+def gumbel_softmax(
+    key: Key, logits: jax.Array, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1
+) -> jax.Array:
+    """``hard`` is one-hot, with the gradients of the soft one."""
+    noise = jax.random.gumbel(key(), logits.shape, logits.dtype)
+    soft = jax.nn.softmax((logits + noise) / tau, dim)
+    if not hard:
+        return soft
+    sharp = jax.nn.one_hot(jnp.argmax(soft, dim), logits.shape[dim], axis=dim, dtype=soft.dtype)
+    return sharp + soft - jax.lax.stop_gradient(soft)

@@ -1,0 +1,59 @@
+"""Observed: what a distribution can take, and what a guide may observe and ask for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from pyro.distributions import ExpandedDistribution, MaskedDistribution, constraints
+
+from ppvae.language.batch import Batch
+from ppvae.objectives import stages
+from ppvae.runs.settings import Settings
+from ppvae.runs.vae import VAE
+
+WRAPPERS = (torch.distributions.Independent, MaskedDistribution, ExpandedDistribution)
+
+
+def check_draws(guide: dict[str, Any]) -> None:
+    """Raise ValueError where a guide observes a site; its factors are no observations."""
+    for name, site in guide.items():
+        if site["is_observed"] and type(_plain(site["fn"])).__name__ != "Unit":
+            raise ValueError(
+                f"the guide observes its site {name!r}, but a guide draws latents and leaves what is measured to the "
+                "model: drop obs=, or use pyro.deterministic for a value to look at"
+            )
+
+
+def _plain(fn: Any) -> Any:
+    """A distribution without what is wrapped around it."""
+    while isinstance(fn, WRAPPERS):
+        fn = fn.base_dist
+    return fn
+
+
+def check_baselines(vae: VAE, guide: dict[str, Any], settings: Settings) -> None:
+    """Raise ValueError where a site asks for a baseline that the objective would ignore."""
+    asking = [name for name, site in guide.items() if site["infer"].get("baseline")]
+    heard = all(getattr(stage.objective, "name", "") == "TraceGraph_ELBO" for stage in stages(vae.objective))
+    if asking and not (heard and settings.backend == "pyro"):
+        raise ValueError(
+            f"the guide's site {asking[0]!r} asks for infer={{\"baseline\": ...}}, which only Pyro's TraceGraph_ELBO "
+            'uses: drop it, or train with objective=pyro.infer.TraceGraph_ELBO and backend="pyro"'
+        )
+
+
+def check_supports(sites: dict[str, Any], batch: Batch) -> None:
+    """Raise ValueError where a distribution cannot take what was measured; what fills the holes may be anything."""
+    for name in batch.arrays:
+        if name not in sites or not sites[name]["is_observed"]:
+            continue
+        fn, value, mask = _plain(sites[name]["fn"]), sites[name]["value"], batch.mask(name)
+        fine = getattr(fn, "support", constraints.real).check(value)
+        if mask is not None and mask.ndim <= fine.ndim:
+            fine = fine | ~mask.reshape(mask.shape + (1,) * (fine.ndim - mask.ndim))
+        if not fine.all():
+            bad = value[~fine].flatten()[0].item()
+            raise ValueError(
+                f"the model gives {name!r} the distribution {type(fn).__name__}, which cannot take {bad:g}"
+            )
