@@ -24,7 +24,7 @@ def getitem(x: Any, index: Any) -> Any:
         return x[index]
     for step in _steps(x, index):
         refuse(any(map(_is_mask, step)), "a mask that is computed gives an unknown shape; use torch.where")
-        x = x.at[step].get(mode="fill")
+        x = _taken(x, step)
     return x
 
 
@@ -35,12 +35,18 @@ def setitem(x: jax.Array, index: Any, value: Any) -> jax.Array:
     return _put(x, _steps(x, index), value)
 
 
+def _taken(x: jax.Array, step: tuple[Any, ...]) -> jax.Array:
+    """Slices stay slices to XLA; what is computed may be out of range."""
+    computed = any(isinstance(part, jax.core.Tracer) for part in step)
+    return x.at[step].get(mode="fill") if computed else x[step]
+
+
 def _put(x: jax.Array, steps: list[tuple[Any, ...]], value: Any) -> jax.Array:
     step, *rest = steps
     if any(map(_is_mask, step)):
         return _put_where(x, step, value)
     if rest:
-        return x.at[step].set(_put(x.at[step].get(mode="fill"), rest, value))
+        return x.at[step].set(_put(_taken(x, step), rest, value))
     value = jnp.asarray(value)
     if any(isinstance(part, jax.Array) for part in step) and not value.weak_type:
         alike(x, value)
