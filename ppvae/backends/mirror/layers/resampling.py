@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -91,3 +92,48 @@ def pixel_unshuffle(input: jax.Array, downscale_factor: int) -> jax.Array:
 def channel_shuffle(input: jax.Array, groups: int) -> jax.Array:
     items, channels, *rest = input.shape
     return input.reshape(items, groups, channels // groups, *rest).swapaxes(1, 2).reshape(input.shape)
+
+
+@mirrors(F.affine_grid)
+def affine_grid(theta: jax.Array, size: Sequence[int], align_corners: bool | None = None) -> jax.Array:
+    """Where each place of an image of this size looks, as (x, y) between -1 and 1; theta is ``(items, 2, 3)``."""
+    refuse(len(size) != 4, "it is mirrored for images, of size (items, channels, height, width)")
+
+    def line(n: int) -> jax.Array:
+        reach = 1.0 if align_corners or n == 1 else (n - 1) / n
+        return jnp.linspace(-reach, reach, n, dtype=theta.dtype) if n > 1 else jnp.zeros(1, theta.dtype)
+
+    y, x = jnp.meshgrid(line(size[2]), line(size[3]), indexing="ij")
+    return jnp.einsum("hwk,njk->nhwj", jnp.stack([x, y, jnp.ones_like(x)], -1), theta)
+
+
+@mirrors(F.grid_sample)
+def grid_sample(
+    input: jax.Array,
+    grid: jax.Array,
+    mode: str = "bilinear",
+    padding_mode: str = "zeros",
+    align_corners: bool | None = None,
+) -> jax.Array:
+    """The image at the places of a grid, between its four neighbours; zero outside."""
+    refuse(input.ndim != 4 or (mode, padding_mode) != ("bilinear", "zeros"), "it is mirrored for bilinear, with zeros")
+    height, width = input.shape[2:]
+    x, y = (_pixels(grid[..., k], n, bool(align_corners)) for k, n in enumerate((width, height)))
+    left, top = jnp.floor(x), jnp.floor(y)
+    corners = [(left + i, top + j) for i in (0, 1) for j in (0, 1)]
+    parts = [_pixel(input, i, j) * ((1 - jnp.abs(x - i)) * (1 - jnp.abs(y - j)))[:, None] for i, j in corners]
+    return jnp.sum(jnp.stack(parts), 0)
+
+
+def _pixels(place: jax.Array, size: int, align_corners: bool) -> jax.Array:
+    """From -1 .. 1 to the numbers of pixels."""
+    return (place + 1) / 2 * (size - 1) if align_corners else ((place + 1) * size - 1) / 2
+
+
+def _pixel(input: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
+    """``(items, channels, height, width)`` of what is at whole pixels, zero outside."""
+    height, width = input.shape[2:]
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    i, j = (jnp.where(inside, place, 0).astype(int) for place in (x, y))
+    found = jax.vmap(lambda image, i, j: image[:, j, i])(input, i, j)
+    return jnp.where(inside[:, None], found, 0)
