@@ -117,7 +117,7 @@ def init(plan: Plan) -> State:
             optimiser cannot train the pair.
     """
     built = [type(made.build("numpyro", infer, plan.settings.particles)) for made in plan.estimators()]
-    for site in plan.sites.discrete if built != [infer.TraceGraph_ELBO] * plan.stages else ():
+    for site in sorted(plan.sites.discrete) if built != [infer.TraceGraph_ELBO] * plan.stages else ():
         raise ValueError(
             f"NumPyro cannot differentiate the guide's site {site!r} by reparameterisation; use backend='pyro' or the "
             "objective TraceGraph_ELBO"

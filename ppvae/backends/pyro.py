@@ -88,7 +88,7 @@ def init(plan: Plan) -> State:
     settings = plan.settings
     for made in plan.estimators():
         made.build("pyro", infer, settings.particles)
-    for site in plan.sites.discrete:
+    for site in sorted(plan.sites.discrete):
         if len(plan.estimators()) < plan.stages:
             raise ValueError(
                 f"the objective differentiates through draws, which the guide's site {site!r} does not allow; "
