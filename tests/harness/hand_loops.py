@@ -74,10 +74,9 @@ def batches(settings: Settings) -> list[Batch]:
 def in_torch(
     make: Callable[[Mapping[str, nn.Parameter]], torch.optim.Optimizer],
     estimator: Any = None,
-    schedule: Callable[[float], float] | None = None,
     epochs: int = 2,
 ) -> Weights:
-    """The weights after Pyro's estimator and torch's optimiser; ``schedule`` sets all rates at a fractional epoch."""
+    """The weights after Pyro's estimator and torch's optimiser; a group's ``rate`` may be a function of the epoch."""
     settings = Settings(**options("pyro", epochs))
     trained = copy.deepcopy(pair()).pair.double()
     optimizer = make(dict(trained.named_parameters()))
@@ -85,8 +84,9 @@ def in_torch(
     with pyro_engine.environment(settings):
         for step, batch in enumerate(batches(settings)):
             pyro_engine.seed(settings.seed, step)
-            for group in optimizer.param_groups if schedule else ():
-                group["lr"] = schedule(step / 3)
+            for group in optimizer.param_groups:
+                rate = group.get("rate", group["lr"])
+                group["lr"] = rate(step / 3) if callable(rate) else rate
             optimizer.zero_grad()
             if hasattr(estimator, "differentiable_loss"):
                 estimator.differentiable_loss(*trained.values(), batch).backward()
