@@ -133,8 +133,8 @@ class Loops:
         """ppvae's loop."""
         chosen = self.rows[rows]
         pace = Pace(np.ones(len(chosen), np.float32), np.ones(len(chosen), np.float32))
-        self.state, infos = engine.epoch(self.state, self.arrays, {}, chosen, pace)
-        return infos["loss"]
+        self.state, info = engine.epoch(self.state, self.arrays, {}, chosen, pace)
+        return -np.sum(list(info.shares.values()), axis=0)
 
     def check(self, steps: int = 3) -> float:
         """The largest relative difference of the losses of the first steps, at the same noise."""

@@ -181,7 +181,7 @@ def loss_by_site(
     pair = programs(plan.vae.pair, {**state.fixed, **params}, state.run.aliases, training)
     objective = plan.objective(state.stage)
     if isinstance(objective, Estimator):
-        losses = _library_losses(objective, plan.settings.particles, pair, batch, key)
+        losses: dict[str, Any] = _library_losses(objective, plan.settings.particles, pair, batch, key)
         shares = {name: -loss / plan.sites.items(batch) for name, loss in losses.items()}
         shares = tempered(shares, plan.sites.latents, beta)
     else:

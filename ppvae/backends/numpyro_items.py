@@ -148,9 +148,9 @@ class Boxes(Messenger):
     def __exit__(self, *error: Any) -> None:
         super().__exit__(*error)
         if self.needed and not self.taken and error[0] is None:
-            site: Any = {"type": "plate", "name": "items", "fn": None, "scale": 1.0, "cond_indep_stack": []}
-            args = {"args": (self.batch.total, self.batch.size), "kwargs": {"rng_key": None}}
-            apply_stack({**site, **args, "value": jnp.arange(self.batch.size)})
+            rows, sizes = jnp.arange(self.batch.size), (self.batch.total, self.batch.size)
+            site: dict[str, Any] = {"type": "plate", "name": "items", "fn": None, "args": sizes, "value": rows}
+            apply_stack({**site, "kwargs": {"rng_key": None}, "scale": 1.0, "cond_indep_stack": []})
 
 
 def boxed(program: Any) -> Any:

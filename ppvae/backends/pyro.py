@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -177,7 +177,7 @@ def epoch(
     return state, Info(shares, _stacked([info.gradient_norm for info in infos]))
 
 
-def _stacked(numbers: Sequence[torch.Tensor]) -> np.ndarray:
+def _stacked(numbers: list[torch.Tensor]) -> np.ndarray:
     return torch.stack(numbers).cpu().numpy()
 
 

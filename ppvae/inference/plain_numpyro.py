@@ -24,7 +24,7 @@ from ppvae.runs.vae import VAE
 
 def programs(vae: VAE) -> Plain:
     """Model, guide and their weights, a copy of the pair's."""
-    kind = torch.float64 if jax.config.jax_enable_x64 else torch.float32
+    kind = torch.float64 if jax.dtypes.canonicalize_dtype(float) == jax.numpy.float64 else torch.float32
     vae = copy.deepcopy(vae)
     vae.pair.to(dtype=kind).eval()
     arrays = mirror.arrays(vae.pair)

@@ -75,6 +75,22 @@ def cast(x: Any, dtype: Dtype) -> jax.Array:
     return (x.astype(int) if bytes_ else x).astype(dtype)
 
 
+def promoted(*arrays: Any) -> tuple[Any, ...]:
+    """Arrays without dims in the dtype of those with dims, which they do not widen unless their kind is higher."""
+    kinds = {x.dtype for x in arrays if isinstance(x, jax.Array) and x.ndim}
+    if not kinds:
+        return arrays
+    dtype = jnp.result_type(*kinds)
+    narrow = [
+        isinstance(x, jax.Array) and not x.ndim and _KINDS.index(x.dtype.kind) <= _KINDS.index(dtype.kind)
+        for x in arrays
+    ]
+    return tuple(x.astype(dtype) if fits else x for x, fits in zip(arrays, narrow, strict=True))
+
+
+_KINDS = "buifVc"  # numpy's letters from booleans up; V is that of bfloat16
+
+
 def axes(dim: Dims) -> int | tuple[int, ...] | None:
     """The ``axis`` of a reduction; an empty ``dim`` reduces everything."""
     if dim is None or isinstance(dim, int):

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import jax.scipy.special as special
 import torch
 
-from ppvae.backends.mirror.functions.arguments import cast, floating, is_floating, mirrors, namesakes, refuse
+from ppvae.backends.mirror.functions.arguments import floating, is_floating, mirrors, namesakes, promoted, refuse
 
 Array = Any  # a JAX array, or a Python number where torch takes one
 
@@ -108,7 +108,7 @@ def _floating(compute: Callable[[Any], Any]) -> Callable[..., Any]:
 
 
 def _binary(compute: Callable[[Any, Any], Any]) -> Callable[..., Any]:
-    return lambda input, other: compute(input, other)
+    return lambda input, other: compute(*promoted(input, other))
 
 
 _KINDS: tuple[tuple[Callable[..., Any], dict[Callable[..., Any], str]], ...] = (
@@ -123,14 +123,17 @@ for _kind, _table in _KINDS:
 
 @mirrors(torch.add)
 def add(input: Array, other: Array, *, alpha: float = 1) -> jax.Array:
+    input, other = promoted(input, other)
     return jnp.add(input, other if alpha == 1 else alpha * other)
 
 
 @mirrors(torch.sub, torch.subtract)
 def sub(input: Array, other: Array, *, alpha: float = 1) -> jax.Array:
     refuse(
-        bool in map(jnp.result_type, (input, other)), "it does not subtract booleans; use logical_not or logical_xor"
+        any(jnp.result_type(x) == jnp.bool_ for x in (input, other)),
+        "it does not subtract booleans; use logical_not or logical_xor",
     )
+    input, other = promoted(input, other)
     return jnp.subtract(input, other if alpha == 1 else alpha * other)
 
 
@@ -141,6 +144,7 @@ def rsub(input: Array, other: Array, *, alpha: float = 1) -> jax.Array:
 
 @mirrors(torch.div, torch.divide)
 def div(input: Array, other: Array, *, rounding_mode: str | None = None) -> jax.Array:
+    input, other = promoted(input, other)
     if rounding_mode is None:
         return jnp.true_divide(input, other)
     if rounding_mode == "floor":
@@ -161,30 +165,6 @@ def floor_divide(input: Array, other: Array) -> jax.Array:
 def _promoted(*arrays: Array) -> list[jax.Array]:
     dtype = jnp.result_type(*arrays)
     return list(jnp.broadcast_arrays(*(jnp.asarray(array, dtype) for array in arrays)))
-
-
-@mirrors(torch.pow, operator.pow)
-def power(input: Array, exponent: Array) -> Array:
-    """No gradient at 0 to the power 0, where JAX's is NaN; whole numbers to negative powers are cut to whole ones."""
-    if not is_floating(jnp.result_type(input, exponent)) and isinstance(input, jax.Array):
-        return _whole_power(input, exponent)
-    if isinstance(exponent, (int, float)):
-        whole = isinstance(exponent, float) and exponent.is_integer() and is_floating(input)
-        return operator.pow(input, int(exponent) if whole else exponent)
-    one = (input == 0) & (exponent == 0)
-    return jnp.where(one, 1, operator.pow(jnp.where(one, 1, input), exponent))
-
-
-def _whole_power(input: jax.Array, exponent: Array) -> jax.Array:
-    refuse(isinstance(exponent, int) and exponent < 0, "it takes no whole numbers to a negative power")
-    odd = jnp.where(jnp.asarray(exponent) % 2 == 0, 1, input)
-    inverse = jnp.where(jnp.abs(input) == 1, odd, 0)
-    return jnp.where(jnp.asarray(exponent) < 0, inverse, operator.pow(input, jnp.maximum(exponent, 0)))
-
-
-@mirrors(torch.float_power)
-def float_power(input: Array, exponent: Array) -> jax.Array:
-    return power(cast(input, float), float(exponent) if isinstance(exponent, (int, float)) else cast(exponent, float))
 
 
 @mirrors(torch.sign, torch.sgn)

@@ -14,13 +14,13 @@ import torch.nn.functional as F
 
 from ppvae.backends.mirror.functions.activations import softplus
 from ppvae.backends.mirror.functions.arguments import is_floating, mirrors, refuse, within
-from ppvae.backends.mirror.functions.elementwise import clamp, magnitude
-from ppvae.backends.mirror.functions.norms import cosine_similarity, pairwise_distance
+from ppvae.backends.mirror.functions.elementwise import magnitude
 
 Optional = jax.Array | None
 
 
-def _reduced(loss: jax.Array, reduction: str, size_average: Any = None, reduce: Any = None) -> jax.Array:
+def reduced(loss: jax.Array, reduction: str, size_average: Any = None, reduce: Any = None) -> jax.Array:
+    """The mean or the sum over all elements, or the losses as they are."""
     refuse(size_average is not None or reduce is not None, "size_average and reduce are deprecated; use reduction")
     if reduction == "none":
         return loss
@@ -36,7 +36,7 @@ def _weighted(loss: jax.Array, weight: Optional) -> jax.Array:
 def _weighted_mean(loss: jax.Array, weight: Optional, reduction: str, legacy: tuple[Any, Any]) -> jax.Array:
     """The mean of a weighted error is over the sum of the weights; Huber's alone is over the elements."""
     if weight is None or reduction != "mean":
-        return _reduced(_weighted(loss, weight), reduction, *legacy)
+        return reduced(_weighted(loss, weight), reduction, *legacy)
     return jnp.sum(loss * weight) / jnp.sum(jnp.broadcast_to(weight, loss.shape))
 
 
@@ -68,7 +68,7 @@ def l1_loss(
 def huber_loss(
     input: jax.Array, target: jax.Array, reduction: str = "mean", delta: float = 1.0, weight: Optional = None
 ) -> jax.Array:
-    return _reduced(_weighted(delta * _smooth_abs(input - target, delta), weight), reduction)
+    return reduced(_weighted(delta * _smooth_abs(input - target, delta), weight), reduction)
 
 
 @mirrors(F.smooth_l1_loss)
@@ -81,7 +81,7 @@ def smooth_l1_loss(
     beta: float = 1.0,
 ) -> jax.Array:
     error = input - target
-    return _reduced(_smooth_abs(error, beta) if beta else magnitude(error), reduction, size_average, reduce)
+    return reduced(_smooth_abs(error, beta) if beta else magnitude(error), reduction, size_average, reduce)
 
 
 def _smooth_abs(error: jax.Array, width: float) -> jax.Array:
@@ -113,7 +113,7 @@ def binary_cross_entropy(
     reduce: None = None,
     reduction: str = "mean",
 ) -> jax.Array:
-    return _reduced(_weighted(_cross_entropy_of_bits(input, target), weight), reduction, size_average, reduce)
+    return reduced(_weighted(_cross_entropy_of_bits(input, target), weight), reduction, size_average, reduce)
 
 
 @mirrors(F.binary_cross_entropy_with_logits)
@@ -128,7 +128,7 @@ def binary_cross_entropy_with_logits(
 ) -> jax.Array:
     positive = 1 if pos_weight is None else 1 + (pos_weight - 1) * target
     loss = (1 - target) * input - positive * jax.nn.log_sigmoid(input)
-    return _reduced(_weighted(loss, weight), reduction, size_average, reduce)
+    return reduced(_weighted(loss, weight), reduction, size_average, reduce)
 
 
 @mirrors(F.nll_loss)
@@ -149,8 +149,8 @@ def nll_loss(
     weights = jnp.where(counted, 1 if weight is None else weight[index], 0).astype(input.dtype)
     loss = -jnp.where(counted, picked, 0) * weights
     if reduction == "mean":
-        return _reduced(loss, "sum", size_average, reduce) / weights.sum()
-    return _reduced(loss, reduction, size_average, reduce)
+        return reduced(loss, "sum", size_average, reduce) / weights.sum()
+    return reduced(loss, reduction, size_average, reduce)
 
 
 @mirrors(F.cross_entropy)
@@ -173,7 +173,7 @@ def cross_entropy(
     if is_floating(target):
         smoothed = target * (1 - label_smoothing) + label_smoothing / classes
         loss = -jnp.sum(smoothed * weighted, axis)
-        total = _reduced(loss, "sum" if reduction == "mean" else reduction, size_average, reduce)
+        total = reduced(loss, "sum" if reduction == "mean" else reduction, size_average, reduce)
         return total / loss.size if reduction == "mean" else total
     sharp = nll_loss(log_p, target, weight, size_average, ignore_index, reduce, reduction)
     if not label_smoothing:
@@ -184,7 +184,7 @@ def cross_entropy(
         share = counted if weight is None else jnp.where(counted, weight[jnp.where(counted, target, 0)], 0)
         even = even.sum() / share.sum()
     else:
-        even = _reduced(even, reduction)
+        even = reduced(even, reduction)
     return (1 - label_smoothing) * sharp + label_smoothing / classes * even
 
 
@@ -202,7 +202,7 @@ def kl_div(
     entropy = jnp.exp(target) * target if log_target else special.xlogy(target, target)
     if reduction == "batchmean":
         return (entropy - cross).sum() / (input.shape[0] if input.ndim else 1)
-    return _reduced(entropy - cross, reduction, size_average, reduce)
+    return reduced(entropy - cross, reduction, size_average, reduce)
 
 
 @mirrors(F.gaussian_nll_loss)
@@ -220,7 +220,7 @@ def gaussian_nll_loss(
         var = var[..., None]
     var = var + jax.lax.stop_gradient(jnp.maximum(var, eps) - var)
     loss = 0.5 * (jnp.log(var) + (input - target) ** 2 / var)
-    return _reduced(loss + 0.5 * math.log(2 * math.pi) if full else loss, reduction)
+    return reduced(loss + 0.5 * math.log(2 * math.pi) if full else loss, reduction)
 
 
 @mirrors(F.poisson_nll_loss)
@@ -240,7 +240,7 @@ def poisson_nll_loss(
         count = jnp.where(target > 1, target, 1)
         stirling = count * jnp.log(count) - count + 0.5 * jnp.log(2 * math.pi * count)
         loss = loss + jnp.where(target > 1, stirling, 0)
-    return _reduced(loss, reduction, size_average, reduce)
+    return reduced(loss, reduction, size_average, reduce)
 
 
 @mirrors(F.soft_margin_loss)
@@ -251,68 +251,4 @@ def soft_margin_loss(
     reduce: None = None,
     reduction: str = "mean",
 ) -> jax.Array:
-    return _reduced(softplus(-target * input, 1, math.inf), reduction, size_average, reduce)
-
-
-@mirrors(F.margin_ranking_loss)
-def margin_ranking_loss(
-    input1: jax.Array,
-    input2: jax.Array,
-    target: jax.Array,
-    margin: float = 0,
-    size_average: None = None,
-    reduce: None = None,
-    reduction: str = "mean",
-) -> jax.Array:
-    return _reduced(_hinge(margin - target * (input1 - input2)), reduction, size_average, reduce)
-
-
-@mirrors(F.hinge_embedding_loss)
-def hinge_embedding_loss(
-    input: jax.Array,
-    target: jax.Array,
-    margin: float = 1.0,
-    size_average: None = None,
-    reduce: None = None,
-    reduction: str = "mean",
-) -> jax.Array:
-    far = jnp.where(target == 1, 0, _hinge(margin - input))
-    return _reduced(far + jnp.where(target == -1, 0, input), reduction, size_average, reduce)
-
-
-@mirrors(F.cosine_embedding_loss)
-def cosine_embedding_loss(
-    input1: jax.Array,
-    input2: jax.Array,
-    target: jax.Array,
-    margin: float = 0,
-    size_average: None = None,
-    reduce: None = None,
-    reduction: str = "mean",
-) -> jax.Array:
-    cosine = cosine_similarity(input1, input2, -1)
-    loss = jnp.where(target == 1, 1 - cosine, jnp.where(target == -1, _hinge(cosine - margin), 0))
-    return _reduced(loss, reduction, size_average, reduce)
-
-
-@mirrors(F.triplet_margin_loss)
-def triplet_margin_loss(
-    anchor: jax.Array,
-    positive: jax.Array,
-    negative: jax.Array,
-    margin: float = 1.0,
-    p: float = 2,
-    eps: float = 1e-06,
-    swap: bool = False,
-    size_average: None = None,
-    reduce: None = None,
-    reduction: str = "mean",
-) -> jax.Array:
-    refuse(swap, "triplet_margin_loss(swap=True) has no mirror")
-    near, far = (pairwise_distance(anchor, other, p, eps) for other in (positive, negative))
-    return _reduced(_hinge(margin + near - far), reduction, size_average, reduce)
-
-
-def _hinge(x: jax.Array) -> jax.Array:
-    """The positive part, whose gradient passes at zero."""
-    return clamp(x, 0)
+    return reduced(softplus(-target * input, 1, math.inf), reduction, size_average, reduce)

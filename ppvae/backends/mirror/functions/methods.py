@@ -132,8 +132,9 @@ def _is_dtype(value: Any) -> bool:
 
 @method("type")
 def type_(self: jax.Array, dtype: Dtype = None) -> jax.Array:
-    refuse(not _is_dtype(dtype), "type() is mirrored for dtypes, as in x.type(torch.float32)")
-    return cast(self, dtype)
+    """A dtype, a class such as ``torch.FloatTensor``, or its name."""
+    kind = getattr(torch, dtype.removeprefix("torch."), None) if isinstance(dtype, str) else dtype
+    return cast(self, getattr(kind, "dtype", kind))
 
 
 @method("type_as")

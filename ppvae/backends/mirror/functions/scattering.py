@@ -29,7 +29,9 @@ def scatter(
     src = value if src is None else src
     cut = corner(src, dim, index)[_all_of(index)] if jnp.ndim(src) else src
     places = input.at[_grid(dim, index, input.shape[dim])]
-    return places.set(cut) if reduce is None else {"add": places.add, "multiply": places.multiply}[reduce](cut)
+    if reduce is None:
+        return places.set(cut)
+    return places.add(cut) if reduce == "add" else places.multiply(cut)
 
 
 @mirrors(torch.scatter_add)

@@ -7,9 +7,10 @@ from ppvae.backends.mirror.layers import (
     dropout,
     embedding,
     functional,
+    margins,
     pooling,
     recurrent,
     resampling,
 )
 
-RULES = (attention, convolution, draws, dropout, embedding, functional, pooling, recurrent, resampling)
+RULES = (attention, convolution, draws, dropout, embedding, functional, margins, pooling, recurrent, resampling)

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ppvae.backends.mirror.functions.arguments import mirrors, namesakes
+from ppvae.backends.mirror.functions.arguments import alike, mirrors, namesakes
 from ppvae.backends.mirror.layers import subpixel
 
 Sizes = int | Sequence[int]
@@ -43,6 +43,7 @@ def convolve(
     groups: int = 1,
 ) -> Array:
     """``(items, in, *sizes)``, or one item without its dim, with a kernel ``(out, in / groups, *sizes)``."""
+    alike(x, weight, bias)
     kernel = weight.shape[2:]
     dims = len(kernel)
     if x.ndim == dims + 1:
@@ -65,6 +66,7 @@ def transpose_convolve(
     dilation: Sizes = 1,
 ) -> Array:
     """The adjoint of a convolution, with a kernel ``(in, out / groups, *sizes)``."""
+    alike(x, weight, bias)
     dims = weight.ndim - 2
     if x.ndim == dims + 1:
         return transpose_convolve(x[None], weight, bias, stride, padding, output_padding, groups, dilation)[0]

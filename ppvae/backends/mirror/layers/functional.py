@@ -46,6 +46,7 @@ def _standardised(x: jax.Array, axis: tuple[int, ...], eps: float) -> jax.Array:
 
 
 def _affine(x: jax.Array, weight: Optional, bias: Optional = None) -> jax.Array:
+    alike(x, weight, bias)
     x = x if weight is None else x * weight
     return x if bias is None else x + bias
 

@@ -46,5 +46,5 @@ def dtype(value: torch.dtype) -> np.dtype[Any]:
 
 def torch_dtype(value: np.dtype[Any]) -> torch.dtype:
     """The dtype of the same name; where JAX has no 64 bits, whole numbers of 32 stand for torch's own of 64."""
-    narrowed = value == np.int32 and not jax.config.jax_enable_x64
+    narrowed = value == np.int32 == jax.dtypes.canonicalize_dtype(np.int64)
     return torch.int64 if narrowed else getattr(torch, value.name)

@@ -151,7 +151,7 @@ def _answered(function: Any, answer: Any, result: Any, given: Any) -> Any:
     return replaced(answer, (standing(fitted(a, t), t, inputs, live) for a, t in zip(arrays, twins, strict=True)))
 
 
-def _property(name: str) -> Callable[[Any], Any]:
+def _property(name: str) -> Callable[..., Any]:
     def read(tensor: Any, _: str) -> Any:
         return getattr(tensor, name)
 

@@ -62,7 +62,7 @@ class Memory:
         return place[_positions(*_layout(view))]
 
 
-def _layout(tensor: torch.Tensor) -> tuple[Any, Any, int]:
+def _layout(tensor: torch.Tensor) -> tuple[Any, Any, Any]:
     with torch._C.DisableTorchFunction():
         return tensor.size(), tensor.stride(), tensor.storage_offset()
 

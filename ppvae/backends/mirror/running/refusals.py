@@ -36,7 +36,7 @@ def layer_error(module: nn.Module, path: str) -> MirrorError:
 def function_error(target: Any) -> MirrorError:
     """The error for a torch function or tensor method (a string or a descriptor) without a rule, called just now."""
     owner = _owner()
-    if owner is not None and _stock(owner):
+    if owner is not None and stock(owner):
         return layer_error(owner, getattr(owner, PATH))
     if isinstance(target, str) or is_tensor_method_or_property(target):
         name = target if isinstance(target, str) else method_name(target)
@@ -103,7 +103,8 @@ def _owner() -> nn.Module | None:
     return None
 
 
-def _stock(module: nn.Module) -> bool:
+def stock(module: nn.Module) -> bool:
+    """Whether a module is one of torch's own."""
     return type(module).__module__.startswith("torch.nn")
 
 

@@ -15,9 +15,9 @@ from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from ppvae.backends.mirror.running.convert import nested
-from ppvae.backends.mirror.running.dispatch import is_array
+from ppvae.backends.mirror.running.dispatch import is_array, leaves
 from ppvae.backends.mirror.running.parameters import Parameters
-from ppvae.backends.mirror.running.refusals import PATH, layer_error
+from ppvae.backends.mirror.running.refusals import PATH, layer_error, stock
 from ppvae.backends.mirror.running.standin import StandIn, interpreter
 from ppvae.backends.mirror.running.tables import MirrorError, layer_rule
 from ppvae.language.batch import Batch
@@ -92,10 +92,18 @@ def _check(module: nn.Module, p: Parameters) -> None:
 
 def _run_leaf(rule: Any, module: nn.Module, p: Parameters, *args: Any, **kwargs: Any) -> Any:
     def layer(*_: Any, **__: Any) -> Any:
-        raise NotImplementedError
+        raise NotImplementedError("torch is not asked: a recurrent layer would run step by step")
+
+    def computed(*args: Any, **kwargs: Any) -> Any:
+        given = [leaf for leaf in leaves([args, kwargs]) if is_array(leaf)]
+        own = [p[name] for name, tensor in module._parameters.items() if tensor is not None]
+        kinds = {array.dtype.name for array in [*given, *own] if array.dtype.kind == "f"}
+        if stock(module) and len(kinds) > 1:
+            raise MirrorError(f"it takes arrays of one dtype, not of {' and '.join(sorted(kinds))}")
+        return rule(module, p, *args, **kwargs)
 
     layer.__name__, layer.__module__ = type(module).__name__, "nn"
-    return interpreter.get().run(layer, partial(rule, module, p), args, kwargs)
+    return interpreter.get().run(layer, computed, args, kwargs)
 
 
 def stand_in(value: Any) -> Any:

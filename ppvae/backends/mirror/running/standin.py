@@ -61,6 +61,7 @@ class StandIn(torch.Tensor):
     __array_ufunc__ = None  # numpy's scalars leave arithmetic to the stand-in
     __hash__ = object.__hash__
     twin: torch.Tensor
+    _dtype: torch.dtype
 
     @staticmethod
     def __new__(cls, value: jax.Array, twin: torch.Tensor | None = None, *_: Any, **__: Any) -> StandIn:

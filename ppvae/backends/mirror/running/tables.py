@@ -95,7 +95,8 @@ def random_rule(target: Any) -> Callable[..., Any] | None:
     """The rule of a random function, or of the tensor method (a string) of the same name in ``torch``."""
     if isinstance(target, str):
         method: Any = getattr(torch.Tensor, target, None)
-        return RANDOM_FUNCTIONS.get(method) or RANDOM_FUNCTIONS.get(getattr(torch, target.removesuffix("_"), None))
+        function: Any = getattr(torch, target.removesuffix("_"), None)
+        return RANDOM_FUNCTIONS.get(method) or RANDOM_FUNCTIONS.get(function)
     return RANDOM_FUNCTIONS.get(target)
 
 

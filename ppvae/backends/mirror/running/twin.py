@@ -45,7 +45,7 @@ def _without_elements(leaf: Any) -> Any:
 
 def _as_it_is(leaf: Any) -> Any:
     if isinstance(leaf, jax.Array | np.ndarray):
-        return StandIn(leaf).twin
+        return StandIn(jnp.asarray(leaf)).twin
     if isinstance(leaf, StandIn):
         return leaf.twin
     return _META if isinstance(leaf, torch.device) else leaf
