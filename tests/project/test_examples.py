@@ -43,7 +43,9 @@ RUNS = {
     "sequence_transformer": Run(12, lambda f: f["elbo"] > f["baseline"] + 0.15),
     "topic_model": Run(20, lambda f: f["overlap"] > 0.75),
 }
+LONG = {"semi_supervised", "sequence_transformer"}
 each = pytest.mark.parametrize("name", RUNS)
+trained_each = [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in RUNS]
 
 
 @cache
@@ -83,7 +85,7 @@ def test_it_means_the_same_on_both_backends(name: str) -> None:
     assert found["max_gradient_difference"] < 1e-10
 
 
-@each
+@pytest.mark.parametrize("name", trained_each)
 def test_it_learns_the_same_on_both_backends(name: str, monkeypatch: Any, capsys: Any) -> None:
     ends = []
     for backend in ("pyro", "numpyro"):
