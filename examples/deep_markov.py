@@ -14,7 +14,7 @@ from torch import nn
 
 from ppvae import VAE, Batch, Dataset, Modality, Program, dist, fit, pyro
 
-STEPS, KEYS, LATENT, HIDDEN = 8, 12, 4, 32
+STEPS, KEYS, LATENT, HIDDEN = 6, 12, 4, 32
 
 
 class Melody(Program):

@@ -16,7 +16,7 @@ from torch import nn
 
 from ppvae import VAE, Batch, Dataset, Modality, Program, dist, fit, pyro
 
-STATES, STEPS = 3, 8
+STATES, STEPS = 3, 6
 START, LOC, SCALE = np.array([0.6, 0.3, 0.1]), np.array([-2.0, 0.0, 2.0]), 0.7
 TRANSITION = np.array([[0.8, 0.2, 0.0], [0.1, 0.6, 0.3], [0.3, 0.0, 0.7]])
 
@@ -45,14 +45,14 @@ class Nothing(Program):
         pass
 
 
-def data(sequences: int = 600, seed: int = 0) -> tuple[Dataset, Dataset]:
-    """Sequences of 4 to 8 readings."""
+def data(sequences: int = 1000, seed: int = 0) -> tuple[Dataset, Dataset]:
+    """Sequences of 3 to 6 readings."""
     rng = np.random.default_rng(seed)
     states = [rng.choice(STATES, size=sequences, p=START)]
     for _ in range(STEPS - 1):
         states.append((rng.random((sequences, 1)) > TRANSITION[states[-1]].cumsum(-1)).sum(-1))
     readings = rng.normal(LOC[np.array(states).T], SCALE)
-    readings[np.arange(STEPS) >= rng.integers(4, STEPS + 1, size=(sequences, 1))] = np.nan
+    readings[np.arange(STEPS) >= rng.integers(3, STEPS + 1, size=(sequences, 1))] = np.nan
     steps = {f"x_{t}": readings[:, t] for t in range(STEPS)}
     return Dataset(steps, modalities=[Modality(name, ()) for name in steps]).split(0.8, seed=seed)
 

@@ -86,7 +86,7 @@ def vae() -> VAE:
 def main(backend: str = "numpyro", epochs: int = 200) -> dict[str, float]:
     """Nats a sign of numbers that were not in training: by the bound, and if each place had frequencies of its own."""
     train, test = data()
-    fitted = fit(vae(), train, backend=backend, epochs=epochs, batch_size=100, lr=3e-3)
+    fitted = fit(vae(), train, backend=backend, epochs=epochs, batch_size=100, lr=5e-3)
     seen, words = test.observed["word"], test.arrays["word"].astype(int)
     bound = fitted.elbo_and_evidence(test, particles=20)[0].sum() / seen.sum()
     counts = np.stack([(train.holed("word") == sign).sum(0) for sign in range(len(SIGNS))], -1) + 0.1

@@ -27,7 +27,7 @@ from ppvae.runs.plan import Sites, torch_dtype
 from ppvae.runs.settings import Settings
 from ppvae.runs.vae import VAE
 from ppvae.training.observed import check_baselines, check_draws, check_supports
-from ppvae.training.shapes import check_latents, check_measured, outside_plate
+from ppvae.training.shapes import check_handlers, check_latents, check_measured, outside_plate
 from ppvae.training.state import check_unchanged, prepared
 
 ROWS = 4
@@ -106,7 +106,7 @@ def _subsampled(vae: VAE, batch: Batch, model: dict[str, Any]) -> bool:
             model, _ = _tried(vae, replace(batch, total=2 * batch.size))
         except ValueError:
             return False
-    return any(site["scale"] != 1.0 for site in model.values())
+    return any(bool((torch.as_tensor(site["scale"]) != 1.0).any()) for site in model.values())
 
 
 def check_values(vae: VAE, arrays: Mapping[str, np.ndarray], observed: Mapping[str, np.ndarray]) -> None:
@@ -141,6 +141,8 @@ def _tried(vae: VAE, batch: Batch) -> tuple[dict[str, Any], dict[str, Any]]:
     model = _sites("model", pyro.poutine.condition(vae.model, _values(guide)), batch)
     check_unchanged(vae.pair, state)
     check_latents({**model, **guide})
+    check_handlers(model)
+    check_handlers(guide)
     check_measured(model, batch)
     check_supports(model, batch)
     return model, guide

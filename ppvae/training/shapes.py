@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import zip_longest
 from typing import Any
 
 from ppvae.language.batch import Batch
@@ -18,6 +19,20 @@ def check_latents(sites: dict[str, Any]) -> None:
                 f"the latent {name!r} has batch shape {tuple(site['fn'].batch_shape)}, more than its plates give it: "
                 f"end its distribution with .to_event({extra}), or draw a single number, with parameters (items,)"
             )
+
+
+def check_handlers(sites: dict[str, Any]) -> None:
+    """Raise ValueError where a mask or a scale is wider than the site under it, which would broadcast in silence."""
+    for name, site in sites.items():
+        own = tuple(site["fn"].batch_shape)
+        for kind in ("mask", "scale"):
+            given = tuple(getattr(site[kind], "shape", ()))
+            under = zip_longest(given[::-1], own[::-1][: len(given)], fillvalue=1)
+            if any(size not in (1, there) for size, there in under):
+                raise ValueError(
+                    f"site {name!r} has batch shape {own}, but is under a {kind} of shape {given}: give it one entry "
+                    "an item; the single numbers of Modality(name, ()) are (items,)"
+                )
 
 
 def check_measured(sites: dict[str, Any], batch: Batch) -> None:

@@ -113,3 +113,32 @@ def test_a_latent_of_more_dimensions_than_its_plates_is_refused() -> None:
     data = Dataset({"x": numbers()}, modalities=[Modality("x", ())])
     with pytest.raises(ValueError, match=r"latent 'z' has batch shape .* end its distribution with \.to_event\(1\)"):
         ppvae.fit(VAE(Line(), Amortised(event=False)), data, epochs=1, progress=False)
+
+
+class Handled(Program):
+    """A model whose latent is under a mask or a scale."""
+
+    def __init__(self, handler: str, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.handler, self.shape = handler, shape
+
+    def forward(self, batch: Any) -> None:
+        given = torch.ones(self.shape, dtype=torch.bool if self.handler == "mask" else None)
+        with (
+            batch.plate(),
+            getattr(pyro.poutine, self.handler)(**{self.handler: given.expand(batch.size, *self.shape)}),
+        ):
+            z = pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+        with batch.plate():
+            pyro.sample("x", dist.Normal(z, 1.0).to_event(1), obs=batch.get("x"))
+
+
+@pytest.mark.parametrize("handler", ["mask", "scale"])
+def test_a_mask_or_scale_wider_than_its_site_is_refused(handler: str) -> None:
+    data = Dataset({"x": np.random.default_rng(0).normal(size=(20, 2))})
+    guide = ppvae.method("vae", data.modalities, latent=2, hidden=(4,)).guide
+    with pytest.raises(
+        ValueError, match=rf"site 'z' has batch shape \(\d,\), but is under a {handler} of shape \(\d, 1\)"
+    ):
+        ppvae.init(VAE(Handled(handler, (1,)), guide), data)
+    ppvae.init(VAE(Handled(handler, ()), guide), data, backend="pyro")
