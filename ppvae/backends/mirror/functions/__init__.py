@@ -3,6 +3,7 @@
 from ppvae.backends.mirror.functions import (
     activations,
     creation,
+    draws,
     elementwise,
     indexing,
     linear_algebra,
@@ -18,6 +19,7 @@ from ppvae.backends.mirror.functions import (
 RULES = (
     activations,
     creation,
+    draws,
     elementwise,
     indexing,
     linear_algebra,

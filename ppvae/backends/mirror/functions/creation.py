@@ -19,7 +19,7 @@ from ppvae.backends.mirror.running.convert import to_jax
 _PLACEMENT = {"device", "layout", "requires_grad", "pin_memory", "memory_format", "copy"}
 
 
-def _placed(rule: Callable[..., Any]) -> Callable[..., Any]:
+def placed(rule: Callable[..., Any]) -> Callable[..., Any]:
     """Drop the keywords that say where an array lies, not what it is."""
 
     @functools.wraps(rule)
@@ -30,49 +30,49 @@ def _placed(rule: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @mirrors(torch.zeros, torch.empty)
-@_placed
+@placed
 def zeros(*size: Any, dtype: Dtype = None) -> jax.Array:
     return jnp.zeros(sizes(size), to_dtype(dtype) or default_dtype())
 
 
 @mirrors(torch.ones)
-@_placed
+@placed
 def ones(*size: Any, dtype: Dtype = None) -> jax.Array:
     return jnp.ones(sizes(size), to_dtype(dtype) or default_dtype())
 
 
 @mirrors(torch.full)
-@_placed
+@placed
 def full(size: Any, fill_value: Any, *, dtype: Dtype = None) -> jax.Array:
     return jnp.broadcast_to(as_tensor(fill_value, dtype), tuple(size))
 
 
 @mirrors(torch.zeros_like, torch.empty_like)
-@_placed
+@placed
 def zeros_like(input: jax.Array, *, dtype: Dtype = None) -> jax.Array:
     return jnp.zeros_like(input, to_dtype(dtype))
 
 
 @mirrors(torch.ones_like)
-@_placed
+@placed
 def ones_like(input: jax.Array, *, dtype: Dtype = None) -> jax.Array:
     return jnp.ones_like(input, to_dtype(dtype))
 
 
 @mirrors(torch.full_like)
-@_placed
+@placed
 def full_like(input: jax.Array, fill_value: Any, *, dtype: Dtype = None) -> jax.Array:
     return jnp.full_like(input, fill_value, to_dtype(dtype))
 
 
 @mirrors(torch.eye)
-@_placed
+@placed
 def eye(n: int, m: int | None = None, *, dtype: Dtype = None) -> jax.Array:
     return jnp.eye(n, m, dtype=to_dtype(dtype) or default_dtype())
 
 
 @mirrors(torch.arange)
-@_placed
+@placed
 def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: Dtype = None) -> jax.Array:
     start, end = (0, start) if end is None else (start, end)
     whole = all(isinstance(bound, int) for bound in (start, end, step))
@@ -80,19 +80,19 @@ def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: Dtype = None) -
 
 
 @mirrors(torch.linspace)
-@_placed
+@placed
 def linspace(start: Any, end: Any, steps: int, *, dtype: Dtype = None) -> jax.Array:
     return jnp.linspace(start, end, steps, dtype=to_dtype(dtype) or default_dtype())
 
 
 @mirrors(torch.logspace)
-@_placed
+@placed
 def logspace(start: Any, end: Any, steps: int, base: float = 10.0, *, dtype: Dtype = None) -> jax.Array:
     return jnp.logspace(start, end, steps, base=base, dtype=to_dtype(dtype) or default_dtype())
 
 
 @mirrors(torch.as_tensor, torch.asarray)
-@_placed
+@placed
 def as_tensor(data: Any, dtype: Dtype = None) -> jax.Array:
     """Python numbers take torch's default dtype; arrays keep theirs."""
     array = jnp.asarray(to_jax(data), to_dtype(dtype))
@@ -107,20 +107,20 @@ def from_numpy(ndarray: np.ndarray[Any, Any]) -> jax.Array:
 
 
 @mirrors(torch.tensor, torch.scalar_tensor)
-@_placed
+@placed
 def tensor(data: Any, *, dtype: Dtype = None) -> jax.Array:
     """Out of reach of gradients, unlike ``as_tensor``."""
     return jax.lax.stop_gradient(as_tensor(data, dtype))
 
 
 @mirrors(torch.tril_indices)
-@_placed
+@placed
 def tril_indices(row: int, col: int, offset: int = 0, *, dtype: Dtype = int) -> jax.Array:
     return cast(jnp.stack(jnp.tril_indices(row, offset, col)), dtype)
 
 
 @mirrors(torch.triu_indices)
-@_placed
+@placed
 def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Dtype = int) -> jax.Array:
     return cast(jnp.stack(jnp.triu_indices(row, offset, col)), dtype)
 

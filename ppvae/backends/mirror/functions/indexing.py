@@ -22,11 +22,30 @@ def getitem(x: Any, index: Any) -> Any:
     """Subscripts of arrays, tuples and dicts; a list inside the subscript is an array of indices."""
     if not isinstance(x, jax.Array):
         return x[index]
+    parts = _parts(x, index)
+    return x[parts]
+
+
+@mirrors(operator.setitem)
+def setitem(x: jax.Array, index: Any, value: Any) -> jax.Array:
+    """``x`` with other elements at a subscript, which may be a boolean array alone."""
+    parts, value = _parts(x, index), jnp.asarray(value, x.dtype)
+    while parts and isinstance(parts[-1], slice) and parts[-1] == slice(None):
+        parts = parts[:-1]
+    if not any(getattr(part, "dtype", None) == jnp.bool_ for part in parts):
+        return x.at[parts].set(value)
+    rest = x.ndim - parts[0].ndim if len(parts) == 1 else -1
+    refuse(value.ndim > rest, "a boolean array picks elements together with others, or for values of their own")
+    return jnp.where(parts[0].reshape(parts[0].shape + (1,) * rest), value, x)
+
+
+def _parts(x: jax.Array, index: Any) -> tuple[Any, ...]:
+    """A subscript as a tuple, its lists as arrays, its plain numbers within bounds."""
     parts = tuple(
         jnp.asarray(p) if isinstance(p, list) else p for p in (index if isinstance(index, tuple) else (index,))
     )
     _check_bounds(x.shape, parts)
-    return x[parts]
+    return parts
 
 
 def _check_bounds(shape: tuple[int, ...], parts: tuple[Any, ...]) -> None:

@@ -44,20 +44,15 @@ class Memory:
         self.fixed = fixed
 
 
-class Spoken:
-    """An object of NumPyro's in a program's text; see :mod:`ppvae.backends.spoken`."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
+Put = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 class StandIn(torch.Tensor):
     """A JAX array in the place of a tensor.
 
     Shape and dtype are known, so control flow may depend on them; values are not, so it may not. JAX's arrays have
-    no views: once an array is changed in place, those of its views that would show the change refuse to be read.
+    no views: a change of a view is written into its ``source``, the array that it shows and how; what else would show
+    a change refuses to be read.
 
     To torch it is a tensor without storage, so that ``isinstance`` and ``torch.is_tensor`` hold.
     """
@@ -66,12 +61,14 @@ class StandIn(torch.Tensor):
     __hash__ = object.__hash__
 
     @staticmethod
-    def __new__(cls, value: jax.Array, memory: Memory | None = None) -> StandIn:
+    def __new__(cls, value: jax.Array, memory: Memory | None = None, source: Any = None) -> StandIn:
         make: Any = torch.Tensor._make_wrapper_subclass
         return make(cls, value.shape, dtype=getattr(torch, value.dtype.name))
 
-    def __init__(self, value: jax.Array, memory: Memory | None = None) -> None:
-        self.memory = memory or Memory()
+    def __init__(
+        self, value: jax.Array, memory: Memory | None = None, source: tuple[StandIn, Put] | None = None
+    ) -> None:
+        self.memory, self.source = memory or Memory(), source
         self._value, self._version_seen = value, self.memory.version
 
     @classmethod
@@ -94,10 +91,16 @@ class StandIn(torch.Tensor):
             raise refusal(f"a change of {self.memory.fixed} in forward has no mirror", "training alone may change it")
         if self.shape != result.shape:
             raise refusal(f"a change in place to shape {tuple(result.shape)} has no mirror", "write x = x + y")
-        self._value = result.value.astype(self.value.dtype)
-        self.memory.version += 1
-        self._version_seen = self.memory.version
+        self._set(result.value.astype(self.value.dtype))
         return self
+
+    def _set(self, value: jax.Array) -> None:
+        if self.source is None:
+            self.memory.version += 1
+        else:
+            whole, put = self.source
+            whole._set(put(whole.value, value))
+        self._value, self._version_seen = value, self.memory.version
 
     @property
     def shape(self) -> torch.Size:
@@ -156,7 +159,7 @@ class StandIn(torch.Tensor):
         return (self[index] for index in range(len(self)))
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        raise refusal("assignment to elements has no mirror", "build the array with torch.where or torch.stack")
+        self.assign(_operate(operator.setitem, "__setitem__", self, index, value))
 
     def __repr__(self) -> str:
         return f"StandIn({self._value!r})"
