@@ -9,7 +9,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import torch
-from torch.distributions.dirichlet import _Dirichlet
 
 from ppvae.backends.mirror.functions.arguments import Dtype, default_dtype, refuse, sizes, to_dtype
 from ppvae.backends.mirror.functions.creation import placed
@@ -114,10 +113,11 @@ def multinomial(key: Key, input: jax.Array, num_samples: int, replacement: bool 
 
 @random_function(torch._standard_gamma)
 def standard_gamma(key: Key, input: jax.Array) -> jax.Array:
-    return jax.random.gamma(key(), input)
+    """Never zero, as in torch."""
+    return jnp.maximum(jax.random.gamma(key(), input), jnp.finfo(input.dtype).tiny)
 
 
-@random_function(torch._sample_dirichlet, _Dirichlet.apply)
+@random_function(torch._sample_dirichlet)
 def sample_dirichlet(key: Key, input: jax.Array) -> jax.Array:
     """Kept off the edges of the simplex, as in torch."""
     tiny = jnp.finfo(input.dtype).tiny

@@ -140,6 +140,18 @@ def new_zeros(self: jax.Array, *size: Any, dtype: Dtype = None, **placement: Any
     return creation.zeros(*size, dtype=dtype or self.dtype)
 
 
+@method("zero")
+def zero(self: jax.Array) -> jax.Array:
+    """Serves ``zero_``."""
+    return jnp.zeros_like(self)
+
+
+@method("fill")
+def fill(self: jax.Array, value: Any) -> jax.Array:
+    """Serves ``fill_``."""
+    return jnp.full_like(self, value)
+
+
 @method("new_ones")
 def new_ones(self: jax.Array, *size: Any, dtype: Dtype = None, **placement: Any) -> jax.Array:
     return creation.ones(*size, dtype=dtype or self.dtype)

@@ -183,18 +183,3 @@ def _refuse_own_gradients() -> None:
         frame = frame.f_back
         if frame.f_globals.get("__name__") == "torch.autograd.function":
             raise refusal("a torch.autograd.Function has no mirror", "register its apply with @mirror.function")
-
-
-_own_apply: Any = torch.autograd.Function.apply.__func__  # type: ignore[attr-defined]
-
-
-def _apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
-    """The rule of a ``torch.autograd.Function`` where it has one: torch does not lead its ``apply`` here."""
-    running = interpreter.get(None)
-    stands = any(isinstance(leaf, StandIn) for leaf in leaves([args, kwargs]))
-    if running is None or not (random_rule(cls.apply) or (stands and cls.apply in FUNCTIONS)):
-        return _own_apply(cls, *args, **kwargs)
-    return running.call(cls.apply, args, kwargs)
-
-
-torch.autograd.Function.apply = classmethod(_apply)  # type: ignore[assignment]
