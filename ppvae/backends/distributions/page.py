@@ -66,8 +66,8 @@ PAGE = """\
 
 Programs use Pyro's own distributions on both backends. On NumPyro their text, which is torch's, runs on JAX as the
 program's does: densities, gradients, moments, methods, attributes and `isinstance` mean what they mean in Pyro, at the
-edge of a support and outside of it too. What looks at values (a loop until all are accepted, a check) is written anew or
-refused by name. Nothing checks values on NumPyro; `fit` does on Pyro, before it trains.
+edge of a support and outside of it too. What looks at values (a loop until all are accepted, a check) is written anew
+or refused by name. Nothing checks values on NumPyro; `fit` does on Pyro, before it trains.
 This page is written by `python -m ppvae.backends.distributions > docs/distributions.md`; a test compares the two.
 
 Values may be floats everywhere: observed arrays reach programs so on both backends. Draws come from NumPyro's keys and
@@ -86,7 +86,7 @@ On Pyro alone: {absent}.
 
 `dist.transforms` on both backends, networks among them: {transforms}.
 
-On Pyro alone, for it keeps statistics of the batches before: {missing_transforms}.
+On Pyro alone: {missing_transforms}.
 
 ## Constraints
 

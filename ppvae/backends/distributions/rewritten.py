@@ -15,6 +15,7 @@ import torch
 import torch.distributions as td
 from pyro.distributions import conjugate
 from pyro.distributions.sine_bivariate_von_mises import log_I1
+from pyro.distributions.transforms.utils import clamp_preserve_gradients
 from pyro.ops.special import _SafeLog
 
 from ppvae.backends.mirror.running.standin import interpreter
@@ -160,6 +161,34 @@ def _norm_const(theirs: Any, self: Any) -> Any:
     norm = 2 * torch.log(torch.tensor(2 * torch.pi)) + terms.logsumexp(0)
     enough = self.phi_concentration.max() + self.psi_concentration.max() <= TERMS
     return torch.where(enough, norm, torch.nan).reshape(self.phi_loc.shape)
+
+
+def _element_by_element(self: Any, y: Any, step: Callable[..., Any]) -> tuple[Any, Any]:
+    """The inverse of an autoregressive transform, and the network's last output; its permutation is data here."""
+    x, places = torch.zeros_like(y), torch.arange(y.size(-1))
+    for number in range(y.size(-1)):
+        mean, scale = self.arn(x)
+        x = torch.where(places == self.arn.permutation[number], step(mean, scale), x)
+    return x, scale
+
+
+@instead(pd.transforms.AffineAutoregressive, "_inverse")
+def _inverse(theirs: Any, self: Any, y: Any) -> Any:
+    clip = partial(clamp_preserve_gradients, min=self.log_scale_min_clip, max=self.log_scale_max_clip)
+    x, log_scale = _element_by_element(self, y, lambda mean, scale: (y - mean) * torch.exp(-clip(scale)))
+    self._cached_log_scale = clip(log_scale)
+    return x
+
+
+@instead(pd.transforms.AffineAutoregressive, "_inverse_stable")
+def _inverse_stable(theirs: Any, self: Any, y: Any) -> Any:
+    def step(mean: Any, logit: Any) -> Any:
+        inverse_scale = 1 + torch.exp(-logit - self.sigmoid_bias)
+        return inverse_scale * y + (1 - inverse_scale) * mean
+
+    x, logit = _element_by_element(self, y, step)
+    self._cached_log_scale = self.logsigmoid(logit + self.sigmoid_bias)
+    return x
 
 
 def _drawn_by(numpyros: Any, names: tuple[str, ...], *args: Any) -> Any:

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any, ClassVar
 
 import jax
+import jax.numpy as jnp
 import numpyro
 import numpyro.distributions as nd
 import pyro.distributions as pd
@@ -67,7 +68,7 @@ class PyroDistribution(nd.Distribution):
     @validate_sample
     def log_prob(self, value: Any, intermediates: Any = None) -> jax.Array:
         known, drawn = self._drawn
-        return self.ask(lambda text: text.log_prob(drawn if value is known else spoken(value)))
+        return self.ask(lambda text: text.log_prob(drawn if value is known else StandIn(jnp.asarray(value))))
 
     def to_event(self, reinterpreted_batch_ndims: int | None = None) -> Any:
         return self.ask(lambda text: text.to_event(reinterpreted_batch_ndims))
@@ -152,4 +153,4 @@ def spoken(value: Any) -> Any:
         return pd.Unit(spoken(value.log_factor))
     if isinstance(value, nd.Delta):
         return pd.Delta(spoken(value.v), spoken(value.log_density), value.event_dim)
-    return StandIn(jax.numpy.asarray(value)) if is_array(value) else value
+    return StandIn(jnp.asarray(value)) if is_array(value) else value

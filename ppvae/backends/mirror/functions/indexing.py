@@ -10,11 +10,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import torch
 import torch.nn.functional as F
 
 from ppvae.backends.mirror.functions.arguments import cast, mirrors, refuse
 from ppvae.backends.mirror.functions.reductions import ValuesIndices, chosen
+from ppvae.backends.mirror.running.tables import MirrorError
 
 
 @mirrors(operator.getitem)
@@ -23,20 +25,42 @@ def getitem(x: Any, index: Any) -> Any:
     if not isinstance(x, jax.Array):
         return x[index]
     parts = _parts(x, index)
+    if any(isinstance(part, jax.core.Tracer) and part.dtype == jnp.bool_ for part in parts):
+        return Picked(x, index)
     return x[parts]
+
+
+class Picked:
+    """``x[mask]``, of which nobody knows how many elements it has: it can be assigned to another array's ``[mask]``."""
+
+    def __init__(self, whole: jax.Array, mask: Any) -> None:
+        self.whole, self.mask = whole, mask
+
+    def __getattr__(self, name: str) -> Any:
+        raise MirrorError("a boolean array picks elements by their values, so that their number is unknown")
 
 
 @mirrors(operator.setitem)
 def setitem(x: jax.Array, index: Any, value: Any) -> jax.Array:
     """``x`` with other elements at a subscript, which may be a boolean array alone."""
+    if isinstance(value, Picked):
+        refuse(value.mask is not index, "elements picked by one boolean array are assigned by another")
+        return jnp.where(index.reshape(index.shape + (1,) * (x.ndim - index.ndim)), value.whole, x)
     parts, value = _parts(x, index), jnp.asarray(value, x.dtype)
+    parts = tuple(_known(part) for part in parts)
     while parts and isinstance(parts[-1], slice) and parts[-1] == slice(None):
         parts = parts[:-1]
-    if not any(getattr(part, "dtype", None) == jnp.bool_ for part in parts):
+    if not any(isinstance(part, jax.Array) and part.dtype == jnp.bool_ for part in parts):
         return x.at[parts].set(value)
     rest = x.ndim - parts[0].ndim if len(parts) == 1 else -1
     refuse(value.ndim > rest, "a boolean array picks elements together with others, or for values of their own")
     return jnp.where(parts[0].reshape(parts[0].shape + (1,) * rest), value, x)
+
+
+def _known(part: Any) -> Any:
+    """A boolean array whose values are known, as numpy's, which picks elements by itself."""
+    known = isinstance(part, jax.Array) and part.dtype == jnp.bool_ and not isinstance(part, jax.core.Tracer)
+    return np.asarray(part) if known else part
 
 
 def _parts(x: jax.Array, index: Any) -> tuple[Any, ...]:

@@ -119,6 +119,10 @@ class StandIn(torch.Tensor):
         return torch.device("cpu")
 
     @property
+    def layout(self) -> torch.layout:
+        return torch.strided
+
+    @property
     def is_cuda(self) -> bool:
         return False
 

@@ -88,7 +88,7 @@ def method_rule(name: str) -> Callable[..., Any] | None:
 
 
 def random_rule(target: Any) -> Callable[..., Any] | None:
-    """The rule of a random function, or of a tensor method (a string): its own, or that of its namesake in ``torch``."""
+    """The rule of a random function, or of a tensor method (a string): its own, or its namesake's in ``torch``."""
     homes = (torch.Tensor, torch) if isinstance(target, str) else ()
     functions: list[Any] = [getattr(home, target, None) for home in homes] or [target]
     return next((RANDOM_FUNCTIONS[function] for function in functions if function in RANDOM_FUNCTIONS), None)
