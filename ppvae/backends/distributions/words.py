@@ -19,8 +19,8 @@ from ppvae.backends.mirror.running.standin import interpreter
 # What cannot run on JAX: it picks elements or branches by their values, or keeps statistics.
 ABSENT = frozenset(
     """
-    BatchNorm BlockAutoregressive CoalescentTimes CoalescentTimesWithRate Empirical GroupedNormalNormal NanMaskedMultivariateNormal NanMaskedNormal Stable
-    StableWithLogProb batchnorm block_autoregressive
+    BatchNorm BlockAutoregressive CoalescentTimes CoalescentTimesWithRate Empirical GroupedNormalNormal
+    NanMaskedMultivariateNormal NanMaskedNormal Stable StableWithLogProb batchnorm block_autoregressive
     """.split()  # noqa: SIM905
 )
 
