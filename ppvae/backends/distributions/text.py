@@ -48,7 +48,7 @@ class PyroDistribution(nd.Distribution):
         return self.text.has_rsample
 
     @property
-    def has_enumerate_support(self) -> bool:  # type: ignore[override]
+    def has_enumerate_support(self) -> bool:
         return self.text.has_enumerate_support
 
     @property
@@ -102,7 +102,7 @@ def kl_divergence(p: PyroDistribution, q: PyroDistribution) -> jax.Array:
 
 
 @cache
-def _kind(pyros: type) -> type[PyroDistribution]:
+def _kind(pyros: Any) -> type[PyroDistribution]:
     """The class of a distribution for NumPyro, whose pictures show its name."""
     return type(pyros.__name__, (PyroDistribution,), {"__doc__": pyros.__doc__})
 
