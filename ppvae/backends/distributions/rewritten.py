@@ -82,7 +82,8 @@ def _poisson(theirs: Any, self: Any, value: Any) -> Any:
 
 @instead(conjugate, "_log_beta_1")
 def _log_beta(theirs: Any, alpha: Any, value: Any, is_sparse: bool) -> Any:
-    return theirs(alpha, value, False)
+    whole = theirs(alpha, value, False)
+    return torch.where(value != 0, whole, 0.0) if is_sparse else whole
 
 
 @instead(_SafeLog, "apply")
