@@ -177,7 +177,7 @@ CASES: dict[str, list[Case]] = {
     "Wishart": [
         lambda v: dist.Wishart(v.pos + 3, v.tril @ v.tril.transpose(-1, -2)),
         lambda v: dist.Wishart(v.pos + 3, precision_matrix=v.tril @ v.tril.transpose(-1, -2)),
-        lambda v: dist.Wishart(df=v.pos + 3, scale_tril=v.tril),
+        lambda v: dist.Wishart(df=v.pos + 3, scale_tril=v.tril.tril()),
     ],
     "ZeroInflatedDistribution": [
         lambda v: dist.ZeroInflatedDistribution(dist.Poisson(v.pos), gate=v.unit),
