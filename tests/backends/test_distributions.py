@@ -59,7 +59,7 @@ def jax_bag() -> dict[str, jax.Array]:
 
 def gaussian(v: Any, row: int, rows: int = 0) -> Any:
     pick = slice(row, row + rows) if rows else row
-    return dist.MultivariateNormal(v.pairs[pick], scale_tril=v.tril[pick])
+    return dist.MultivariateNormal(v.pairs[pick], scale_tril=v.tril[pick].tril())
 
 
 def scalar(v: Any) -> Any:
