@@ -97,7 +97,7 @@ def refuse_store(word: str) -> None:
 
 
 @contextmanager
-def declared(program: nn.Module, answering: Callable[[Declarations], Any]) -> Iterator[None]:
+def declared(program: nn.Module, answering: Callable[[Declarations], Any] = nullcontext) -> Iterator[None]:
     """Within the block parameters are the program's own; outside ppvae only if it has some from training.
 
     ``answering`` makes the handler that answers what a library declares by itself, such as a learned reparametrisation.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
@@ -17,7 +16,6 @@ import pyro
 from numpyro import handlers as nh
 from numpyro.distributions import Distribution
 from numpyro.primitives import CondIndepStackFrame, apply_stack
-from torch.distributions.constraints import Constraint
 from torch.distributions.constraints import real as REAL
 
 from ppvae.backends import declarations
@@ -28,10 +26,7 @@ from ppvae.backends.spoken import Vocabulary, bare, heard
 def sample(name: str, fn: Any, *, obs: Any = None, obs_mask: Any = None, infer: dict | None = None) -> Any:
     """Pyro's ``sample``."""
     if not isinstance(fn, Distribution):
-        raise TypeError(
-            f"site {name!r} is given {type(fn).__module__}.{type(fn).__name__}, which is no distribution on NumPyro: "
-            f"take dist.{type(fn).__name__} from ppvae"
-        )
+        raise TypeError(f"site {name!r} is given {fn!r}, which is no distribution")
     with handed(name):
         return numpyro.sample(name, fn, obs=obs, obs_mask=obs_mask, infer=None if infer is None else dict(infer))
 
@@ -118,7 +113,7 @@ def factor(name: str, log_factor: Any, *, has_rsample: bool | None = None) -> No
 
 def param(name: str, init_tensor: Any = None, constraint: Any = REAL, event_dim: int | None = None) -> Any:
     """Pyro's ``param``: in a program, a parameter of its own."""
-    known, constraint = declarations.current(), torchs(constraint)
+    known = declarations.current()
     if known is None:
         raise NotImplementedError(f"pyro.param({name!r}) is for a Program's text; outside use numpyro.param")
     value = partial(known.value, name, init_tensor, constraint)
@@ -129,19 +124,6 @@ def module(name: str, nn_module: Any, update_module_params: bool = False) -> Any
     """Pyro's ``module``: in a program, nothing."""
     known = declarations.current()
     return nn_module if known is None else known.module(name, nn_module)
-
-
-def torchs(constraint: Any) -> Any:
-    """Torch's constraint for NumPyro's, by whose transform both backends hold a parameter."""
-    if isinstance(constraint, Constraint):
-        return constraint
-    kind = type(constraint).__name__.removeprefix("_").removesuffix("Constraint")
-    found = getattr(pyro.distributions.constraints, re.sub("(?<!^)(?=[A-Z])", "_", kind).lower(), None)
-    if found is None:
-        raise NotImplementedError(f"pyro.param does not take the constraint {constraint} on NumPyro")
-    if not isinstance(found, type):
-        return found
-    return found(*(torchs(held) if hasattr(held, "check") else heard(held) for held in vars(constraint).values()))
 
 
 def absent(word: str, advice: str) -> Any:

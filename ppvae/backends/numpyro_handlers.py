@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
+from types import FunctionType, MethodType
 from typing import Any
 
 import jax.numpy as jnp
 from numpyro import handlers as nh
-from numpyro.infer import reparam as nr
-from numpyro.primitives import get_mask
+from numpyro.primitives import Messenger, get_mask
+from pyro.infer import reparam as pyros
 from pyro.poutine import runtime
 
+from ppvae.backends.distributions.text import interpreting
 from ppvae.backends.mirror.running.convert import nested
 from ppvae.backends.spoken import Vocabulary, bare, heard
+from ppvae.language import ppl
 
 Function = Callable[..., Any] | None
 
@@ -137,40 +140,35 @@ def markov(
     return fn if callable(fn) else (nested(each, heard) for each in fn)
 
 
-class LocScaleReparam(nr.LocScaleReparam):
-    """Pyro's: what is neither location nor scale stays as it is, unless ``shape_params`` says what does."""
+class reparam(Messenger):
+    """Pyro's ``reparam``, by Pyro's own reparametrisations, whose text runs on arrays."""
 
-    def __init__(self, centered: Any = None, shape_params: Sequence[str] | None = None) -> None:
-        super().__init__(centered, shape_params or ())
-        self.named = shape_params is not None
+    def __init__(self, fn: Function = None, config: Any = None) -> None:
+        super().__init__(fn)
+        self.config = config
 
-    def __call__(self, name: str, fn: Any, obs: Any) -> Any:
-        if not self.named:
-            own = self._unwrap(fn)[0].arg_constraints
-            self.shape_params = tuple(key for key in own if key not in ("loc", "scale"))
-        return super().__call__(name, fn, obs)
+    def process_message(self, msg: Any) -> None:
+        if msg["type"] != "sample":
+            return
+        with interpreting():
+            site = {key: heard(msg[key]) for key in ("name", "fn", "value", "is_observed", "infer")}
+            held = self.config.get(site["name"]) if isinstance(self.config, Mapping) else self.config(site)
+            found = site if held is None else _said(held.apply)(site)
+            if found["fn"] is site["fn"]:
+                return
+            msg.update({key: bare(found[key]) for key in ("fn", "value", "is_observed")})
+        if getattr(found["fn"], "_mask", None) is False:  # a value without a density
+            kept = {key: msg[key] for key in ("name", "value", "cond_indep_stack")}
+            msg.clear()
+            msg.update(kept, type="deterministic")
 
 
-def reparam(fn: Function = None, config: Any = None) -> Any:
-    """Pyro's ``reparam``; ``config`` may hold Pyro's own reparametrisations of a name that NumPyro has."""
-    if isinstance(config, Mapping):
-        return nh.reparam(fn, config={name: _reparametrisation(held) for name, held in config.items()})
-    if not callable(config) or hasattr(config, "configure"):
-        raise NotImplementedError(f"poutine.reparam takes a dict or a function of the site, not {config!r}, on NumPyro")
-    return nh.reparam(fn, config=lambda site: _reparametrisation(config(site)))
-
-
-def _reparametrisation(held: Any) -> Any:
-    if held is None or isinstance(held, nr.Reparam):
-        return held
-    name = type(held).__name__
-    if name == "LocScaleReparam":
-        return LocScaleReparam(bare(held.centered), held.shape_params)
-    if name in ("TransformReparam", "ProjectedNormalReparam"):
-        return getattr(nr, name)()
-    raise NotImplementedError(
-        f"Pyro's own {name} does not run on NumPyro; make it in forward: pyro.infer.reparam.{name}"
-    )
+def _said(method: Any) -> Any:
+    """A method of Pyro's that says its words to the running backend."""
+    function = method.__func__
+    words = {**function.__globals__, "pyro": ppl.pyro}
+    spoken = FunctionType(function.__code__, words, function.__name__, function.__defaults__, function.__closure__)
+    return MethodType(spoken, method.__self__)
 
 
 def config_enumerate(
@@ -246,12 +244,5 @@ HANDLERS = Vocabulary(
 
 INFER = Vocabulary(
     config_enumerate=config_enumerate,
-    reparam=Vocabulary(
-        DiscreteCosineReparam=nr.DiscreteCosineReparam,
-        HaarReparam=nr.HaarReparam,
-        LocScaleReparam=LocScaleReparam,
-        ProjectedNormalReparam=nr.ProjectedNormalReparam,
-        TransformReparam=nr.TransformReparam,
-        UnitJacobianReparam=nr.UnitJacobianReparam,
-    ),
+    reparam=pyros,
 )

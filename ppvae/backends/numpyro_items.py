@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import jax
@@ -15,8 +14,7 @@ import torch
 from numpyro.distributions import constraints
 from numpyro.primitives import Messenger, apply_stack
 
-from ppvae.backends import declarations
-from ppvae.backends.effects import torchs
+from ppvae.backends.declarations import declared as declared
 from ppvae.backends.mirror.running.program import Mirror
 from ppvae.backends.mirror.running.standin import interpreter
 from ppvae.backends.pyro_items import masked, support
@@ -91,22 +89,6 @@ def frozen(program: Any) -> Any:
     return Mirror(program._module, replace(p, arrays=fixed))
 
 
-class Declared(Messenger):
-    """Answers what NumPyro declares by itself by what the program declares."""
-
-    def __init__(self, known: declarations.Declarations) -> None:
-        super().__init__(None)
-        self.known = known
-
-    def process_message(self, msg: Any) -> None:
-        if msg["type"] == "param" and msg["value"] is None and msg["args"]:
-            constraint = torchs(msg["kwargs"].get("constraint", constraints.real))
-            msg["value"] = bare(self.known.value(msg["name"], msg["args"][0], constraint))
-
-
-declared = partial(declarations.declared, answering=Declared)
-
-
 class Holes(Messenger):
     """Masks each observed site named in ``masks``, booleans ``(items,)`` or ``(items, *event)``."""
 
@@ -148,9 +130,9 @@ class Boxes(Messenger):
     def __exit__(self, *error: Any) -> None:
         super().__exit__(*error)
         if self.needed and not self.taken and error[0] is None:
-            rows, sizes = jnp.arange(self.batch.size), (self.batch.total, self.batch.size)
-            site: dict[str, Any] = {"type": "plate", "name": "items", "fn": None, "args": sizes, "value": rows}
-            apply_stack({**site, "kwargs": {"rng_key": None}, "scale": 1.0, "cond_indep_stack": []})
+            site: Any = {"type": "plate", "name": "items", "fn": None, "scale": 1.0, "cond_indep_stack": []}
+            args = {"args": (self.batch.total, self.batch.size), "kwargs": {"rng_key": None}}
+            apply_stack({**site, **args, "value": jnp.arange(self.batch.size)})
 
 
 def boxed(program: Any) -> Any:

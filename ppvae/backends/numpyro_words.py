@@ -6,24 +6,24 @@ from collections import ChainMap
 from collections.abc import Hashable
 from functools import partial
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import numpyro
-import numpyro.distributions as nd
 import torch
 import torch.nn.functional as F
 
-from ppvae.backends import distributions, effects, mirror, pyro_words, stacks
+from ppvae.backends import effects, mirror, pyro_words, stacks
+from ppvae.backends.distributions.words import DIST, quiet, said
 from ppvae.backends.mirror.running.standin import interpreter
-from ppvae.backends.pyro_words import Density, Sampler, Shape, known
-from ppvae.backends.spoken import Vocabulary, bare, heard, within
+from ppvae.backends.pyro_words import Density, Sampler, Shape
+from ppvae.backends.spoken import Vocabulary
 
 __all__ = ["dist", "distribution", "handlers", "ops", "pyro"]
 
 STACKS = [stacks.own(numpyro.primitives, "_PYRO_STACK"), *pyro_words.STACKS]
 
-handlers, dist = effects.HANDLERS, distributions.NAMESPACE
+handlers, dist = effects.HANDLERS, DIST
 pyro = Vocabulary(**vars(effects.STATEMENTS), distributions=dist)
 
 TYPES: dict[Any, Any] = {torch.Tensor: jax.Array, torch.Size: tuple}
@@ -68,47 +68,8 @@ class Mirrored(ModuleType):
 ops = Mirrored("ops", torch, F)
 
 
-class Written(nd.Distribution):
-    """A distribution written as two functions; see :func:`ppvae.language.ppl.distribution`."""
-
-    arg_constraints: ClassVar[dict[str, Any]] = {}
-    reparametrized_params: ClassVar[list[str]] = []
-    pytree_data_fields = ("_moments",)
-    pytree_aux_fields = ("_sampler", "_density")
-
-    def __init__(
-        self, sample: Sampler, log_prob: Density, batch_shape: Shape, event_shape: Shape, mean: Any, variance: Any
-    ) -> None:
-        self._sampler, self._density = within(sample), within(log_prob)
-        self._moments = bare(mean), bare(variance)
-        super().__init__(batch_shape, event_shape, validate_args=False)
-
-    @property
-    def support(self) -> Any:
-        return nd.constraints.independent(nd.constraints.real, self.event_dim)
-
-    @property
-    def mean(self) -> jax.Array:
-        return known(self._moments[0], "mean")
-
-    @property
-    def variance(self) -> jax.Array:
-        return known(self._moments[1], "variance")
-
-    def sample(self, key: jax.Array, sample_shape: Shape = ()) -> jax.Array:
-        def draw(d: Any) -> jax.Array:
-            nonlocal key
-            key, here = jax.random.split(key)
-            return d.sample(here, sample_shape)
-
-        return self._sampler(draw)
-
-    def log_prob(self, value: jax.Array, intermediates: Any = None) -> jax.Array:
-        return self._density(value)
-
-
 def distribution(
     sample: Sampler, log_prob: Density, batch_shape: Shape, event_shape: Shape, mean: Any = None, variance: Any = None
 ) -> Any:
     """See :func:`ppvae.language.ppl.distribution`."""
-    return heard(Written(sample, log_prob, batch_shape, event_shape, mean, variance))
+    return said(pyro_words.distribution, quiet(sample), quiet(log_prob), batch_shape, event_shape, mean, variance)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from contextlib import nullcontext
 from typing import Any
 from urllib.parse import unquote
 
+import torch
 from torch import nn
 
 from ppvae.language import ppl
@@ -34,6 +36,17 @@ class Program(nn.Module):
             ppl.items().captured(self)
         with holes(*args, *kwargs.values()), ppl.items().declared(self):
             return super().__call__(*args, **kwargs)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Program:
+        """A copy, without the graph behind what a transform remembers of its last value."""
+        for module in self.modules():
+            held = (
+                part for value in vars(module).values() for part in (value if isinstance(value, tuple) else (value,))
+            )
+            memo |= {id(x): x.detach() for x in held if isinstance(x, torch.Tensor) and not x.is_leaf}
+        new = memo[id(self)] = object.__new__(type(self))
+        new.__dict__ = copy.deepcopy(self.__dict__, memo)
+        return new
 
 
 def holes(*args: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pyro.distributions.transforms import BatchNorm
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
@@ -10,6 +11,6 @@ ADVICE = "it keeps running statistics, which SVI cannot own: use nn.GroupNorm or
 
 
 def keeps_statistics(module: nn.Module) -> bool:
-    """Whether a stock norm depends on the batches that went before, or on the rest of its own."""
+    """Whether a norm of torch's or Pyro's depends on the batches that went before, or on the rest of its own."""
     tracks = isinstance(module, _InstanceNorm) and module.track_running_stats
-    return tracks or isinstance(module, _BatchNorm)
+    return tracks or isinstance(module, _BatchNorm | BatchNorm)

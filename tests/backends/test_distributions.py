@@ -1,4 +1,4 @@
-"""Each distribution says the same on both backends: density, moments, shapes, and floats as values."""
+"""Each distribution of Pyro's says the same on both backends: densities, gradients, moments, shapes, refusals."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from ppvae.backends import distributions
+from ppvae.backends.distributions.page import names, page
+from ppvae.backends.distributions.text import array, interpreting, spoken
+from ppvae.backends.distributions.words import ABSENT
+from ppvae.backends.mirror import MirrorError
+from ppvae.backends.mirror.running.convert import nested
 from ppvae.language import ppl
 from ppvae.language.ppl import dist
 
@@ -37,6 +41,7 @@ ARRAYS = {
     "half": [0.5, 1.5, 2.5],
     "one": 1.0,
     "half_turn": [[0.2, -0.3], [0.1, 0.4], [-0.2, 0.3]],
+    "counts": [5.0, 3.0, 4.0],
 }
 
 
@@ -45,14 +50,28 @@ def bag(array: Callable[[Any], Any]) -> SimpleNamespace:
 
 
 def torch_bag() -> SimpleNamespace:
-    return bag(lambda values: torch.tensor(values, dtype=torch.float64))
+    return bag(lambda values: torch.tensor(values, dtype=torch.float64, requires_grad=True))
 
 
-def jax_bag() -> SimpleNamespace:
-    return bag(lambda values: jnp.asarray(values, dtype=jnp.float64))
+def jax_bag() -> dict[str, jax.Array]:
+    return {name: jnp.asarray(values, dtype=jnp.float64) for name, values in ARRAYS.items()}
 
 
-Case = Callable[[SimpleNamespace], Any]
+def gaussian(v: Any, row: int, rows: int = 0) -> Any:
+    pick = slice(row, row + rows) if rows else row
+    return dist.MultivariateNormal(v.pairs[pick], scale_tril=v.tril[pick].tril())
+
+
+def scalar(v: Any) -> Any:
+    return dist.MultivariateNormal(v.pairs[:1, :1], scale_tril=v.tril[:1, :1, :1])
+
+
+def observed(v: Any) -> tuple[Any, ...]:
+    noise = dist.MultivariateNormal(v.pairs[0, :1], scale_tril=v.tril[0, :1, :1])
+    return gaussian(v, 1), v.pairs[2, :, None], noise
+
+
+Case = Callable[[Any], Any]
 CASES: dict[str, list[Case]] = {
     "AsymmetricLaplace": [lambda v: dist.AsymmetricLaplace(v.real, v.pos, asymmetry=v.more)],
     "Bernoulli": [lambda v: dist.Bernoulli(v.unit), lambda v: dist.Bernoulli(logits=v.real)],
@@ -111,8 +130,8 @@ CASES: dict[str, list[Case]] = {
         lambda v: dist.Multinomial(6, logits=v.rows),
     ],
     "MultivariateNormal": [
-        lambda v: dist.MultivariateNormal(v.pairs, v.tril @ v.tril.swapaxes(-1, -2)),
-        lambda v: dist.MultivariateNormal(v.pairs, precision_matrix=v.tril @ v.tril.swapaxes(-1, -2)),
+        lambda v: dist.MultivariateNormal(v.pairs, v.tril @ v.tril.transpose(-1, -2)),
+        lambda v: dist.MultivariateNormal(v.pairs, precision_matrix=v.tril @ v.tril.transpose(-1, -2)),
         lambda v: dist.MultivariateNormal(v.pairs, scale_tril=v.tril),
     ],
     "MultivariateStudentT": [lambda v: dist.MultivariateStudentT(v.pos + 2, v.pairs, scale_tril=v.tril)],
@@ -156,9 +175,9 @@ CASES: dict[str, list[Case]] = {
     "VonMises": [lambda v: dist.VonMises(v.angle, concentration=v.pos)],
     "Weibull": [lambda v: dist.Weibull(v.pos, v.more)],
     "Wishart": [
-        lambda v: dist.Wishart(v.pos + 3, v.tril @ v.tril.swapaxes(-1, -2)),
-        lambda v: dist.Wishart(v.pos + 3, precision_matrix=v.tril @ v.tril.swapaxes(-1, -2)),
-        lambda v: dist.Wishart(df=v.pos + 3, scale_tril=v.tril),
+        lambda v: dist.Wishart(v.pos + 3, v.tril @ v.tril.transpose(-1, -2)),
+        lambda v: dist.Wishart(v.pos + 3, precision_matrix=v.tril @ v.tril.transpose(-1, -2)),
+        lambda v: dist.Wishart(df=v.pos + 3, scale_tril=v.tril.tril()),
     ],
     "ZeroInflatedDistribution": [
         lambda v: dist.ZeroInflatedDistribution(dist.Poisson(v.pos), gate=v.unit),
@@ -172,6 +191,80 @@ CASES: dict[str, list[Case]] = {
         lambda v: dist.ZeroInflatedPoisson(v.pos, gate=v.unit),
         lambda v: dist.ZeroInflatedPoisson(v.pos, gate_logits=v.shift),
     ],
+    "AVFMultivariateNormal": [lambda v: dist.AVFMultivariateNormal(v.pairs[0], v.tril[0], v.pairs[:2, None, :] * 0)],
+    "AffineBeta": [lambda v: dist.AffineBeta(v.pos, v.more, v.real, v.pos)],
+    "ContinuousBernoulli": [
+        lambda v: dist.ContinuousBernoulli(v.unit),
+        lambda v: dist.ContinuousBernoulli(logits=v.real),
+    ],
+    "DiscreteHMM": [
+        lambda v: dist.DiscreteHMM(v.rows[0], v.weights[[0, 1, 2, 0]], dist.Normal(v.rows[0], 1.0), duration=3)
+    ],
+    "ExtendedBetaBinomial": [lambda v: dist.ExtendedBetaBinomial(v.pos, v.more, v.counts)],
+    "ExtendedBinomial": [lambda v: dist.ExtendedBinomial(v.counts, v.unit)],
+    "FisherSnedecor": [lambda v: dist.FisherSnedecor(v.pos + 4, v.more + 5)],
+    "GammaGaussianHMM": [
+        lambda v: dist.GammaGaussianHMM(
+            dist.Gamma(v.pos[0], v.more[0]), gaussian(v, 0), v.tril[1], *observed(v), duration=3
+        )
+    ],
+    "GaussianHMM": [lambda v: dist.GaussianHMM(gaussian(v, 0), v.tril[1], *observed(v), duration=3)],
+    "GaussianMRF": [
+        lambda v: dist.GaussianMRF(
+            gaussian(v, 0),
+            dist.MultivariateNormal(v.rows, torch.diag_embed(v.weights)),
+            dist.MultivariateNormal(v.rows[:, :3], torch.diag_embed(v.weights[:, :3])),
+        )
+    ],
+    "GaussianScaleMixture": [lambda v: dist.GaussianScaleMixture(v.pos, v.real, v.more)],
+    "GeneralizedPareto": [lambda v: dist.GeneralizedPareto(v.real, v.pos, v.unit / 4)],
+    "IndependentHMM": [
+        lambda v: dist.IndependentHMM(
+            dist.GaussianHMM(
+                gaussian(v, 0, 1), v.tril[1:2], gaussian(v, 1, 1), v.pairs[:1, :, None], scalar(v), duration=3
+            )
+        )
+    ],
+    "LinearHMM": [
+        lambda v: dist.LinearHMM(
+            dist.Normal(v.pairs[0], 1.0).to_event(1),
+            v.tril[1],
+            dist.Laplace(v.pairs[1], 1.0).to_event(1),
+            v.pairs[2, :, None],
+            dist.Normal(v.pairs[0, :1], 1.0).to_event(1),
+            duration=3,
+        )
+    ],
+    "LKJCorrCholesky": [lambda v: dist.LKJCorrCholesky(3, v.pos)],
+    "LogNormalNegativeBinomial": [lambda v: dist.LogNormalNegativeBinomial(v.pos, v.real, v.more)],
+    "MaskedMixture": [lambda v: dist.MaskedMixture(v.real > 0, dist.Normal(v.real, 1.0), dist.Laplace(v.real, v.pos))],
+    "MixtureOfDiagNormals": [
+        lambda v: dist.MixtureOfDiagNormals(v.rows.transpose(0, 1), v.weights.transpose(0, 1), v.rows[0])
+    ],
+    "MixtureOfDiagNormalsSharedCovariance": [
+        lambda v: dist.MixtureOfDiagNormalsSharedCovariance(v.rows.transpose(0, 1), v.pos, v.rows[0])
+    ],
+    "OMTMultivariateNormal": [lambda v: dist.OMTMultivariateNormal(v.pairs[0], v.tril[0])],
+    "OneHotCategoricalStraightThrough": [
+        lambda v: dist.OneHotCategoricalStraightThrough(v.weights),
+        lambda v: dist.OneHotCategoricalStraightThrough(logits=v.rows),
+    ],
+    "OneOneMatching": [lambda v: dist.OneOneMatching(v.rows[:, :3])],
+    "OneTwoMatching": [lambda v: dist.OneTwoMatching(v.rows[:2].transpose(0, 1))],
+    "Rejector": [lambda v: dist.Rejector(dist.Normal(v.real, 1.0), lambda z: -(z**2), -v.one)],
+    "RelaxedBernoulliStraightThrough": [lambda v: dist.RelaxedBernoulliStraightThrough(v.half[0], v.unit)],
+    "RelaxedOneHotCategorical": [
+        lambda v: dist.RelaxedOneHotCategorical(v.half[0], v.weights),
+        lambda v: dist.RelaxedOneHotCategorical(v.half[0], logits=v.rows),
+    ],
+    "RelaxedOneHotCategoricalStraightThrough": [
+        lambda v: dist.RelaxedOneHotCategoricalStraightThrough(v.half[0], v.weights)
+    ],
+    "SkewLogistic": [lambda v: dist.SkewLogistic(v.real, v.pos, v.more)],
+    "SoftAsymmetricLaplace": [lambda v: dist.SoftAsymmetricLaplace(v.real, v.pos, v.more, v.half)],
+    "SpanningTree": [lambda v: dist.SpanningTree(v.rows.reshape(-1)[:6])],
+    "TruncatedPolyaGamma": [lambda v: dist.TruncatedPolyaGamma(v.real)],
+    "VonMises3D": [lambda v: dist.VonMises3D(v.rows[:, :3])],
 }
 
 TRANSFORMS: dict[str, tuple[Case, str]] = {
@@ -202,10 +295,28 @@ TRANSFORMS: dict[str, tuple[Case, str]] = {
 }
 
 # Names for the type, not for a family.
-ABSTRACT = {"Distribution", "ExpandedDistribution", "MaskedDistribution"}
-# Where one library's special function is less accurate: docs/distributions.md names it.
-TOLERANCE = {"Beta": 1e-6, "BetaBinomial": 1e-6, "GammaPoisson": 1e-6, "SineSkewed": 1e-6, "VonMises": 1e-6}
+ABSTRACT = {"Distribution", "ExpandedDistribution", "ExponentialFamily", "MaskedDistribution", "TorchDistribution"}
 EACH = [pytest.param(name, case, id=f"{name}-{i}") for name, cases in CASES.items() for i, case in enumerate(cases)]
+FIRST = [each for each in EACH if each.id.endswith("-0")]
+
+KNOWN = ("mean", "variance", "stddev", "mode", "has_rsample", "has_enumerate_support", "batch_shape", "event_shape")
+ASKED = ("entropy", "enumerate_support")
+# What picks elements by their values, or asks how large a number is: refused, and named.
+REFUSED = {
+    **{name: {"enumerate_support"} for name in ("BetaBinomial", "ExtendedBetaBinomial")},
+    **{name: {"entropy", "enumerate_support"} for name in ("Binomial", "ExtendedBinomial")},
+    "MaskedMixture": {"mean", "variance", "stddev"},
+    "Multinomial": {"entropy"},
+    **{name: {"mode", "enumerate_support"} for name in ("OneOneMatching", "OneTwoMatching", "SpanningTree")},
+}
+EDGES = (0.0, 1.0, -0.5, 0.5, 7.0)
+
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Singular sample detected"),  # torch's Wishart, which then draws again
+    pytest.mark.filterwarnings("ignore:class LKJCorrCholesky"),
+    pytest.mark.filterwarnings("ignore:Value out of bounds"),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -218,54 +329,127 @@ def double() -> Iterator[None]:
     torch.set_default_dtype(before)
 
 
+def in_a_text(case: Case, question: Callable[[Any], Any], arrays: Any = None) -> Any:
+    """``question(case(...))`` as a program's text asks it on NumPyro, on arrays."""
+    with ppl.running("numpyro"), interpreting(jax.random.key(0)):
+        v = SimpleNamespace(**{name: spoken(a) for name, a in (arrays or jax_bag()).items()})
+        return nested(question(case(v)), array)
+
+
 def on_numpyro(case: Case) -> Any:
-    with ppl.running("numpyro"):
-        return case(jax_bag())
+    """The distribution as NumPyro has it, made of arrays."""
+    return in_a_text(case, lambda d: d)
 
 
-def drawn(d: Any) -> np.ndarray:
-    """Five draws from a Pyro distribution, as floats; for an improper one any values."""
+def drawn(d: Any) -> torch.Tensor:
+    """Five draws from a distribution of Pyro's, as floats; for an improper one any values."""
     try:
-        return d.sample((5,)).double().numpy()
-    except NotImplementedError:
-        return np.random.default_rng(0).normal(size=(5, *d.batch_shape, *d.event_shape))
+        return d.sample((5,)).double().detach()
+    except (NotImplementedError, AssertionError):
+        return torch.as_tensor(np.random.default_rng(0).normal(size=(5, *d.batch_shape, *d.event_shape)))
+
+
+def unit_vectors(name: str, values: torch.Tensor) -> torch.Tensor:
+    return values / values.norm(dim=-1, keepdim=True) if name == "VonMises3D" else values
+
+
+def finite(densities: Any, where: Any) -> Any:
+    return where(densities.abs() < 1e300, densities, 0.0).sum()
 
 
 @pytest.mark.parametrize(("name", "case"), EACH)
-@pytest.mark.filterwarnings("ignore:Singular sample detected")  # torch's Wishart, which then draws again
-def test_density_and_moments_agree(name: str, case: Case) -> None:
-    here, there = case(torch_bag()), on_numpyro(case)
-    assert (*here.batch_shape, "|", *here.event_shape) == (*there.batch_shape, "|", *there.event_shape)
-    values, rtol = drawn(here), TOLERANCE.get(name, 1e-9)
-    density = jax.jit(there.log_prob)(jnp.asarray(values))
-    np.testing.assert_allclose(density, here.log_prob(torch.tensor(values)), rtol=rtol, atol=rtol)
-    for moment in ("mean", "variance"):
-        one, other = defined(here, moment), defined(there, moment)
-        if one is not None and other is not None and (name, moment) != ("Cauchy", "variance"):
-            np.testing.assert_allclose(other, one, rtol=rtol, atol=1e-12)
+def test_densities_and_their_gradients_agree(name: str, case: Case) -> None:
+    v = torch_bag()
+    values = unit_vectors(name, drawn(case(v))).requires_grad_()
+    here = answer(lambda: case(v).log_prob(values))
+    if here is None or not here.requires_grad:
+        pytest.skip("no density, or none with a gradient, on Pyro either")
+    leaves = [*vars(v).values(), values]
+    grads = torch.autograd.grad(finite(here, torch.where), leaves, allow_unused=True, materialize_grads=True)
+
+    def total(arrays: Any, x: Any) -> Any:
+        def question(d: Any) -> Any:
+            density = d.log_prob(spoken(x))
+            return finite(density, torch.where), density
+
+        return in_a_text(case, question, arrays)
+
+    gradient = jax.grad(total, argnums=(0, 1), has_aux=True)
+    (of_arrays, of_values), there = gradient(jax_bag(), jnp.asarray(values.detach()))
+    np.testing.assert_allclose(there, here.detach(), rtol=1e-9, atol=1e-9)
+    ours = {**of_arrays, "value": of_values}
+    for label, theirs in zip((*vars(v), "value"), grads, strict=True):
+        np.testing.assert_allclose(ours[label], theirs, rtol=1e-8, atol=1e-9, err_msg=f"the gradient by {label}")
 
 
-def defined(d: Any, moment: str) -> Any:
+@pytest.mark.parametrize(("name", "case"), EACH)
+def test_what_a_distribution_knows_agrees_or_is_refused(name: str, case: Case) -> None:
+    """Densities at the edge of the support and outside too, as they are without validation."""
+    questions: dict[str, Any] = {known: lambda d, known=known: getattr(d, known) for known in KNOWN}
+    questions |= {asked: lambda d, asked=asked: getattr(d, asked)() for asked in ASKED}
+    for edge in EDGES:
+        questions |= {
+            f"{asked} at {edge}": lambda d, asked=asked, edge=edge: getattr(d, asked)(
+                torch.full((*d.batch_shape, *d.event_shape), edge)
+            )
+            for asked in ("log_prob", "cdf", "icdf")
+        }
+    with torch.no_grad():
+        here = {asked: answer(partial(question, without_checks(case))) for asked, question in questions.items()}
+    there = in_a_text(case, lambda d: {asked: answer(partial(question, d)) for asked, question in questions.items()})
+    refused = {asked for asked, found in there.items() if isinstance(found, MirrorError)}
+    assert {asked.partition(" at")[0] for asked in refused if here[asked] is not None} <= REFUSED.get(name, set())
+    for asked in [asked for asked, found in here.items() if found is not None and asked not in refused]:
+        np.testing.assert_allclose(
+            there[asked], torch.as_tensor(here[asked]).detach(), rtol=1e-9, atol=1e-9, err_msg=asked
+        )
+
+
+def without_checks(case: Case) -> Any:
+    before = torch.distributions.Distribution._validate_args
+    torch.distributions.Distribution.set_default_validate_args(False)
     try:
-        return np.asarray(getattr(d, moment))
-    except NotImplementedError:
+        return case(torch_bag())
+    finally:
+        torch.distributions.Distribution.set_default_validate_args(before)
+
+
+def answer(question: Callable[[], Any]) -> Any:
+    """The answer, why the mirror refuses it, or None where torch has none."""
+    try:
+        return question()
+    except MirrorError as refusal:
+        return refusal
+    except (NotImplementedError, RuntimeError, ValueError, TypeError, AttributeError, IndexError, AssertionError):
         return None
 
 
-@pytest.mark.parametrize(
-    ("name", "case"), [each for each in EACH if each.id.endswith("-0") and "Improper" not in each.id]
-)
-def test_numpyro_expands_and_draws_like_pyro(name: str, case: Case) -> None:
-    wide = on_numpyro(case).expand([2, 3])
-    for d in (wide, wide.to_event(1), wide.mask(jnp.array([True, False, True]))):
-        values, density = jax.eval_shape(partial(drawn_and_scored, d), jax.random.key(0))
-        assert values.shape == (4, *d.batch_shape, *d.event_shape)
-        assert density.shape == (4, *d.batch_shape)
+@pytest.mark.parametrize(("name", "case"), [each for each in FIRST if "Improper" not in each.id])
+def test_it_is_wrapped_and_drawn_alike(name: str, case: Case) -> None:
+    def wrapped(d: Any) -> dict[str, Any]:
+        batch = tuple(d.batch_shape)
+        kinds = {
+            "itself": lambda: d,
+            "expanded": lambda: d.expand((2, *batch)).to_event(1),
+            "masked": lambda: d.mask(torch.ones(batch) > 0),
+        }
+        with torch.no_grad():
+            return {kind: answer(lambda make=make: shapes(make())) for kind, make in kinds.items()}
+
+    here = wrapped(without_checks(case))
+    there = jax.eval_shape(lambda arrays: in_a_text(case, lambda d: known(wrapped(d)), arrays), jax_bag())
+    for kind, parts in known(here).items():
+        if parts is not None:
+            assert [tuple(part.shape) for part in there[kind]] == [tuple(part.shape) for part in parts]
 
 
-def drawn_and_scored(d: Any, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-    values = d.sample(key, (4,))
-    return values, d.log_prob(values.astype(float))
+def known(answers: dict[str, Any]) -> dict[str, Any]:
+    return {kind: None if isinstance(found, MirrorError) else found for kind, found in answers.items()}
+
+
+def shapes(d: Any) -> list[Any]:
+    value = d()
+    return [torch.zeros(d.batch_shape), torch.zeros(d.event_shape), value, d.log_prob(value.double())]
 
 
 @pytest.mark.parametrize("name", ["Bernoulli", "Categorical", "OrderedLogistic", "OneHotCategorical", "Poisson"])
@@ -283,38 +467,35 @@ def test_numpyro_validates_counts_given_as_floats(name: str) -> None:
 def test_transforms_agree(name: str) -> None:
     make, argument = TRANSFORMS[name]
     x = np.asarray(ARRAYS["rows"])[:, :3] if argument == "rows3" else np.asarray(ARRAYS[argument])
-    here, there = make(torch_bag()), on_numpyro(make)
-    y = here(torch.tensor(x))
-    image, jacobian, back = jax.jit(lambda x: there_and_back(there, x))(jnp.asarray(x))
-    np.testing.assert_allclose(image, y, rtol=1e-9, atol=1e-12)
-    np.testing.assert_allclose(jacobian, here.log_abs_det_jacobian(torch.tensor(x), y), rtol=1e-9, atol=1e-12)
-    np.testing.assert_allclose(back, x, rtol=1e-7, atol=1e-12)
+    here, there = (
+        there_and_back(make(torch_bag()), torch.tensor(x)),
+        in_a_text(make, lambda transform: there_and_back(transform, spoken(jnp.asarray(x)))),
+    )
+    for ours, theirs in zip(there, here, strict=True):
+        np.testing.assert_allclose(ours, theirs.detach(), rtol=1e-7, atol=1e-12)
 
 
-def there_and_back(transform: Any, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+def there_and_back(transform: Any, x: Any) -> list[Any]:
     y = transform(x)
-    return y, transform.log_abs_det_jacobian(x, y), transform.inv(y)
+    return [
+        y,
+        transform.log_abs_det_jacobian(x, y),
+        transform.inv(y),
+        torch.distributions.transform_to(transform.codomain)(x),
+    ]
 
 
-def test_every_distribution_of_the_table_is_tested() -> None:
-    present = {name for name in distributions.names() if distributions.how(name) != "absent"}
-    assert present == set(CASES) | ABSTRACT
+def test_every_distribution_of_pyros_is_tested_or_refused_by_name() -> None:
+    assert set(names()) == set(CASES) | ABSTRACT | (ABSENT & set(names()))
+    with ppl.running("numpyro"):
+        for name in ABSENT & set(names()):
+            with pytest.raises(AttributeError, match=f"dist.{name} has no counterpart on NumPyro"):
+                getattr(dist, name)
 
 
 def test_the_page_is_the_table() -> None:
-    page = Path(__file__).parents[2] / "docs" / "distributions.md"
-    assert page.read_text() == distributions.page(), (
-        "run python -m ppvae.backends.distributions > docs/distributions.md"
-    )
-
-
-def test_probs_are_normalised_on_both() -> None:
-    for case in (
-        lambda v: dist.Categorical(v.weights).probs,
-        lambda v: dist.OneHotCategorical(v.weights).probs,
-        lambda v: dist.Multinomial(3, v.weights).probs,
-    ):
-        np.testing.assert_allclose(on_numpyro(case), case(torch_bag()), rtol=1e-12)
+    written = Path(__file__).parents[2] / "docs" / "distributions.md"
+    assert written.read_text() == page(), "run python -m ppvae.backends.distributions > docs/distributions.md"
 
 
 @pytest.mark.parametrize("name", ["Bernoulli", "Categorical", "Geometric", "OneHotCategorical"])
@@ -322,8 +503,32 @@ def test_both_or_neither_of_probs_and_logits_is_refused(name: str) -> None:
     probs = jnp.array([0.3, 0.7])
     with ppl.running("numpyro"):
         for arguments in ({}, {"probs": probs, "logits": probs}):
-            with pytest.raises(ValueError, match=f"dist.{name} takes either probs or logits"):
+            with pytest.raises(ValueError, match="`probs` or `logits` must be specified, but not both"):
                 getattr(dist, name)(**arguments)
+
+
+def test_classes_and_attributes_mean_in_a_text_what_they_mean_in_pyro() -> None:
+    def question(d: Any) -> list[Any]:
+        assert isinstance(d, dist.Normal)
+        wide = d.expand([2, 3]).to_event(1)
+        assert isinstance(wide, dist.Independent)
+        assert isinstance(wide.base_dist, dist.Normal)
+        assert d.support is dist.constraints.real
+        category = dist.Categorical(logits=torch.zeros(2, 4))
+        return [wide.base_dist.loc, category.probs, category.enumerate_support(), dist.kl.kl_divergence(d, d)]
+
+    case = CASES["Normal"][0]
+    for ours, theirs in zip(in_a_text(case, question), question(case(torch_bag())), strict=True):
+        np.testing.assert_allclose(ours, theirs.detach())
+
+
+@pytest.mark.parametrize("name", ["Gamma", "Beta", "Dirichlet", "Chi2", "InverseGamma", "Exponential"])
+def test_no_draw_is_on_the_edge_where_its_density_is_not_finite(name: str) -> None:
+    torch.set_default_dtype(torch.float32)
+    arguments = {"Gamma": 2, "Beta": 2, "InverseGamma": 2}.get(name, 1)
+    small = partial(lambda count, v: getattr(dist, name)(*[v.small] * count), arguments)
+    values = in_a_text(small, lambda d: d.rsample((1000,)), {"small": jnp.full(3, 1e-3, jnp.float32)})
+    assert np.isfinite(in_a_text(small, lambda d: d.log_prob(spoken(values)), {"small": jnp.full(3, 1e-3)})).all()
 
 
 @pytest.mark.parametrize(
@@ -332,12 +537,16 @@ def test_both_or_neither_of_probs_and_logits_is_refused(name: str) -> None:
         lambda: (dist.Normal(0.3, 1.2), dist.Normal(-0.1, 0.7)),
         lambda: (dist.Gamma(1.2, 0.4), dist.Gamma(2.0, 1.1)),
         lambda: (dist.Normal(0.3, 1.2).expand([2, 3]).to_event(1), dist.Normal(0.0, 1.0).expand([2, 3]).to_event(1)),
+        lambda: (dist.Beta(0.3, 1.2), dist.Beta(1.0, 0.7)),
+        lambda: (dist.Laplace(0.3, 1.2), dist.Normal(1.0, 0.7)),
+        lambda: (dist.Bernoulli(0.3), dist.Bernoulli(0.4)),
     ],
 )
 def test_kl_divergences_agree(pair: Callable[[], tuple[Any, Any]]) -> None:
     torch_kl = dist.kl.kl_divergence(*pair())
     with ppl.running("numpyro"):
         np.testing.assert_allclose(dist.kl.kl_divergence(*pair()), torch_kl, rtol=1e-9)
+        np.testing.assert_allclose(numpyro.distributions.kl_divergence(*pair()), torch_kl, rtol=1e-9)
 
 
 counts = st.integers(0, 500)

@@ -233,6 +233,18 @@ def theirs() -> Any:
     return LocScaleReparam
 
 
+def strategic(model: Any, batch: Any) -> Any:
+    """A strategy that chooses by itself, and a rotation."""
+
+    def prior() -> Any:
+        with batch.plate():
+            h = pyro.sample("h", dist.LogNormal(model.net.bias, 0.5).to_event(1))
+            r = pyro.sample("r", dist.Normal(model.net.bias, 2.0).to_event(1))
+            return latent(batch) + h.log() + r
+
+    return poutine.reparam(poutine.reparam(prior, config={"r": HaarReparam()}), config=AutoReparam())()
+
+
 CASES: dict[str, tuple[Callable[[Any, Any], Any], dict[str, Any]]] = {
     "markov": (loops, {"z": local}),
     "loop plates": (loop_plates, {"z": local}),
@@ -246,6 +258,7 @@ CASES: dict[str, tuple[Callable[[Any, Any], Any], dict[str, Any]]] = {
     "LocScaleReparam": (decentred(0.3, ours), {"z": local, "h_decentered": local}),
     "LocScaleReparam, Pyro's own": (decentred(0.0, theirs), {"z": local, "h_decentered": local}),
     "LocScaleReparam, learned": (decentred(None, theirs), {"z": local, "h_decentered": local}),
+    "AutoReparam": (strategic, {"z_decentered": local, "h_base_decentered": local, "r_haar_base_decentered": local}),
     "TransformReparam": (transformed, {"z": local, "h_base": local}),
 }
 
@@ -420,16 +433,10 @@ REFUSED: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
     "seed": (lambda m, b: pyro.set_rng_seed(0), "pyro.set_rng_seed has no counterpart on NumPyro: set the seed"),
     "store": (lambda m, b: pyro.get_param_store(), "pyro.get_param_store is for code outside programs"),
     "escape": (lambda m, b: poutine.escape(latent), "handlers.escape has no counterpart on NumPyro; nearest"),
-    "strategy": (lambda m, b: poutine.reparam(latent, config=AutoReparam()), "takes a dict or a function of the site"),
-    "haar": (
-        lambda m, b: poutine.reparam(latent, config={"z": HaarReparam()}),
-        r"own HaarReparam .* make it in forward",
-    ),
     "samples": (
         lambda m, b: pyro.infer.config_enumerate(latent, num_samples=3),
         "sums out exactly: give no num_samples",
     ),
-    "torch": (lambda m, b: pyro.sample("z", library.distributions.Normal(0.0, 1.0)), "take dist.Normal from ppvae"),
 }
 
 

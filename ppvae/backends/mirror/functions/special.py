@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import jax.scipy.special as special
+import torch
 
 from ppvae.backends.mirror.functions.arguments import floating, mirrors, namesakes
 from ppvae.backends.mirror.functions.elementwise import Array, clamp
@@ -78,3 +79,15 @@ def xlogy(input: Array, other: Array) -> jax.Array:
 @mirrors(*namesakes("xlog1py"))
 def xlog1py(input: Array, other: Array) -> jax.Array:
     return special.xlog1py(input, other)
+
+
+def _fourier(name: str) -> None:
+    transform = getattr(jnp.fft, name)
+
+    @mirrors(getattr(torch.fft, name))
+    def rule(input: jax.Array, n: int | None = None, dim: int = -1, norm: str | None = None) -> jax.Array:
+        return transform(input, n, dim, norm)
+
+
+for _name in ("fft", "ifft", "rfft", "irfft"):
+    _fourier(_name)

@@ -16,13 +16,20 @@ def to_jax(value: Any) -> Any:
     return nested(value, leaf_to_jax)
 
 
+# What stands for objects of torch's outside of the text that made them, by their class.
+OBJECTS: dict[type, Callable[[Any], Any]] = {}
+
+
 def leaf_to_jax(value: Any) -> Any:
-    """One tensor or dtype as JAX's; numpy's scalars as Python's, which leave the dtype of arrays alone."""
+    """One tensor, dtype or object as JAX's; numpy's scalars as Python's, which leave the dtype of arrays alone."""
     if isinstance(value, torch.Tensor):
         with jax.ensure_compile_time_eval():  # a constant stays one, whose elements can be looked at
             return jnp.asarray(value.detach().cpu().numpy())
     if isinstance(value, torch.dtype):
         return dtype(value)
+    kind = next((kind for kind in OBJECTS if isinstance(value, kind)), None)
+    if kind is not None:
+        return OBJECTS[kind](value)
     return value.item() if isinstance(value, np.generic) else value
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.distributions import Transform
 from torch.nn.utils.parametrize import is_parametrized
 
 from ppvae.backends.mirror.running.convert import nested
@@ -55,6 +56,8 @@ class Shadows:
         children = module._modules.items()
         state["_modules"] = {name: None if m is None else self.of(m, p.child(name)) for name, m in children}
         state |= {name: self._rebound(value) for name, value in state.items() if isinstance(value, MethodType)}
+        if isinstance(module, Transform):
+            state["_inv"] = None  # it would lead to the module itself
         state |= {"training": self.training, PATH: p.prefix.rstrip(".")}
         rule = layer_rule(module)
         return state if rule is None else state | {"forward": partial(_run_leaf, rule, module, p)}

@@ -1,0 +1,120 @@
+"""Changes in place: elements assigned, views written through, and draws into new tensors, as torch has them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pytest
+import torch
+from mirror_oracle import assert_mirrors, parameters
+from torch import nn
+
+from ppvae.backends import mirror
+
+
+class Of(nn.Module):
+    """A network whose forward is a function of itself and its inputs."""
+
+    def __init__(self, body: Any) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(self, *args: Any) -> Any:
+        return self.body(self, *args)
+
+
+def x(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def changed(h: Any, *steps: Any) -> Any:
+    """``h`` after each step has changed it in place."""
+    for step in steps:
+        step(h)
+    return h.sin()
+
+
+def put(index: Any, value: Any) -> Any:
+    return lambda h: h.__setitem__(index(h) if callable(index) else index, value)
+
+
+CHANGES = {
+    "an element": put((0, 1), 2.0),
+    "a column": put((..., 0), 3.0),
+    "a strided slice": put((slice(None), slice(None, None, 2)), -1.0),
+    "rows by a mask": put(lambda h: h.sum(-1) > 0, 0.5),
+    "a mask": put(lambda h: h > 0, torch.tensor(7.0)),
+    "a mask and whole rows": put(
+        lambda h: (h.sum(-1) > 0, slice(None)), torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
+    ),
+    "listed rows": put([0, 2], 4.0),
+    "everything": put(slice(None), 1.5),
+    "an augmented element": lambda h: h[1].mul_(2.0),
+    "a view of a view": lambda h: h.view(-1)[::4].add_(1.0),
+    "a transposed view": lambda h: h.t()[0].mul_(h[:, 1].clone()),
+    "a diagonal": lambda h: h[:3].diagonal(dim1=-2, dim2=-1).add_(5.0),
+    "without a gradient": lambda h: h.detach().clamp_(min=0.1),
+    "data": lambda h: h.data[..., 0].masked_fill_(h.data[..., 1] > 0, 9.0),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_in_place_equals_torch(name: str) -> None:
+    assert_mirrors(Of(lambda self, x: changed(x * 1.0, CHANGES[name])), x(4, 3))
+
+
+def test_a_tensor_of_torchs_own_is_changed_too() -> None:
+    def body(self: Any, x: Any) -> Any:
+        made = torch.zeros(4, 3, dtype=x.dtype)
+        made[:, 0] = x[:, 1]
+        made.add_(x)
+        return made * 2
+
+    assert_mirrors(Of(body), x(4, 3))
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (lambda self, x: x.__setitem__((x > 0, 0), 1.0), "a boolean array"),
+        (lambda self, x: x.__setitem__(x > 0, torch.ones(2)), "a boolean array"),
+        (lambda self, x: torch.zeros(2, 2)[0].add_(x.sum()), "of torch's own"),
+        (lambda self, x: [h := x * 1, h.reshape(-1).add_(1.0), h.sum()], "reading a view"),
+    ],
+)
+def test_a_change_that_depends_on_values_or_may_be_of_a_copy_is_refused(body: Any, words: str) -> None:
+    with pytest.raises(mirror.MirrorError, match=words):
+        mirror.forward(Of(body), parameters(Of(body)), jnp.ones((2, 2)))
+
+
+MOMENTS = {
+    "rand": (lambda: torch.rand(4000), 0.5, 1 / 12),
+    "randn": (lambda: torch.randn(4000), 0.0, 1.0),
+    "normal": (lambda: torch.normal(torch.zeros(4000), 2.0), 0.0, 4.0),
+    "normal_": (lambda: torch.empty(4000).normal_(1.0, 2.0), 1.0, 4.0),
+    "uniform_": (lambda: torch.zeros(4000).uniform_(-1, 2), 0.5, 0.75),
+    "exponential_": (lambda: torch.empty(4000).exponential_(2.0), 0.5, 0.25),
+    "bernoulli_": (lambda: torch.empty(4000).bernoulli_(0.25), 0.25, 0.1875),
+    "randint": (lambda: torch.randint(0, 4, (4000,)).float(), 1.5, 1.25),
+    "randperm": (lambda: torch.randperm(101).float(), 50.0, 850.0),
+    "poisson": (lambda: torch.poisson(torch.full((4000,), 3.0)), 3.0, 3.0),
+    "large poisson": (lambda: torch.poisson(torch.full((4000,), 1e8)) / 1e4, 1e4, 1.0),
+    "binomial": (lambda: torch.binomial(torch.full((4000,), 5.0), torch.full((4000,), 0.5)), 2.5, 1.25),
+    "multinomial": (lambda: torch.multinomial(torch.tensor([1.0, 3.0]), 4000, True).float(), 0.75, 0.1875),
+}
+
+
+@pytest.mark.parametrize("name", MOMENTS)
+def test_what_is_drawn_in_a_network_has_torchs_moments_and_changes_with_the_key(name: str) -> None:
+    draw, mean, variance = MOMENTS[name]
+    keys = iter(jax.random.split(jax.random.key(0), 9))
+    net = Of(lambda self: [draw(), draw()])
+    with jax.enable_x64(True):
+        one, other = mirror.forward(net, mirror.Parameters({}, {}, key=lambda: next(keys)))
+        again = mirror.forward(net, mirror.Parameters({}, {}, key=lambda: next(keys)))[0]
+    assert abs(one.mean() - mean) < 5 * (variance / len(one)) ** 0.5 + 1e-9
+    assert abs(one.var() / variance - 1) < 0.2
+    assert (one != other).any()
+    assert (one != again).any()
