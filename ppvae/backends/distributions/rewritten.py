@@ -18,7 +18,7 @@ from pyro.distributions.sine_bivariate_von_mises import log_I1
 from pyro.distributions.transforms.utils import clamp_preserve_gradients
 from pyro.ops.special import _SafeLog
 
-from ppvae.backends.mirror.running.standin import interpreter
+from ppvae.backends.mirror.running.standin import StandIn, interpreter
 
 TERMS = 501  # of the series of a Bessel function, as many as Pyro takes at least
 
@@ -197,12 +197,8 @@ def _drawn_by(numpyros: Any, names: tuple[str, ...], *args: Any) -> Any:
     _, self, *rest = args
     running: Any = interpreter.get()
     sample_shape = tuple(rest[0]) if rest else ()
-
-    def draw(*parameters: jax.Array) -> jax.Array:
-        return numpyros(**dict(zip(names, parameters, strict=True))).sample(running.key(), sample_shape)
-
-    with torch.no_grad():
-        return running.run(draw, "sample", tuple(getattr(self, name) for name in names), {})
+    parameters = {name: running.array(getattr(self, name)) for name in names}
+    return StandIn(jax.lax.stop_gradient(numpyros(**parameters).sample(running.key(), sample_shape)))
 
 
 instead(td.VonMises, "sample")(partial(_drawn_by, nd.VonMises, ("loc", "concentration")))

@@ -142,7 +142,7 @@ def type_as(self: jax.Array, other: jax.Array) -> jax.Array:
     return self.astype(other.dtype)
 
 
-@method("new_zeros", "new_empty")
+@method("new_zeros", "new_empty", "new")
 def new_zeros(self: jax.Array, *size: Any, dtype: Dtype = None, **placement: Any) -> jax.Array:
     return creation.zeros(*size, dtype=dtype or self.dtype)
 

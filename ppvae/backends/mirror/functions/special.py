@@ -81,6 +81,16 @@ def xlog1py(input: Array, other: Array) -> jax.Array:
     return special.xlog1py(input, other)
 
 
+@mirrors(torch.view_as_complex)
+def view_as_complex(input: jax.Array) -> jax.Array:
+    return jax.lax.complex(input[..., 0], input[..., 1])
+
+
+@mirrors(torch.view_as_real)
+def view_as_real(input: jax.Array) -> jax.Array:
+    return jnp.stack([input.real, input.imag], -1)
+
+
 def _fourier(name: str) -> None:
     transform = getattr(jnp.fft, name)
 

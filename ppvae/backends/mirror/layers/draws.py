@@ -1,4 +1,4 @@
-"""Draws: random tensors in torch's own words, from the program's key; no gradient passes to their parameters."""
+"""Draws: random tensors in torch's own words, from the program's key."""
 
 # ruff: noqa: D103 - what a rule computes is said by the torch function that it stands for
 
@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from ppvae.backends.mirror.functions.arguments import Dtype, cast, default_dtype, refuse, sizes, to_dtype
 from ppvae.backends.mirror.functions.creation import placed
 from ppvae.backends.mirror.running.tables import Key, random_function
+
+NORMAL_FROM = 1e6  # JAX's Poisson draws are integers of 32 bits: too few for larger rates
 
 Draw = Callable[[jax.Array, tuple[int, ...], Any], jax.Array]
 
@@ -82,7 +84,31 @@ def bernoulli_(key: Key, self: jax.Array, p: Any = 0.5) -> jax.Array:
 
 @random_function(torch.poisson)
 def poisson(key: Key, input: jax.Array) -> jax.Array:
-    return jax.random.poisson(key(), jax.lax.stop_gradient(input)).astype(input.dtype)
+    """Floats; from a million on a draw is normal, which is then right to a thousandth of its deviation."""
+    first, second = jax.random.split(key())
+    rate = jax.lax.stop_gradient(input)
+    small = jax.random.poisson(first, jnp.minimum(rate, NORMAL_FROM))
+    large = jnp.round(rate + jnp.sqrt(rate) * jax.random.normal(second, rate.shape, rate.dtype))
+    return jnp.where(rate < NORMAL_FROM, small.astype(rate.dtype), large)
+
+
+@random_function(torch.binomial)
+def binomial(key: Key, count: jax.Array, prob: jax.Array) -> jax.Array:
+    count, prob = jax.lax.stop_gradient((count, prob))
+    return jax.random.binomial(key(), count, prob).astype(prob.dtype)
+
+
+@random_function(torch._standard_gamma)
+def standard_gamma(key: Key, input: jax.Array) -> jax.Array:
+    """Never zero, as in torch; with the gradient of its parameter."""
+    return jnp.maximum(jax.random.gamma(key(), input), jnp.finfo(input.dtype).tiny)
+
+
+@random_function(torch._sample_dirichlet)
+def sample_dirichlet(key: Key, input: jax.Array) -> jax.Array:
+    """Kept off the edges of the simplex, as in torch; with the gradient of its parameter."""
+    kind = jnp.finfo(input.dtype)
+    return jnp.clip(jax.random.dirichlet(key(), input), kind.tiny, 1 - kind.epsneg)
 
 
 @random_function(torch.multinomial)
@@ -116,7 +142,8 @@ def uniform_(key: Key, self: jax.Array, *bounds: float, to: float = 1.0, **named
 
 @random_function(torch.Tensor.exponential_)
 def exponential_(key: Key, self: jax.Array, lambd: float = 1.0) -> jax.Array:
-    return jax.random.exponential(key(), self.shape, self.dtype) / lambd
+    """Never zero, as in torch."""
+    return jnp.maximum(jax.random.exponential(key(), self.shape, self.dtype), jnp.finfo(self.dtype).tiny) / lambd
 
 
 @random_function(torch.Tensor.cauchy_)

@@ -38,6 +38,8 @@ def nested(value: Any, leaf: Callable[[Any], Any]) -> Any:
     if isinstance(value, dict):
         items = {key: nested(item, leaf) for key, item in value.items()}
         return items if type(value) is dict else type(value)(items)
+    if isinstance(value, torch.Size):  # a tuple of numbers, but not to ``x.new``
+        return value
     if isinstance(value, (list, tuple)):
         parts = [nested(item, leaf) for item in value]
         if hasattr(value, "_fields"):
