@@ -135,7 +135,7 @@ def numpyros(text: Any) -> Any:
     """A distribution of Pyro's as NumPyro takes it."""
     if isinstance(text, torch.distributions.Independent):
         return nd.Independent(numpyros(text.base_dist), text.reinterpreted_batch_ndims)
-    return _kind(type(text))(text)
+    return _kind(type(text))(text)  # type: ignore[arg-type]
 
 
 OBJECTS[torch.distributions.Distribution] = numpyros
