@@ -1,5 +1,5 @@
 """Attend, infer, repeat: how many things are in a picture, where and what (Eslami et al. 2016); on Pyro alone, because
-the plain ELBO differentiates through a discrete draw only there, and torch's spatial transformer has no mirror in JAX.
+only its plain ELBO has a gradient for the choice, a discrete draw, whether there is another thing.
 
 ``here_t ~ Bernoulli(1/2)`` as long as there was one before, ``where_t ~ Normal(0, 0.4)``, ``what_t ~ Normal(0, I)``,
 ``image ~ Normal(sum_t here_t paint(what_t, where_t), 0.3)``. The guide looks at what the things before do not explain.

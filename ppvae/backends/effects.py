@@ -14,8 +14,9 @@ import numpy as np
 import numpyro
 import pyro
 from numpyro import handlers as nh
+from numpyro import primitives
 from numpyro.distributions import Distribution
-from numpyro.primitives import CondIndepStackFrame, apply_stack
+from numpyro.primitives import CondIndepStackFrame
 from torch.distributions.constraints import real as REAL
 
 from ppvae.backends import declarations
@@ -87,8 +88,11 @@ class plate(numpyro.plate):
 
 def frames() -> list[Any]:
     """The plates around a statement."""
-    message: Any = {"type": "deterministic", "value": True, "cond_indep_stack": []}  # without a name: nobody keeps it
-    return apply_stack(message)["cond_indep_stack"]
+    message: Any = {"type": "deterministic", "value": True, "cond_indep_stack": []}
+    for handler in reversed(primitives._PYRO_STACK):
+        if isinstance(handler, numpyro.plate):
+            handler.process_message(message)
+    return message["cond_indep_stack"]
 
 
 @contextmanager

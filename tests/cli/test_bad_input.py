@@ -308,13 +308,6 @@ def objective(modalities):
 def raises(modalities):
     return modalities[7]
 
-def param(modalities):
-    class Odd(Guide):
-        def forward(self, batch):
-            pyro.param("p", torch.zeros(()))
-            super().forward(batch)
-    return VAE(Model(), Odd())
-
 word = 3
 """
 
@@ -338,7 +331,6 @@ def programs(tmp_path: Path) -> Path:
         ("no_program", "the model must be a ppvae.Program, not Linear"),
         ("objective", "elbow"),
         ("raises", "fails at line 75: IndexError"),
-        ("param", "uses pyro.param"),
         ("absent", "has no function 'absent'"),
         ("word", "has no function 'word'"),
     ],

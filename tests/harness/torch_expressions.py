@@ -232,6 +232,8 @@ LOSSES = [
     *crossed("F.{f}", f="interpolate(a, scale_factor=2)|interpolate(a, size=(2, 3), mode='nearest')|interpolate(a, scale_factor=2, mode='bilinear')|interpolate(a, size=8, mode='bilinear', align_corners=True)|max_pool2d(a, 2)|avg_pool2d(a, 2)|adaptive_avg_pool2d(a, 1)|conv2d(a, t[:, :2, :2, None].expand(2, 2, 2, 2))"),
     *crossed("F.{f}", f="conv1d(t, t)|conv1d(t, t[:, :, :2], padding=1)|unfold(a, 2)|pixel_shuffle(a.repeat(1, 2, 1, 1), 2)|triplet_margin_loss(m, n, k)|margin_ranking_loss(m, n, k)|hinge_embedding_loss(m, k)|cosine_embedding_loss(m, n, x)|multilabel_margin_loss(m, w)|ctc_loss(m, x, x, x)"),
     *crossed("nn.{f}", f="ReLU()(m)|Softmax(-1)(m)|Tanh()(m)|Flatten()(t)|Identity()(m)|LogSoftmax(dim=0)(m)|Softplus()(k)|Hardtanh()(k)|MSELoss()(m, n)|CrossEntropyLoss()(m, x)|Unflatten(1, (2, 2))(m)|LeakyReLU(0.1)(k)"),
+    "torch.fft.rfft(m).real", "torch.fft.fft(m).imag", "torch.fft.irfft(torch.fft.rfft(m), 4)", "torch.fft.ifft(m, dim=0).real",
+    "torch.view_as_complex(m.reshape(3, 2, 2)).imag", "torch.view_as_real(torch.fft.fft(m))", "m.new(torch.Size([2, 3])).shape",
     "F.affine_grid(q[None, :2], (1, 2, 3, 5))", "F.affine_grid(q[None, :2], (1, 2, 3, 1), align_corners=True)",
     "F.grid_sample(a, F.affine_grid(q[None, :2] * 1.3, (1, 2, 3, 5)))", "F.grid_sample(a, t[None, :, :, :2], align_corners=True)",
     "F.softmax(m)", "F.hardsigmoid(m.detach())", "F.dropout(m, 0.5, training=False)", "F.sigmoid(m)", "F.tanh(m)", "F.mse_loss(m, v[:3])", "F.relu(m * 1, inplace=True)", "torch.special.expit(m)",

@@ -171,7 +171,7 @@ def test_chunks_shrink_as_shared_latents_grow(monkeypatch: pytest.MonkeyPatch) -
     fitted = pairs.fitted(untrained(pairs.views()), pairs.views(), "pyro")
     data = Dataset(pairs.rows(items=4), modalities=pairs.views())
     sizes, each_item = [], pyro.each_item
-    monkeypatch.setattr(pyro, "each_item", lambda *a: sizes.append(len(a[-1])) or each_item(*a))
+    monkeypatch.setattr(pyro, "each_item", lambda *a: sizes.append(len(a[-2])) or each_item(*a))
     before = fitted.log_weights(data, particles=10)
     held = sum(np.prod(s["value"].shape) for n, s in random_sites(fitted.vae.guide, Batch(size=1)).items() if n != "z")
     assert (sizes, held) == ([20], 2 * 3 + 2 * 2)

@@ -19,7 +19,6 @@ import typer
 from typer.testing import CliRunner
 
 import ppvae
-from ppvae.backends import mirror
 
 FOLDER = Path(__file__).parents[2] / "examples"
 PATHS = {path.stem: path for path in sorted(FOLDER.glob("*.py"))}
@@ -35,7 +34,7 @@ class Run(NamedTuple):
 
 RUNS = {
     "causal_effect": Run(15, lambda f: abs(f["effect"] - f["truth"]) < 0.08 and f["naive"] < 0),
-    "deep_exponential_family": Run(50, lambda f: f["elbo"] > f["baseline"] + 5),
+    "deep_exponential_family": Run(90, lambda f: f["elbo"] > f["baseline"] + 5),
     "deep_markov": Run(35, lambda f: f["elbo"] > f["baseline"] + 0.7),
     "hidden_markov": Run(40, lambda f: f["error"] < 0.1),
     "mixture": Run(300, lambda f: f["agreement"] > 0.8),
@@ -128,7 +127,7 @@ def test_attend_infer_repeat_runs_on_pyro_and_is_refused_by_name_on_numpyro() ->
     train, _ = module.data(pictures=300)
     fitted = ppvae.fit(module.vae(), train, backend="pyro", epochs=4, batch_size=50)
     assert fitted.history[-1]["loss"] < fitted.history[0]["loss"]
-    with pytest.raises(mirror.MirrorError, match=r"affine_grid has no mirror in Looker .*attend_infer_repeat.py:\d+"):
+    with pytest.raises(ValueError, match="NumPyro cannot differentiate the guide's site 'here_0'"):
         ppvae.fit(module.vae(), train, backend="numpyro", epochs=1)
 
 

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from ppvae.backends.mirror.functions.arguments import alike, cast, mirrors, refuse, to_dtype, within
+from ppvae.backends.mirror.running.picked import Picked
 
 
 @mirrors(operator.getitem)
@@ -22,6 +23,8 @@ def getitem(x: Any, index: Any) -> Any:
     """Subscripts of arrays, tuples and dicts."""
     if not isinstance(x, jax.Array):
         return x[index]
+    if _is_mask(index) and index.shape == x.shape[: index.ndim]:
+        return Picked(x, index)
     for step in _steps(x, index):
         refuse(any(map(_is_mask, step)), "a mask that is computed gives an unknown shape; use torch.where")
         x = _taken(x, step)

@@ -143,6 +143,8 @@ class StandIn(torch.Tensor):
         return iter(interpreter.get().method("unbind", self))
 
     def __setitem__(self, index: Any, value: Any) -> None:
+        if hasattr(type(value), "placed"):  # x[mask] = y[mask]
+            index, value = Ellipsis, value.placed(self, index)
         interpreter.get().run(operator.setitem, FUNCTIONS[operator.setitem], (self, index, value), {}, changes=True)
 
     def __repr__(self, **_: Any) -> str:
