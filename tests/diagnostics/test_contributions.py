@@ -88,7 +88,7 @@ def test_the_kl_of_each_latent_is_that_of_the_posterior_to_the_prior(backend: st
 
 @both
 def test_contributions_are_the_kl_to_the_posterior_without_the_modality(backend: str) -> None:
-    found = modality_contributions.contribution(exact(backend), data(), draws=400)
+    found = modality_contributions.contribution(exact(backend), data(), draws=1500)
     whole = truth().posterior(data().arrays)
     for row, name in zip(found.kl, found.names, strict=True):
         rest = truth().posterior({n: a for n, a in data().arrays.items() if n != name})
