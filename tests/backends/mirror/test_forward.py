@@ -241,7 +241,6 @@ def test_a_stock_layer_without_a_mirror_is_named() -> None:
         (lambda self, x: x.item(), ["reading the values"]),
         (lambda self, x: f"{x.sum()}", ["reading the values"]),
         (lambda self, x: x.requires_grad, ["about gradients"]),
-        (lambda self, x: torch.binomial(x, x), ["torch.binomial has no mirror"]),
         (lambda self, x: F.embedding(x.long(), x, max_norm=1.0), ["max_norm", "met in"]),
     ],
 )
