@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode, is_tensor_method_or_property
 
 from ppvae.backends.mirror.running.convert import leaf_to_jax, nested
 from ppvae.backends.mirror.running.refusals import function_error, located, method_name, refusal
-from ppvae.backends.mirror.running.standin import AUGMENTED, Spoken, StandIn, interpreter
+from ppvae.backends.mirror.running.standin import AUGMENTED, StandIn, interpreter
 from ppvae.backends.mirror.running.tables import FUNCTIONS, Key, MirrorError, draws, method_rule, random_rule
 from ppvae.backends.mirror.running.twin import UNASKED, asked, fitted, replaced, standing, tensors, viewed
 
@@ -90,7 +90,7 @@ class Dispatch(TorchFunctionMode):
     def array(self, leaf: Any) -> Any:
         """What a rule sees of a leaf: the array of a stand-in or of one of the network's own parameters."""
         leaf = self._resolved(leaf)
-        return leaf.value if isinstance(leaf, StandIn | Spoken) else leaf_to_jax(leaf)
+        return leaf.value if isinstance(leaf, StandIn) else leaf_to_jax(leaf)
 
     def _stands(self, leaf: Any) -> bool:
         return isinstance(leaf, jax.Array) or self._known(leaf) is not None

@@ -39,15 +39,6 @@ class Interpreter(Protocol):
 interpreter: ContextVar[Interpreter] = ContextVar("interpreter")
 
 
-class Spoken:
-    """An object of NumPyro's in a program's text; see :mod:`ppvae.backends.spoken`."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-
 class StandIn(torch.Tensor):
     """A JAX array in the place of a tensor.
 
