@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from ppvae.language.guesses import guess_likelihood
 LIKELIHOODS = ("normal", "laplace", "bernoulli", "categorical", "poisson", "negative_binomial")
 RESERVED = ("_INPUT", "_RETURN")  # Pyro's traces keep arguments and results under these
 COUNTS = ("poisson", "negative_binomial")
+KINDS = ("vector", "image", "text", "sound", "series")
 BLOCK = 2**22  # numbers that are taken to float64 at once
 
 
@@ -41,6 +42,10 @@ class Modality:
             ``nn.Embedding`` takes them, 0 in holes.
         decoder: ``latent -> network`` from ``(..., latent)`` to ``(..., *shape)``, or
             ``(..., *shape, levels)`` for a categorical; None for a stock one.
+        kind: what is measured, which chooses the stock networks: ``vector`` unless declared, ``image``
+            (channels, height, width), ``text`` (positions), ``sound`` (bands, frames) or ``series`` (channels, times).
+        preprocessing: how pictures, strings or sounds became these numbers and become themselves again, as JSON holds
+            it; None of what came as numbers.
         features: names of the elements, where there is one axis of them.
         unmeasured: which elements, counted row by row, no item had in training: answers about them are NaN.
         estimates: the center and spread that were taken from data, if any; :func:`estimated` fills it.
@@ -55,6 +60,8 @@ class Modality:
     spread: Any = None
     encoder: Callable[[int], Any] | None = None
     decoder: Callable[[int], Any] | None = None
+    kind: str = "vector"
+    preprocessing: Mapping[str, Any] | None = None
     features: tuple[str | int, ...] | None = None
     unmeasured: tuple[int, ...] = ()
     estimates: tuple[Any, Any] = field(default=(None, None), repr=False)
@@ -68,6 +75,8 @@ class Modality:
         if self.likelihood not in LIKELIHOODS:
             wrong = f"modality {self.name!r} has unknown likelihood {self.likelihood!r}"
             raise ValueError(f"{wrong}; choose one of {', '.join(LIKELIHOODS)}")
+        if self.kind not in KINDS:
+            raise ValueError(f"modality {self.name!r} has unknown kind {self.kind!r}; choose one of {', '.join(KINDS)}")
         if self.levels is not None and (self.levels < 1 or self.levels != int(self.levels)):
             raise ValueError(f"modality {self.name!r} has levels {self.levels}; it is a whole number of categories")
         if self.likelihood == "categorical" and self.levels is None:
@@ -97,7 +106,7 @@ class Modality:
 
     def plain(self) -> dict[str, Any]:
         """What JSON can hold of it; center and spread live in the programs' buffers."""
-        kept = ("name", "shape", "likelihood", "scale", "levels", "features", "unmeasured")
+        kept = ("name", "shape", "likelihood", "scale", "levels", "kind", "preprocessing", "features", "unmeasured")
         return {key: getattr(self, key) for key in kept}
 
 
