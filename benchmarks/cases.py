@@ -40,7 +40,7 @@ def mvae() -> Case:
 def vae() -> Case:
     """A 784-400-20 VAE of random zeros and ones."""
     image = np.random.default_rng(0).integers(0, 2, (20 * BATCH, 784)).astype(np.float32)
-    data = Dataset({"image": image}, modalities=[Modality("image", (784,), "bernoulli")])
+    data = Dataset({"image": image}, modalities=[Modality("image", (784,), "bernoulli", center=0, spread=1)])
     pair = ppvae.method("vae", data.modalities or (), latent=20, hidden=(400,))
     return Case(pair, data, {"pyro": 1.35, "numpyro": 1.10}, blocks=80)
 

@@ -120,9 +120,11 @@ class Loops:
 
 
 def guide_key(key: jax.Array) -> jax.Array:
-    """The key with which NumPyro draws the guide's first site, given that of the estimator."""
+    """The key of the guide's first draw, given that of the estimator: NumPyro gives one to the site, and torch's text
+    of the site's distribution takes its first from that."""
     _, guide = jax.random.split(key)
-    return jax.random.split(guide)[1]
+    _, site = jax.random.split(guide)
+    return jax.random.split(site)[1]
 
 
 def hand_written(name: str, case: Case) -> tuple[Callable[..., jax.Array], Any]:
