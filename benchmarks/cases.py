@@ -23,9 +23,9 @@ class Case:
     targets: dict[str, float]
     blocks: int
 
-    def options(self, backend: str) -> dict[str, Any]:
+    def options(self, backend: str, device: str) -> dict[str, Any]:
         """How ppvae trains it."""
-        return {"backend": backend, "device": "cpu", "batch_size": BATCH, "lr": LEARNING_RATE}
+        return {"backend": backend, "device": device, "batch_size": BATCH, "lr": LEARNING_RATE}
 
 
 def mvae() -> Case:

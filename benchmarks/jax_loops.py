@@ -78,8 +78,8 @@ def hand_epoch(loss: Callable[..., jax.Array], optimizer: optax.GradientTransfor
 class Loops:
     """Both loops over the same rows, from the same weights."""
 
-    def __init__(self, name: str, case: Case, clock: Callable[[], float]) -> None:
-        self.state = init(case.vae, case.data, **case.options("numpyro"))
+    def __init__(self, name: str, case: Case, clock: Callable[[], float], device: str) -> None:
+        self.state = init(case.vae, case.data, **case.options("numpyro", device))
         self.settings = self.state.plan.settings
         self.rows = order(self.settings, len(case.data), 0)
         self.arrays = engine.put(case.data.arrays)
