@@ -19,6 +19,7 @@ CLOCK = "time"  # the column of a file that says when
 class Trace(NamedTuple):
     """What was measured of one item: ``times`` ``(n,)`` that rise, ``values`` ``(n, channels)``, NaN for a hole."""
 
+    channels: tuple[str, ...]
     times: np.ndarray
     values: np.ndarray
 
@@ -47,7 +48,13 @@ class Series:
         return self.start + self.step * np.arange(self.times)
 
     def one(self, trace: Trace) -> np.ndarray:
-        """A series as ``(channels, times)`` in float32, NaN in its holes."""
+        """A series as ``(channels, times)`` in float32, NaN in its holes.
+
+        Raises:
+            ValueError: it has other channels.
+        """
+        if trace.channels != self.channels:
+            raise ValueError(f"a series has the channels {', '.join(trace.channels)}, not {', '.join(self.channels)}")
         values = np.asarray(trace.values, np.float64).reshape(len(trace.times), len(self.channels))
         tick = np.floor((np.asarray(trace.times, np.float64) - self.start) / self.step + 0.5)
         row, channel = np.nonzero(np.isfinite(values) & ((tick >= 0) & (tick < self.times))[:, None])
@@ -66,7 +73,7 @@ class Series:
 
     def decode(self, array: np.ndarray) -> list[Trace]:
         """Series from ``(items, channels, times)``, at every tick of the clock."""
-        return [Trace(self.clock, np.asarray(each).T) for each in array]
+        return [Trace(self.channels, self.clock, np.asarray(each).T) for each in array]
 
     def plain(self) -> dict[str, Any]:
         """What JSON holds of it."""
@@ -75,26 +82,28 @@ class Series:
 
 def fitted(
     raw: Iterable[Trace | None],
-    channels: Iterable[str],
     start: float | None = None,
     step: float | None = None,
     times: int | None = None,
 ) -> Series:
-    """Series whose clock runs from the first time of all to the last, by the median step between two of them.
+    """Series with the channels of the first, whose clock runs from the first time of all to the last.
+
+    Its step is the median between two times.
 
     Raises:
         ValueError: there is no series, or no step between two times.
     """
-    clocks = [np.asarray(each.times, np.float64) for each in raw if each is not None and len(each.times)]
-    if not clocks:
+    traces = [each for each in raw if each is not None and len(each.times)]
+    if not traces:
         raise ValueError("there is no series to find a clock from")
+    clocks = [np.asarray(each.times, np.float64) for each in traces]
     steps = np.concatenate([np.diff(clock) for clock in clocks])
     if step is None and not len(steps):
         raise ValueError("no series has two times, so nothing says how far they are apart: give step")
     begin = min(clock[0] for clock in clocks) if start is None else start
     apart = float(np.median(steps)) if step is None else step
     ticks = int(np.rint((max(clock[-1] for clock in clocks) - begin) / apart)) + 1 if times is None else times
-    return Series(tuple(channels), float(begin), apart, ticks)
+    return Series(traces[0].channels, float(begin), apart, ticks)
 
 
 def windows(trace: Trace, length: float, every: float | None = None) -> Iterator[Trace]:
@@ -104,13 +113,14 @@ def windows(trace: Trace, length: float, every: float | None = None) -> Iterator
     """
     every = length if every is None else every
     first, last = trace.times[0], trace.times[-1]
-    for begin in np.arange(first, last + every / 2, every):
+    for begin in first + every * np.arange((last - first) // every + 1):
         inside = (trace.times >= begin) & (trace.times < begin + length)
-        yield Trace(trace.times[inside] - begin, trace.values[inside])
+        if inside.any():
+            yield Trace(trace.channels, trace.times[inside] - begin, trace.values[inside])
 
 
-def read(path: str | Path) -> tuple[tuple[str, ...], Trace]:
-    """The channels and values of a CSV file with a column ``time`` and one for each channel.
+def read(path: str | Path) -> Trace:
+    """The series in a CSV file with a column ``time`` and one for each channel.
 
     Raises:
         ValueError: it is damaged, holds something else than numbers, or its times do not rise.
@@ -125,11 +135,11 @@ def read(path: str | Path) -> tuple[tuple[str, ...], Trace]:
     times = frame.pop(CLOCK).to_numpy()
     if not (np.isfinite(times).all() and (np.diff(times) > 0).all()):
         raise ValueError(f"cannot read {str(path)!r} as a series: its times must rise from row to row")
-    return tuple(frame.columns), Trace(times, frame.to_numpy())
+    return Trace(tuple(frame.columns), times, frame.to_numpy())
 
 
-def write(path: str | Path, channels: Iterable[str], trace: Trace) -> None:
+def write(path: str | Path, trace: Trace) -> None:
     """Write a series as a CSV file, which :func:`read` reads again."""
-    frame = extra("pandas").DataFrame(trace.values, columns=list(channels))
+    frame = extra("pandas").DataFrame(trace.values, columns=list(trace.channels))
     frame.insert(0, CLOCK, trace.times)
     frame.to_csv(path, index=False)
