@@ -9,12 +9,12 @@ from typing import Any, Protocol
 import numpy as np
 from pydantic import ValidationError
 
-# By kind of modality: the file, the class, and the ending of a file that holds one.
 KINDS = {
-    "image": ("images", "Images", ".png"),
-    "sound": ("sounds", "Sounds", ".wav"),
-    "series": ("series", "Series", ".csv"),
-}
+    "image": ("images", "Images"),
+    "sound": ("sounds", "Sounds"),
+    "series": ("series", "Series"),
+    "category": ("categories", "Categories"),
+}  # the file and the class
 
 
 class Preprocessing(Protocol):
@@ -23,6 +23,10 @@ class Preprocessing(Protocol):
     @property
     def shape(self) -> tuple[int, ...]:
         """The event shape of one thing."""
+
+    @property
+    def levels(self) -> int | None:
+        """Number of categories of each element; None where it has none."""
 
     def encode(self, raw: Iterable[Any]) -> tuple[np.ndarray, np.ndarray]:
         """Numbers ``(items, *shape)``, and where there was anything: ``(items,)`` or that shape; None is a hole."""

@@ -16,6 +16,7 @@ from ppvae.data.preprocessing.extra import extra
 from ppvae.data.preprocessing.stacking import stacked
 
 LARGEST = 64  # pixels of a side, where no size is asked for
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm")
 GREY = ("1", "L", "LA", "I;16", "I;16L", "I;16B", "I;16N")
 
 

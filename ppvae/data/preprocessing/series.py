@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from ppvae.data.preprocessing.extra import extra
 
+SUFFIXES = (".csv",)
 CLOCK = "time"  # the column of a file that says when
 
 
@@ -41,6 +42,10 @@ class Series:
     def shape(self) -> tuple[int, ...]:
         """``(channels, times)``."""
         return len(self.channels), self.times
+
+    @property
+    def levels(self) -> None:
+        """None: measurements are no categories."""
 
     @property
     def clock(self) -> np.ndarray:

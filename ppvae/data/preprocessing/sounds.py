@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass
 from ppvae.data.preprocessing.extra import extra
 from ppvae.data.preprocessing.stacking import stacked
 
+SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
 FASTEST = 16_000  # samples a second, where no rate is asked for
 FLOOR = 1e-8  # power, -80 decibels: what is weaker counts as silence
 ROUNDS = 32  # of Griffin-Lim
@@ -46,6 +47,10 @@ class Sounds:
     def shape(self) -> tuple[int, ...]:
         """``(bands, frames)``."""
         return self.bands, self.frames
+
+    @property
+    def levels(self) -> None:
+        """None: decibels are no categories."""
 
     @property
     def length(self) -> int:
