@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from ppvae.language.guesses import guess_likelihood
+from ppvae.language.tokens import SPECIAL
 
-LIKELIHOODS = ("normal", "laplace", "bernoulli", "categorical", "poisson", "negative_binomial")
+LIKELIHOODS = ("normal", "laplace", "bernoulli", "categorical", "poisson", "negative_binomial", "autoregressive")
 RESERVED = ("_INPUT", "_RETURN")  # Pyro's traces keep arguments and results under these
 COUNTS = ("poisson", "negative_binomial")
+CATEGORIES = ("categorical", "autoregressive")
 KINDS = ("vector", "image", "text", "sound", "series")
 BLOCK = 2**22  # numbers that are taken to float64 at once
 
@@ -27,10 +29,10 @@ class Modality:
         shape: event shape of one measurement, ``(240,)`` or ``(1, 28, 28)``; ``()`` for a single number, whose arrays
             are ``(items,)`` and whose site needs no ``.to_event``.
         likelihood: one of ``normal``, ``laplace``, ``bernoulli``, ``categorical``, ``poisson``,
-            ``negative_binomial``.
+            ``negative_binomial``, or of texts ``autoregressive``: each token given those before it.
         scale: the likelihood's scale in units of ``spread`` (normal, Laplace), or the negative binomial's inverse
             dispersion; learned per element if None. To fix a noise in the data's units, declare ``spread`` too.
-        levels: number of categories of each element (categorical).
+        levels: number of categories of each element (categorical), size of the vocabulary (autoregressive).
         center, spread: typical value and deviation of each element, ``shape`` or scalar. Networks see
             ``(x - center) / spread`` (of ``log(1 + x)`` for counts, whose rate is ``exp(center) - 1`` where a decoder
             gives 0), likelihoods speak in the data's own units. What is declared stays; what is None is estimated by
@@ -38,10 +40,11 @@ class Modality:
             Programs that are built without either take 0 and 1: build them from ``dataset.modalities``.
         encoder: ``latent -> network`` from ``(..., *shape)`` to ``(..., 2 * latent)``; None for a stock one. It sees
             ``(x - center) / spread`` of a normal, Laplace or Bernoulli modality, ``(log(1 + x) - center) / spread`` of
-            counts, both 0 in holes, and the categories of a categorical one as they are: integers ``0..levels-1``, as
-            ``nn.Embedding`` takes them, 0 in holes.
+            counts, both 0 in holes, and the categories of a categorical or autoregressive one, and all text, as they
+            are: integers ``0..levels-1``, as ``nn.Embedding`` takes them, 0 in holes.
         decoder: ``latent -> network`` from ``(..., latent)`` to ``(..., *shape)``, or
-            ``(..., *shape, levels)`` for a categorical; None for a stock one.
+            ``(..., *shape, levels)`` for a categorical; for an autoregressive one as in
+            :mod:`ppvae.parts.text.decoders`; None for a stock one.
         kind: what is measured, which chooses the stock networks: ``vector`` unless declared, ``image``
             (channels, height, width), ``text`` (positions), ``sound`` (bands, frames) or ``series`` (channels, times).
         preprocessing: how pictures, strings or sounds became these numbers and become themselves again, as JSON holds
@@ -79,19 +82,34 @@ class Modality:
             raise ValueError(f"modality {self.name!r} has unknown kind {self.kind!r}; choose one of {', '.join(KINDS)}")
         if self.levels is not None and (self.levels < 1 or self.levels != int(self.levels)):
             raise ValueError(f"modality {self.name!r} has levels {self.levels}; it is a whole number of categories")
-        if self.likelihood == "categorical" and self.levels is None:
-            raise ValueError(f"modality {self.name!r} is categorical: give levels, the number of its categories")
+        if self.likelihood in CATEGORIES and self.levels is None:
+            raise ValueError(f"modality {self.name!r} is {self.likelihood}: give levels, the number of its categories")
         if min(self.shape, default=1) < 1:
             raise ValueError(f"modality {self.name!r} has shape {self.shape}; every size in it must be 1 or more")
         if self.features is not None:
             object.__setattr__(self, "features", tuple(self.features))
             if (len(self.features),) != self.shape:
                 raise ValueError(f"modality {self.name!r} of shape {self.shape} has {len(self.features)} features")
+        self._check_text()
         object.__setattr__(self, "unmeasured", tuple(int(n) for n in self.unmeasured))
         for key in ("scale", "center", "spread"):
             self._check_number(key, getattr(self, key))
         for key, kind in (("scale", float), ("levels", int)):
             object.__setattr__(self, key, None if getattr(self, key) is None else kind(getattr(self, key)))
+
+    def _check_text(self) -> None:
+        text, sequential = self.kind == "text", self.likelihood == "autoregressive"
+        if text and self.likelihood not in CATEGORIES:
+            likelihoods = " or ".join(CATEGORIES)
+            raise ValueError(
+                f"modality {self.name!r} is text, whose likelihood is {likelihoods}, not {self.likelihood}"
+            )
+        if sequential and not text:
+            raise ValueError(f"modality {self.name!r} is autoregressive, a likelihood of texts: declare kind='text'")
+        if text and len(self.shape) != 1:
+            raise ValueError(f"modality {self.name!r} is text, of shape (positions,), but has shape {self.shape}")
+        if sequential and (self.levels or 0) <= max(SPECIAL):
+            raise ValueError(f"modality {self.name!r} has levels {self.levels}; the first {len(SPECIAL)} are no words")
 
     def _check_number(self, key: str, value: Any) -> None:
         if value is None:

@@ -13,6 +13,7 @@ from ppvae.language.modality import COUNTS, Modality
 from ppvae.language.ppl import dist, ops, pyro
 from ppvae.language.program import Program
 from ppvae.parts import networks
+from ppvae.parts.text.autoregressive import Autoregressive
 
 SHARPEST = math.log(1e-3)  # the smallest learned scale is a thousandth of the spread
 MOST_REGULAR = math.log(1e2)  # the largest inverse dispersion is a hundred times 1 + the level: a Poisson to 1 %
@@ -38,7 +39,7 @@ class Family(Program):
         self.name = modality.name
         self.family = FAMILIES[modality.likelihood]
         self.event_dim = len(modality.shape)
-        self.shape = networks.output_shape(modality)
+        self.shape, self.levels = networks.output_shape(modality), modality.levels
         known = networks.units(modality)
         for key, value in (of_log_rate(**known) if modality.likelihood in COUNTS else known).items():
             self.register_buffer(key, value)
@@ -49,7 +50,8 @@ class Family(Program):
 
     def measured(self, y: Any, obs: Any = None) -> Any:
         """The modality's site, given its predictor."""
-        return pyro.sample(self.name, self.family(self, y).to_event(self.event_dim), obs=obs)
+        fn = self.family(self, y)
+        return pyro.sample(self.name, fn.to_event(self.event_dim - fn.event_dim), obs=obs)
 
 
 class Likelihood(Family):
@@ -70,7 +72,9 @@ class Likelihood(Family):
         return self.measured(self.decoded(z), obs)
 
     def decoded(self, z: Any) -> Any:
-        """What the decoder makes of latents ``(..., latent)``: ``(..., *shape)``."""
+        """What the decoder makes of latents ``(..., latent)``: ``(..., *shape)``. Of texts they are the predictor."""
+        if self.family is autoregressive:
+            return z
         flat = z.reshape(-1, z.shape[-1])
         y = self.decoder(flat)
         if tuple(y.shape[1:]) != self.shape:
@@ -128,6 +132,11 @@ def negative_binomial(self: Family, y: Any) -> Any:
     return dist.NegativeBinomial(total_count=ops.exp(log_total), logits=_log_rate(self, y) - log_total)
 
 
+def autoregressive(self: Family, y: Any) -> Any:
+    """x_t ~ Categorical(softmax(decoder(y, x_1, ..., x_{t-1}))) up to the end of the text, y the latents."""
+    return Autoregressive(self.decoder, y, *self.shape, self.levels)
+
+
 def _log_rate(self: Family, y: Any) -> Any:
     """Kept near the level of the data, so that no rate overflows or vanishes."""
     return self.center + ops.clamp(self.spread * y, -REACH, REACH)
@@ -143,5 +152,7 @@ def _held(free: Any, bounded: Any) -> Any:
     return free + ops.detach(bounded - free)
 
 
-FAMILIES = {f.__name__: f for f in (normal, laplace, bernoulli, categorical, poisson, negative_binomial)}
+FAMILIES = {
+    f.__name__: f for f in (normal, laplace, bernoulli, categorical, poisson, negative_binomial, autoregressive)
+}
 DISPERSED = ("normal", "laplace", "negative_binomial")

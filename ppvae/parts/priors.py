@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ppvae.language.batch import Batch
-from ppvae.language.modality import Modality
+from ppvae.language.modality import CATEGORIES, Modality
 from ppvae.language.ppl import dist, distribution, handlers, ops
 from ppvae.language.program import Program
 from ppvae.language.traces import random_sites
@@ -142,7 +142,8 @@ class PseudoInputs(Program):
     def __init__(self, modality: Modality, components: int) -> None:
         super().__init__()
         self.standardise = networks.Standardise(modality)
-        self.top = {"bernoulli": 1, "categorical": max((modality.levels or 0) - 1, 1)}.get(modality.likelihood)
+        highest = {"bernoulli": 1} | dict.fromkeys(CATEGORIES, max((modality.levels or 0) - 1, 1))
+        self.top = highest.get(modality.likelihood)
         self.free = nn.Parameter(torch.randn(components, *modality.shape))
 
     def forward(self) -> Any:
