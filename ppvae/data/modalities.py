@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ppvae.language.guesses import Guess, guess_likelihood, is_one_hot
-from ppvae.language.modality import CATEGORIES, Modality, estimated, observed_values
+from ppvae.language.modality import REALS, Modality, estimated, observed_values
 from ppvae.language.tokens import END, PADDING, START
 
 Arrays = Mapping[str, np.ndarray]
@@ -92,16 +92,18 @@ def check_fits(
     if array.shape[1:] != modality.shape:
         raise ValueError(f"{what} has items of shape {array.shape[1:]}, but shape {modality.shape} was declared")
     _check_features(modality, features)
-    whole, low = bool((array == np.round(array)).all()), float(array.min())
-    tops = {"bernoulli": 1.0} | dict.fromkeys(CATEGORIES, (modality.levels or 0) - 1.0)
-    top = tops.get(modality.likelihood, np.inf)
-    if modality.likelihood not in ("normal", "laplace") and not (whole and low >= 0 and array.max() <= top):
-        limit = f"from 0 to {top:.0f}" if np.isfinite(top) else "of 0 or more"
-        raise ValueError(
-            f"{what} is {modality.likelihood}: it takes whole numbers {limit}, but holds {_bad(array, top)}"
-        )
+    if modality.likelihood not in REALS and (bad := array[_impossible(modality, array)]).size:
+        numbers = "numbers" if modality.likelihood == "continuous_bernoulli" else "whole numbers"
+        limit = f"from 0 to {modality.top:.0f}" if np.isfinite(modality.top) else "of 0 or more"
+        raise ValueError(f"{what} is {modality.likelihood}: it takes {numbers} {limit}, but holds {bad[0]}")
     if modality.likelihood == "autoregressive":
         _check_texts(what, array, np.ones(len(array), bool) if observed is None else observed)
+
+
+def _impossible(modality: Modality, array: np.ndarray) -> np.ndarray:
+    """Which elements of an array no draw of the modality's likelihood can be."""
+    outside = (array < 0) | (array > modality.top)
+    return outside if modality.likelihood == "continuous_bernoulli" else outside | (array != np.round(array))
 
 
 def _check_texts(what: str, array: np.ndarray, observed: np.ndarray) -> None:
@@ -153,7 +155,3 @@ def _levels(name: str, seen: np.ndarray) -> int:
             "give numpy.unique(x, return_inverse=True)[1].reshape(x.shape)"
         )
     return max(int(np.nanmax(seen)) + 1, 1)
-
-
-def _bad(array: np.ndarray, top: float) -> float:
-    return float(array[(array != np.round(array)) | (array < 0) | (array > top)][0])

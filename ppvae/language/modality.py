@@ -11,10 +11,15 @@ import numpy as np
 from ppvae.language.guesses import guess_likelihood
 from ppvae.language.tokens import SPECIAL
 
-LIKELIHOODS = ("normal", "laplace", "bernoulli", "categorical", "poisson", "negative_binomial", "autoregressive")
+LIKELIHOODS = (
+    *("normal", "laplace", "student_t", "bernoulli", "continuous_bernoulli", "categorical"),
+    *("logistic", "logistic_mixture", "poisson", "negative_binomial", "autoregressive"),
+)
 RESERVED = ("_INPUT", "_RETURN")  # Pyro's traces keep arguments and results under these
 COUNTS = ("poisson", "negative_binomial")
-CATEGORIES = ("categorical", "autoregressive")
+REALS = ("normal", "laplace", "student_t")  # take any number
+LEVELED = ("categorical", "autoregressive", "logistic", "logistic_mixture")  # take 0..levels-1
+CATEGORIES = ("categorical", "autoregressive")  # whose values are names
 KINDS = ("vector", "image", "text", "sound", "series")
 BLOCK = 2**22  # numbers that are taken to float64 at once
 
@@ -28,11 +33,15 @@ class Modality:
             all of them as keys, ``ppvae.parts.ByName`` does.
         shape: event shape of one measurement, ``(240,)`` or ``(1, 28, 28)``; ``()`` for a single number, whose arrays
             are ``(items,)`` and whose site needs no ``.to_event``.
-        likelihood: one of ``normal``, ``laplace``, ``bernoulli``, ``categorical``, ``poisson``,
-            ``negative_binomial``, or of texts ``autoregressive``: each token given those before it.
-        scale: the likelihood's scale in units of ``spread`` (normal, Laplace), or the negative binomial's inverse
-            dispersion; learned per element if None. To fix a noise in the data's units, declare ``spread`` too.
-        levels: number of categories of each element (categorical), size of the vocabulary (autoregressive).
+        likelihood: one of ``normal``, ``laplace``, ``student_t``, ``bernoulli``, ``continuous_bernoulli``,
+            ``categorical``, ``logistic``, ``logistic_mixture``, ``poisson``, ``negative_binomial``, or of
+            texts ``autoregressive``: each token given those before it.
+        scale: the likelihood's scale in units of ``spread`` (normal, Laplace, Student-t, logistic), or the negative
+            binomial's inverse dispersion; learned per element if None. To fix a noise in the data's units, declare
+            ``spread`` too.
+        levels: number of categories of each element (categorical), size of the vocabulary (autoregressive), or number
+            of the whole numbers from 0 that an element may be (logistic and its mixture), then 256 if None.
+        components: how many logistics an element's mixture has.
         center, spread: typical value and deviation of each element, ``shape`` or scalar. Networks see
             ``(x - center) / spread`` (of ``log(1 + x)`` for counts, whose rate is ``exp(center) - 1`` where a decoder
             gives 0), likelihoods speak in the data's own units. What is declared stays; what is None is estimated by
@@ -42,8 +51,9 @@ class Modality:
             ``(x - center) / spread`` of a normal, Laplace or Bernoulli modality, ``(log(1 + x) - center) / spread`` of
             counts, both 0 in holes, and the categories of a categorical or autoregressive one, and all text, as they
             are: integers ``0..levels-1``, as ``nn.Embedding`` takes them, 0 in holes.
-        decoder: ``latent -> network`` from ``(..., latent)`` to ``(..., *shape)``, or
-            ``(..., *shape, levels)`` for a categorical; for an autoregressive one as in
+        decoder: ``latent -> network`` from ``(..., latent)`` to ``(..., *shape)``, with one more axis at the end for
+            the ``levels`` of a categorical or the ``3 * components`` numbers of a mixture of logistics: their
+            log weights, then their places, then their log scales; for an autoregressive one as in
             :mod:`ppvae.parts.text.decoders`; None for a stock one.
         kind: what is measured, which chooses the stock networks: ``vector`` unless declared, ``image``
             (channels, height, width), ``text`` (positions), ``sound`` (bands, frames) or ``series`` (channels, times).
@@ -59,6 +69,7 @@ class Modality:
     likelihood: str = "normal"
     scale: float | None = None
     levels: int | None = None
+    components: int = 5
     center: Any = None
     spread: Any = None
     encoder: Callable[[int], Any] | None = None
@@ -80,6 +91,10 @@ class Modality:
             raise ValueError(f"{wrong}; choose one of {', '.join(LIKELIHOODS)}")
         if self.kind not in KINDS:
             raise ValueError(f"modality {self.name!r} has unknown kind {self.kind!r}; choose one of {', '.join(KINDS)}")
+        if self.levels is None and self.likelihood in ("logistic", "logistic_mixture"):
+            object.__setattr__(self, "levels", 256)
+        if self.components < 1 or self.components != int(self.components):
+            raise ValueError(f"modality {self.name!r} has components {self.components}; it is a whole number above 0")
         if self.levels is not None and (self.levels < 1 or self.levels != int(self.levels)):
             raise ValueError(f"modality {self.name!r} has levels {self.levels}; it is a whole number of categories")
         if self.likelihood in CATEGORIES and self.levels is None:
@@ -94,7 +109,7 @@ class Modality:
         object.__setattr__(self, "unmeasured", tuple(int(n) for n in self.unmeasured))
         for key in ("scale", "center", "spread"):
             self._check_number(key, getattr(self, key))
-        for key, kind in (("scale", float), ("levels", int)):
+        for key, kind in (("scale", float), ("levels", int), ("components", int)):
             object.__setattr__(self, key, None if getattr(self, key) is None else kind(getattr(self, key)))
 
     def _check_text(self) -> None:
@@ -122,10 +137,17 @@ class Modality:
                 f"{wrong.partition(' has ')[0]} of shape {self.shape} has {key} of shape {np.shape(value)}"
             )
 
+    @property
+    def top(self) -> float:
+        """The largest value that its likelihood takes; infinity where there is none."""
+        if self.likelihood in LEVELED:
+            return (self.levels or 0) - 1.0
+        return 1.0 if self.likelihood in ("bernoulli", "continuous_bernoulli") else np.inf
+
     def plain(self) -> dict[str, Any]:
         """What JSON can hold of it; center and spread live in the programs' buffers."""
-        kept = ("name", "shape", "likelihood", "scale", "levels", "kind", "preprocessing", "features", "unmeasured")
-        return {key: getattr(self, key) for key in kept}
+        kept = ("name", "shape", "likelihood", "scale", "levels", "components", "kind", "preprocessing")
+        return {key: getattr(self, key) for key in (*kept, "features", "unmeasured")}
 
 
 def guess(name: str, array: np.ndarray, observed: np.ndarray | None = None) -> Modality:

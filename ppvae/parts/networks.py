@@ -99,7 +99,7 @@ def encoder(modality: Modality, latent: int, hidden: Sequence[int]) -> nn.Module
 
 
 def decoder(modality: Modality, latent: int, hidden: Sequence[int]) -> nn.Module:
-    """``(..., latent) -> (..., *shape)``, with the levels of a categorical as one more axis at the end."""
+    """``(..., latent) -> (..., *shape)``, with one more axis at the end for a categorical or a mixture."""
     if modality.decoder is not None:
         return _built(modality.decoder, latent, modality, "decoder")
     if modality.likelihood == "autoregressive":
@@ -116,7 +116,8 @@ def half(latent: int, hidden: Sequence[int]) -> int:
 
 def output_shape(modality: Modality) -> tuple[int, ...]:
     """The shape of what a decoder returns for one item."""
-    return (*modality.shape, modality.levels or 0) if modality.likelihood == "categorical" else modality.shape
+    each = {"categorical": modality.levels or 0, "logistic_mixture": 3 * modality.components}
+    return (*modality.shape, *(each[m] for m in [modality.likelihood] if m in each))
 
 
 def _built(make: object, latent: int, modality: Modality, part: str) -> nn.Module:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ppvae.language.batch import Batch
-from ppvae.language.modality import CATEGORIES, Modality
+from ppvae.language.modality import Modality
 from ppvae.language.ppl import dist, distribution, handlers, ops
 from ppvae.language.program import Program
 from ppvae.language.traces import random_sites
@@ -136,14 +136,13 @@ SHARPNESS = 10.0  # of the softplus that keeps counts above zero
 class PseudoInputs(Program):
     """Learned inputs ``(components, *shape)`` of a modality, in its own units, drawn around its center at first.
 
-    Counts are above zero; values of Bernoulli and categorical elements lie between the lowest and the highest.
+    Counts are above zero; values of elements that have a highest lie between the lowest and that.
     """
 
     def __init__(self, modality: Modality, components: int) -> None:
         super().__init__()
         self.standardise = networks.Standardise(modality)
-        highest = {"bernoulli": 1} | dict.fromkeys(CATEGORIES, max((modality.levels or 0) - 1, 1))
-        self.top = highest.get(modality.likelihood)
+        self.top = max(modality.top, 1.0) if modality.top < math.inf else None
         self.free = nn.Parameter(torch.randn(components, *modality.shape))
 
     def forward(self) -> Any:
