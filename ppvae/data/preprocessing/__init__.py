@@ -14,6 +14,7 @@ KINDS = {
     "sound": ("sounds", "Sounds"),
     "series": ("series", "Series"),
     "category": ("categories", "Categories"),
+    "text": ("text", "Texts"),
 }  # the file and the class
 
 
