@@ -92,7 +92,7 @@ class Loops:
     def _first_step(self, clock: Callable[[], float]) -> float:
         """Seconds that the first step takes beyond any other: tracing and compiling ppvae's epoch."""
         begin = clock()
-        engine.compile_epoch(self.state, self.arrays, {}, self.rows, self._pace())
+        engine.compile_epoch(self.state, self.arrays, {}, self.rows, self.rows, self._pace())
         return clock() - begin
 
     def _pace(self) -> Pace:
@@ -108,7 +108,7 @@ class Loops:
 
     def ours(self) -> np.ndarray:
         """ppvae's loop, for an epoch."""
-        self.state, info = engine.epoch(self.state, self.arrays, {}, self.rows, self._pace())
+        self.state, info = engine.epoch(self.state, self.arrays, {}, self.rows, self.rows, self._pace())
         return -np.sum(list(info.shares.values()), axis=0)
 
     def check(self, steps: int = 3) -> float:

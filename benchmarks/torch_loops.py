@@ -133,7 +133,7 @@ class Loops:
         """ppvae's loop."""
         chosen = self.rows[rows]
         pace = Pace(np.ones(len(chosen), np.float32), np.ones(len(chosen), np.float32))
-        self.state, info = engine.epoch(self.state, self.arrays, {}, chosen, pace)
+        self.state, info = engine.epoch(self.state, self.arrays, {}, chosen, chosen, pace)
         return -np.sum(list(info.shares.values()), axis=0)
 
     def check(self, steps: int = 3) -> float:

@@ -12,7 +12,7 @@ from ppvae import Modality, Program, dist, ops, pyro
 from ppvae.language.batch import Batch, over
 from ppvae.parts import networks
 from ppvae.parts.conditionals import one_hot
-from ppvae.parts.likelihoods import Family
+from ppvae.parts.likelihoods import Family, categorical
 
 Sparsity = Literal["ard", "horseshoe", "none"]
 
@@ -25,6 +25,8 @@ class View(Family):
 
     def __init__(self, modality: Modality, latent: int, sparsity: Sparsity) -> None:
         super().__init__(modality)
+        if modality.likelihood == "autoregressive":
+            raise ValueError(f"factors move the elements of a modality each, which the text {self.name!r} has none of")
         self.size = [math.prod(self.shape), latent]
         scales = {f"scales_{self.name}": [1, latent], f"locals_{self.name}": self.size}
         self.scales = dict(list(scales.items())[: {"none": 0, "ard": 1, "horseshoe": 2}[sparsity]])
@@ -44,13 +46,13 @@ class View(Family):
 
     def explained(self, batch: Batch, z: Any, loadings: Any) -> Any:
         """The share of the view's variance that each factor explains alone, ``(latent,)``."""
-        x, mask, categorical = batch.get(self.name), batch.mask(self.name), len(self.shape) > self.event_dim
-        x, unit = (one_hot(x, self.shape[-1]), 1.0) if categorical else (x, self.spread)
+        x, mask, indicated = batch.get(self.name), batch.mask(self.name), self.family is categorical
+        x, unit = (one_hot(x, self.shape[-1]), 1.0) if indicated else (x, self.spread)
         weight = ops.ones_like(x) / unit**2 if mask is None else ops.where(over(mask, x), 1.0, 0.0) / unit**2
 
         def error(factors: Any) -> Any:
             family = self.family(self, self.predictor(loadings, factors))
-            mean = family.probs if categorical else family.mean
+            mean = family.probs if indicated else family.mean
             return (weight * (x - mean) ** 2).reshape(*factors.shape[:-2], -1).sum(-1)
 
         return 1 - error(ops.eye(z.shape[-1])[:, None, :] * z) / error(0.0 * z)

@@ -217,31 +217,39 @@ def _own_shares(objective: Any, pair: tuple[Mirror, Mirror], batch: Batch, beta:
         return per_item(objective(*pair, batch, beta), batch)
 
 
-def compile_epoch(state: State, arrays: Arrays, observed: Arrays, rows: np.ndarray, pace: Pace) -> None:
+def compile_epoch(
+    state: State, arrays: Arrays, observed: Arrays, rows: np.ndarray, places: np.ndarray, pace: Pace
+) -> None:
     """Compile an epoch of this shape once for the whole run. Programs run here alone, so that the rest is no turn."""
     with environment(state.plan.settings):
-        lowered = jax.jit(_epoch).lower(state, arrays, observed, jnp.asarray(rows), pace)
+        lowered = jax.jit(_epoch).lower(state, arrays, observed, jnp.asarray(rows), jnp.asarray(places), pace)
     with _defaults(state.plan.settings):
         state.run.compiled["epoch", state.stage] = lowered.compile()
 
 
-def epoch(state: State, arrays: Arrays, observed: Arrays, rows: np.ndarray, pace: Pace) -> tuple[State, Info]:
-    """One step for each row of ``rows``, ``(steps, batch)``; what they tell is ``(steps,)``."""
+def epoch(
+    state: State, arrays: Arrays, observed: Arrays, rows: np.ndarray, places: np.ndarray, pace: Pace
+) -> tuple[State, Info]:
+    """One step for each row of ``rows``, ``(steps, batch)``; what they tell is ``(steps,)``.
+
+    Arrays may hold some of the data alone: ``places`` says where in them the rows stand.
+    """
     with _defaults(state.plan.settings):
-        state, info = state.run.compiled["epoch", state.stage](state, arrays, observed, jnp.asarray(rows), pace)
+        numbers = jnp.asarray(rows), jnp.asarray(places)
+        state, info = state.run.compiled["epoch", state.stage](state, arrays, observed, *numbers, pace)
         return state, jax.tree.map(np.asarray, info)
 
 
-def _epoch(state: State, arrays: Arrays, observed: Arrays, rows: jax.Array, pace: Pace) -> tuple[State, Info]:
-    total = len(next(iter(arrays.values())))
-
-    def body(state: State, now: tuple[jax.Array, Pace]) -> tuple[State, Info]:
-        index, pace = now
-        here, seen = ({k: v[index] for k, v in group.items()} for group in (arrays, observed))
-        batch = Batch(here, seen, total, index=index)
+def _epoch(
+    state: State, arrays: Arrays, observed: Arrays, rows: jax.Array, places: jax.Array, pace: Pace
+) -> tuple[State, Info]:
+    def body(state: State, now: tuple[jax.Array, jax.Array, Pace]) -> tuple[State, Info]:
+        index, place, pace = now
+        here, seen = ({k: v[place] for k, v in group.items()} for group in (arrays, observed))
+        batch = Batch(here, seen, state.plan.items, index=index)
         return _step(state, batch, pace)
 
-    return jax.lax.scan(body, state, (rows, pace))
+    return jax.lax.scan(body, state, (rows, places, pace))
 
 
 def validate(state: State, arrays: Arrays, observed: Arrays, draw: int) -> float:

@@ -153,25 +153,32 @@ def seed(*entropy: int) -> None:
         torch.cuda.manual_seed(word)
 
 
-def compile_epoch(state: State, arrays: Any, observed: Any, rows: np.ndarray, pace: Pace) -> None:
+def compile_epoch(state: State, arrays: Any, observed: Any, rows: np.ndarray, places: np.ndarray, pace: Pace) -> None:
     """Nothing: torch runs eagerly."""
 
 
 def epoch(
-    state: State, arrays: Mapping[str, Any], observed: Mapping[str, Any], rows: np.ndarray, pace: Pace
+    state: State,
+    arrays: Mapping[str, Any],
+    observed: Mapping[str, Any],
+    rows: np.ndarray,
+    places: np.ndarray,
+    pace: Pace,
 ) -> tuple[State, Info]:
     """One step for each row of ``rows``, ``(steps, batch)``; what they tell is ``(steps,)``.
+
+    Arrays may hold some of the data alone: ``places`` says where in them the rows stand.
 
     Each step is a turn of its own, so that other threads need not wait for the end of the epoch.
     """
     first, infos = next(iter(arrays.values())), []
-    for i, index in enumerate(torch.as_tensor(rows, device=first.device)):
+    for i, place in enumerate(torch.as_tensor(places, device=first.device)):
         with environment(state.plan.settings), pyro.validation_enabled(False):
             batch = Batch(
-                {name: array[index] for name, array in arrays.items()},
-                {name: mask[index] for name, mask in observed.items()},
-                len(first),
-                index=index,
+                {name: array[place] for name, array in arrays.items()},
+                {name: mask[place] for name, mask in observed.items()},
+                state.plan.items,
+                index=torch.as_tensor(rows[i], device=first.device),
             )
             now = Pace(pace.rate_factor[i], float(pace.beta[i]), [rates[i] for rates in pace.rates])
             state, info = step(state, batch, now)

@@ -23,12 +23,17 @@ Method = Annotated[str, typer.Argument(help="A method of `ppvae list`, or your o
 What = Annotated[str | None, typer.Argument(help="methods, datasets or likelihoods; all where left out.")]
 Run = Annotated[Path, typer.Argument(parser=place, metavar="RUN", help="The folder of a run.")]
 Data = Annotated[
-    str, typer.Option(help="A shipped data set, or an .npz file: NAME, NAME.observed (a mask), labels.NAME.")
+    str,
+    typer.Option(
+        help="A shipped data set, an .npz file (NAME, NAME.observed, a mask, labels.NAME) or a description in .toml."
+    ),
 ]
 Likelihoods = Annotated[
     list[str], typer.Option("--likelihood", help="NAME=likelihood of a modality in an .npz file; repeatable.")
 ]
-RunData = Annotated[str | None, typer.Option(help="A shipped data set, or an .npz file; the run's own if left out.")]
+RunData = Annotated[
+    str | None, typer.Option(help="A shipped data set, an .npz or .toml file; the run's own if left out.")
+]
 MaxBytes = Annotated[
     int | None,
     typer.Option(
@@ -53,4 +58,9 @@ Items = Annotated[int, typer.Option(min=2, max=MOST, help="At most so many rows,
 Particles = Annotated[int, typer.Option(min=25, max=MOST, help="Importance-weighted draws for k-hat and evidence.")]
 Seed = Annotated[int, typer.Option(min=0, max=MOST, help="Seed of the random draws.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
-File = Annotated[Path, typer.Option(parser=place, metavar="FILE", help="The .npz file to write.")]
+Answers = Annotated[
+    Path,
+    typer.Option(
+        parser=place, metavar="FILE|DIR", help="The .npz file to write, or a folder for pictures, sounds and words."
+    ),
+]

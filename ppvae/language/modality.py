@@ -9,10 +9,17 @@ from typing import Any
 import numpy as np
 
 from ppvae.language.guesses import guess_likelihood
+from ppvae.language.tokens import SPECIAL
 
-LIKELIHOODS = ("normal", "laplace", "bernoulli", "categorical", "poisson", "negative_binomial")
+LIKELIHOODS = (
+    *("normal", "laplace", "student_t", "bernoulli", "continuous_bernoulli", "categorical"),
+    *("logistic", "logistic_mixture", "poisson", "negative_binomial", "autoregressive"),
+)
 RESERVED = ("_INPUT", "_RETURN")  # Pyro's traces keep arguments and results under these
 COUNTS = ("poisson", "negative_binomial")
+REALS = ("normal", "laplace", "student_t")  # take any number
+LEVELED = ("categorical", "autoregressive", "logistic", "logistic_mixture")  # take 0..levels-1
+CATEGORIES = ("categorical", "autoregressive")  # whose values are names
 KINDS = ("vector", "image", "text", "sound", "series")
 BLOCK = 2**22  # numbers that are taken to float64 at once
 
@@ -26,11 +33,15 @@ class Modality:
             all of them as keys, ``ppvae.parts.ByName`` does.
         shape: event shape of one measurement, ``(240,)`` or ``(1, 28, 28)``; ``()`` for a single number, whose arrays
             are ``(items,)`` and whose site needs no ``.to_event``.
-        likelihood: one of ``normal``, ``laplace``, ``bernoulli``, ``categorical``, ``poisson``,
-            ``negative_binomial``.
-        scale: the likelihood's scale in units of ``spread`` (normal, Laplace), or the negative binomial's inverse
-            dispersion; learned per element if None. To fix a noise in the data's units, declare ``spread`` too.
-        levels: number of categories of each element (categorical).
+        likelihood: one of ``normal``, ``laplace``, ``student_t``, ``bernoulli``, ``continuous_bernoulli``,
+            ``categorical``, ``logistic``, ``logistic_mixture``, ``poisson``, ``negative_binomial``, or of
+            texts ``autoregressive``: each token given those before it.
+        scale: the likelihood's scale in units of ``spread`` (normal, Laplace, Student-t, logistic), or the negative
+            binomial's inverse dispersion; learned per element if None. To fix a noise in the data's units, declare
+            ``spread`` too.
+        levels: number of categories of each element (categorical), size of the vocabulary (autoregressive), or number
+            of the whole numbers from 0 that an element may be (logistic and its mixture), then 256 if None.
+        components: how many logistics an element's mixture has.
         center, spread: typical value and deviation of each element, ``shape`` or scalar. Networks see
             ``(x - center) / spread`` (of ``log(1 + x)`` for counts, whose rate is ``exp(center) - 1`` where a decoder
             gives 0), likelihoods speak in the data's own units. What is declared stays; what is None is estimated by
@@ -38,10 +49,12 @@ class Modality:
             Programs that are built without either take 0 and 1: build them from ``dataset.modalities``.
         encoder: ``latent -> network`` from ``(..., *shape)`` to ``(..., 2 * latent)``; None for a stock one. It sees
             ``(x - center) / spread`` of a normal, Laplace or Bernoulli modality, ``(log(1 + x) - center) / spread`` of
-            counts, both 0 in holes, and the categories of a categorical one as they are: integers ``0..levels-1``, as
-            ``nn.Embedding`` takes them, 0 in holes.
-        decoder: ``latent -> network`` from ``(..., latent)`` to ``(..., *shape)``, or
-            ``(..., *shape, levels)`` for a categorical; None for a stock one.
+            counts, both 0 in holes, and the categories of a categorical or autoregressive one, and all text, as they
+            are: integers ``0..levels-1``, as ``nn.Embedding`` takes them, 0 in holes.
+        decoder: ``latent -> network`` from ``(..., latent)`` to ``(..., *shape)``, with one more axis at the end for
+            the ``levels`` of a categorical or the ``3 * components`` numbers of a mixture of logistics: their
+            log weights, then their places, then their log scales; for an autoregressive one as in
+            :mod:`ppvae.parts.text.decoders`; None for a stock one.
         kind: what is measured, which chooses the stock networks: ``vector`` unless declared, ``image``
             (channels, height, width), ``text`` (positions), ``sound`` (bands, frames) or ``series`` (channels, times).
         preprocessing: how pictures, strings or sounds became these numbers and become themselves again, as JSON holds
@@ -56,6 +69,7 @@ class Modality:
     likelihood: str = "normal"
     scale: float | None = None
     levels: int | None = None
+    components: int = 5
     center: Any = None
     spread: Any = None
     encoder: Callable[[int], Any] | None = None
@@ -77,21 +91,40 @@ class Modality:
             raise ValueError(f"{wrong}; choose one of {', '.join(LIKELIHOODS)}")
         if self.kind not in KINDS:
             raise ValueError(f"modality {self.name!r} has unknown kind {self.kind!r}; choose one of {', '.join(KINDS)}")
+        if self.levels is None and self.likelihood in ("logistic", "logistic_mixture"):
+            object.__setattr__(self, "levels", 256)
+        if self.components < 1 or self.components != int(self.components):
+            raise ValueError(f"modality {self.name!r} has components {self.components}; it is a whole number above 0")
         if self.levels is not None and (self.levels < 1 or self.levels != int(self.levels)):
             raise ValueError(f"modality {self.name!r} has levels {self.levels}; it is a whole number of categories")
-        if self.likelihood == "categorical" and self.levels is None:
-            raise ValueError(f"modality {self.name!r} is categorical: give levels, the number of its categories")
+        if self.likelihood in CATEGORIES and self.levels is None:
+            raise ValueError(f"modality {self.name!r} is {self.likelihood}: give levels, the number of its categories")
         if min(self.shape, default=1) < 1:
             raise ValueError(f"modality {self.name!r} has shape {self.shape}; every size in it must be 1 or more")
         if self.features is not None:
             object.__setattr__(self, "features", tuple(self.features))
             if (len(self.features),) != self.shape:
                 raise ValueError(f"modality {self.name!r} of shape {self.shape} has {len(self.features)} features")
+        self._check_text()
         object.__setattr__(self, "unmeasured", tuple(int(n) for n in self.unmeasured))
         for key in ("scale", "center", "spread"):
             self._check_number(key, getattr(self, key))
-        for key, kind in (("scale", float), ("levels", int)):
+        for key, kind in (("scale", float), ("levels", int), ("components", int)):
             object.__setattr__(self, key, None if getattr(self, key) is None else kind(getattr(self, key)))
+
+    def _check_text(self) -> None:
+        text, sequential = self.kind == "text", self.likelihood == "autoregressive"
+        if text and self.likelihood not in CATEGORIES:
+            likelihoods = " or ".join(CATEGORIES)
+            raise ValueError(
+                f"modality {self.name!r} is text, whose likelihood is {likelihoods}, not {self.likelihood}"
+            )
+        if sequential and not text:
+            raise ValueError(f"modality {self.name!r} is autoregressive, a likelihood of texts: declare kind='text'")
+        if text and len(self.shape) != 1:
+            raise ValueError(f"modality {self.name!r} is text, of shape (positions,), but has shape {self.shape}")
+        if sequential and (self.levels or 0) <= max(SPECIAL):
+            raise ValueError(f"modality {self.name!r} has levels {self.levels}; the first {len(SPECIAL)} are no words")
 
     def _check_number(self, key: str, value: Any) -> None:
         if value is None:
@@ -104,10 +137,17 @@ class Modality:
                 f"{wrong.partition(' has ')[0]} of shape {self.shape} has {key} of shape {np.shape(value)}"
             )
 
+    @property
+    def top(self) -> float:
+        """The largest value that its likelihood takes; infinity where there is none."""
+        if self.likelihood in LEVELED:
+            return (self.levels or 0) - 1.0
+        return 1.0 if self.likelihood in ("bernoulli", "continuous_bernoulli") else np.inf
+
     def plain(self) -> dict[str, Any]:
         """What JSON can hold of it; center and spread live in the programs' buffers."""
-        kept = ("name", "shape", "likelihood", "scale", "levels", "kind", "preprocessing", "features", "unmeasured")
-        return {key: getattr(self, key) for key in kept}
+        kept = ("name", "shape", "likelihood", "scale", "levels", "components", "kind", "preprocessing")
+        return {key: getattr(self, key) for key in (*kept, "features", "unmeasured")}
 
 
 def guess(name: str, array: np.ndarray, observed: np.ndarray | None = None) -> Modality:
@@ -121,7 +161,7 @@ def estimated(modality: Modality, array: np.ndarray, observed: np.ndarray | None
 
     What an earlier array gave is not declared: it is taken anew.
     """
-    moments = _moments(observed_values(array, observed), modality.likelihood)
+    moments = _moments(array, observed, modality.likelihood)
     known: dict[str, Any] = {"estimates": tuple(moment.astype(np.float32) for moment in moments)}
     for key, before, now in zip(("center", "spread"), modality.estimates, known["estimates"], strict=True):
         value = getattr(modality, key)
@@ -137,26 +177,29 @@ def observed_values(array: np.ndarray, observed: np.ndarray | None) -> np.ndarra
     return np.where(mask, array, np.nan)
 
 
-def _moments(array: np.ndarray, likelihood: str) -> tuple[np.ndarray, np.ndarray]:
+def _moments(array: np.ndarray, observed: np.ndarray | None, likelihood: str) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of each element over the items that have it; 0 and 1 where none has.
 
     An element whose deviation is rounding, a millionth of its mean or less, has spread 1. Counts that were all
     zero have the center of half a count in all items.
     """
-    count, total = _sums(array, likelihood, np.zeros(array.shape[1:]), 1)
+    count, total = _sums(array, observed, likelihood, np.zeros(array.shape[1:]), 1)
     seen, count = count > 0, np.maximum(count, 1)
     center = total / count
     if likelihood in COUNTS:
         center = np.where(seen & (center == 0), np.log1p(0.5 / count), center)
-    deviation = np.sqrt(_sums(array, likelihood, center, 2)[1] / count)
+    deviation = np.sqrt(_sums(array, observed, likelihood, center, 2)[1] / count)
     return center, np.where(deviation > 1e-6 * np.abs(center), deviation, 1.0)
 
 
-def _sums(array: np.ndarray, likelihood: str, center: np.ndarray, power: int) -> tuple[np.ndarray, np.ndarray]:
+def _sums(
+    array: np.ndarray, observed: np.ndarray | None, likelihood: str, center: np.ndarray, power: int
+) -> tuple[np.ndarray, np.ndarray]:
     """How many items have each element, and the sum of their ``(value - center) ** power``, block by block of rows."""
     count, total = np.zeros(array.shape[1:], int), np.zeros(array.shape[1:])
     rows = max(BLOCK // max(center.size, 1), 1)
-    for block in (array[start : start + rows] for start in range(0, len(array), rows)):
+    for place in (slice(start, start + rows) for start in range(0, len(array), rows)):
+        block = observed_values(array[place], None if observed is None else observed[place])
         values = np.asarray(block, dtype=np.float64)
         values = np.log1p(values) if likelihood in COUNTS else values
         seen = np.isfinite(values)

@@ -13,8 +13,11 @@ from ppvae.language.modality import COUNTS, Modality
 from ppvae.language.ppl import dist, ops, pyro
 from ppvae.language.program import Program
 from ppvae.parts import networks
+from ppvae.parts.densities import ContinuousBernoulli, DiscretisedLogistic
+from ppvae.parts.text.autoregressive import Autoregressive
 
 SHARPEST = math.log(1e-3)  # the smallest learned scale is a thousandth of the spread
+FREEDOM = SHARPEST, math.log(98.0)  # degrees of freedom above 2: a t of 100 is nearly normal
 MOST_REGULAR = math.log(1e2)  # the largest inverse dispersion is a hundred times 1 + the level: a Poisson to 1 %
 REACH = 30.0  # how far the log of a rate may go from the level of the data, either way
 
@@ -23,7 +26,7 @@ class Family(Program):
     """``x ~ family(y)``, elements independent given the predictor ``y``: what a decoder returns for each element.
 
     ``measured(y, obs=None)`` takes predictors ``(..., items, *shape)`` and returns values of that shape, without the
-    levels at the end of a categorical's.
+    levels at the end of a categorical's or the numbers at the end of a mixture's.
 
     ``center`` and ``spread`` are the modality's; of counts, those of the log of the rate (see :func:`of_log_rate`). A
     learned scale is never below a thousandth of the spread, so that no constant or copied element has infinite
@@ -38,7 +41,7 @@ class Family(Program):
         self.name = modality.name
         self.family = FAMILIES[modality.likelihood]
         self.event_dim = len(modality.shape)
-        self.shape = networks.output_shape(modality)
+        self.shape, self.levels = networks.output_shape(modality), modality.levels
         known = networks.units(modality)
         for key, value in (of_log_rate(**known) if modality.likelihood in COUNTS else known).items():
             self.register_buffer(key, value)
@@ -46,10 +49,14 @@ class Family(Program):
         self.learned = modality.scale is None
         if modality.likelihood in DISPERSED:
             self.log_scale = nn.Parameter(start, requires_grad=self.learned)
+        if modality.likelihood == "student_t":
+            self.log_freedom = nn.Parameter(torch.full(modality.shape, math.log(8.0)))
+        self.top = modality.top
 
     def measured(self, y: Any, obs: Any = None) -> Any:
         """The modality's site, given its predictor."""
-        return pyro.sample(self.name, self.family(self, y).to_event(self.event_dim), obs=obs)
+        fn = self.family(self, y)
+        return pyro.sample(self.name, fn.to_event(self.event_dim - fn.event_dim), obs=obs)
 
 
 class Likelihood(Family):
@@ -70,7 +77,9 @@ class Likelihood(Family):
         return self.measured(self.decoded(z), obs)
 
     def decoded(self, z: Any) -> Any:
-        """What the decoder makes of latents ``(..., latent)``: ``(..., *shape)``."""
+        """What the decoder makes of latents ``(..., latent)``: ``(..., *shape)``. Of texts they are the predictor."""
+        if self.family is autoregressive:
+            return z
         flat = z.reshape(-1, z.shape[-1])
         y = self.decoder(flat)
         if tuple(y.shape[1:]) != self.shape:
@@ -102,14 +111,42 @@ def laplace(self: Family, y: Any) -> Any:
     return dist.Laplace(self.center + self.spread * y, _scale(self))
 
 
+def student_t(self: Family, y: Any) -> Any:
+    """x ~ StudentT(2 + freedom, center + spread * y, spread * scale), freedom above 0 learned per element, as scale."""
+    freedom = _held(self.log_freedom, ops.clamp(self.log_freedom, *FREEDOM))
+    return dist.StudentT(2 + ops.exp(freedom), self.center + self.spread * y, _scale(self))
+
+
 def bernoulli(self: Family, y: Any) -> Any:
     """x ~ Bernoulli(sigmoid(y))."""
     return dist.Bernoulli(logits=y)
 
 
+def continuous_bernoulli(self: Family, y: Any) -> Any:
+    """x in 0..1 with density proportional to exp(x * y)."""
+    return ContinuousBernoulli(y)
+
+
 def categorical(self: Family, y: Any) -> Any:
     """x ~ Categorical(softmax(y)) over the last axis of y, values 0..levels-1."""
     return dist.Categorical(logits=y)
+
+
+def logistic(self: Family, y: Any) -> Any:
+    """x ~ Logistic(center + spread * y, spread * scale) rounded to 0..levels-1, scale learned per element or fixed."""
+    return DiscretisedLogistic(self.center + self.spread * y, _scale(self), self.top)
+
+
+def logistic_mixture(self: Family, y: Any) -> Any:
+    """x ~ Σ_k softmax(a)_k Logistic(center + spread * b_k, spread * exp(c_k)) rounded to 0..levels-1, y = (a, b, c).
+
+    Salimans et al. 2017, PixelCNN++ (https://arxiv.org/abs/1701.05517), without its regression on other channels.
+    """
+    logits, place, log_scale = ops.chunk(y, 3, -1)
+    center, spread = self.center[..., None], self.spread[..., None]
+    scale = spread * ops.exp(_held(log_scale, ops.clamp(log_scale, SHARPEST, -SHARPEST)))
+    components = DiscretisedLogistic(center + spread * place, scale, self.top)
+    return dist.MixtureSameFamily(dist.Categorical(logits=logits), components)
 
 
 def poisson(self: Family, y: Any) -> Any:
@@ -128,6 +165,11 @@ def negative_binomial(self: Family, y: Any) -> Any:
     return dist.NegativeBinomial(total_count=ops.exp(log_total), logits=_log_rate(self, y) - log_total)
 
 
+def autoregressive(self: Family, y: Any) -> Any:
+    """x_t ~ Categorical(softmax(decoder(y, x_1, ..., x_{t-1}))) up to the end of the text, y the latents."""
+    return Autoregressive(self.decoder, y, *self.shape, self.levels)
+
+
 def _log_rate(self: Family, y: Any) -> Any:
     """Kept near the level of the data, so that no rate overflows or vanishes."""
     return self.center + ops.clamp(self.spread * y, -REACH, REACH)
@@ -143,5 +185,11 @@ def _held(free: Any, bounded: Any) -> Any:
     return free + ops.detach(bounded - free)
 
 
-FAMILIES = {f.__name__: f for f in (normal, laplace, bernoulli, categorical, poisson, negative_binomial)}
-DISPERSED = ("normal", "laplace", "negative_binomial")
+FAMILIES = {
+    f.__name__: f
+    for f in (
+        *(normal, laplace, student_t, bernoulli, continuous_bernoulli, categorical),
+        *(logistic, logistic_mixture, poisson, negative_binomial, autoregressive),
+    )
+}
+DISPERSED = ("normal", "laplace", "student_t", "logistic", "negative_binomial")

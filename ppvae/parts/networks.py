@@ -10,7 +10,9 @@ from typing import Self
 import torch
 from torch import nn
 
-from ppvae.language.modality import COUNTS, Modality
+from ppvae.language.modality import CATEGORIES, COUNTS, Modality
+from ppvae.parts.text.decoders import GRUDecoder
+from ppvae.parts.text.encoders import GRUEncoder
 
 
 class Standardise(nn.Module):
@@ -89,23 +91,33 @@ def encoder(modality: Modality, latent: int, hidden: Sequence[int]) -> nn.Module
     """
     if modality.encoder is not None:
         own = _built(modality.encoder, latent, modality, "encoder")
-        return nn.Sequential(Categories() if modality.likelihood == "categorical" else Standardise(modality), own)
+        return nn.Sequential(Categories() if modality.likelihood in CATEGORIES else Standardise(modality), own)
+    if modality.kind == "text":
+        return nn.Sequential(Categories(), GRUEncoder(modality.levels or 0, 2 * latent, half(latent, hidden)))
     size = math.prod(modality.shape)
     return nn.Sequential(Standardise(modality), Reshaped(len(modality.shape), (size,)), mlp(size, hidden, 2 * latent))
 
 
 def decoder(modality: Modality, latent: int, hidden: Sequence[int]) -> nn.Module:
-    """``(..., latent) -> (..., *shape)``, with the levels of a categorical as one more axis at the end."""
+    """``(..., latent) -> (..., *shape)``, with one more axis at the end for a categorical or a mixture."""
     if modality.decoder is not None:
         return _built(modality.decoder, latent, modality, "decoder")
+    if modality.likelihood == "autoregressive":
+        return GRUDecoder(latent, modality.levels or 0, half(latent, hidden))
     shape = output_shape(modality)
     net = mlp(latent, tuple(hidden)[::-1], math.prod(shape))
     return net if len(shape) == 1 else nn.Sequential(net, Reshaped(1, shape))
 
 
+def half(latent: int, hidden: Sequence[int]) -> int:
+    """Half the last of the hidden layers, but at least the latent: the width of networks that read or write texts."""
+    return max([latent, *(size // 2 for size in hidden[-1:])])
+
+
 def output_shape(modality: Modality) -> tuple[int, ...]:
     """The shape of what a decoder returns for one item."""
-    return (*modality.shape, modality.levels or 0) if modality.likelihood == "categorical" else modality.shape
+    each = {"categorical": modality.levels or 0, "logistic_mixture": 3 * modality.components}
+    return (*modality.shape, *(each[m] for m in [modality.likelihood] if m in each))
 
 
 def _built(make: object, latent: int, modality: Modality, part: str) -> nn.Module:

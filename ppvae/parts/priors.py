@@ -136,13 +136,13 @@ SHARPNESS = 10.0  # of the softplus that keeps counts above zero
 class PseudoInputs(Program):
     """Learned inputs ``(components, *shape)`` of a modality, in its own units, drawn around its center at first.
 
-    Counts are above zero; values of Bernoulli and categorical elements lie between the lowest and the highest.
+    Counts are above zero; values of elements that have a highest lie between the lowest and that.
     """
 
     def __init__(self, modality: Modality, components: int) -> None:
         super().__init__()
         self.standardise = networks.Standardise(modality)
-        self.top = {"bernoulli": 1, "categorical": max((modality.levels or 0) - 1, 1)}.get(modality.likelihood)
+        self.top = max(modality.top, 1.0) if modality.top < math.inf else None
         self.free = nn.Parameter(torch.randn(components, *modality.shape))
 
     def forward(self) -> Any:

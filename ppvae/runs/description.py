@@ -46,6 +46,7 @@ class Measured(BaseModel):
     likelihood: str
     scale: Annotated[PositiveFloat, Field(allow_inf_nan=False)] | None = None
     levels: PositiveInt | None = None
+    components: PositiveInt = 5
     kind: str = "vector"
     preprocessing: dict[str, Any] | None = None
     features: list[str | int] | None = None

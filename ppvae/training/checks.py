@@ -17,6 +17,7 @@ from ppvae.backends.pyro import seed
 from ppvae.backends.pyro_words import STACKS
 from ppvae.backends.stacks import emptied
 from ppvae.data.dataset import Dataset
+from ppvae.data.stored import in_blocks
 from ppvae.language import ppl
 from ppvae.language.batch import Batch
 from ppvae.language.program import forget, parameters
@@ -155,10 +156,15 @@ def _telling_rows(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
     """
     rows = set(range(min(ROWS, len(next(iter(arrays.values()))))))
     for array in arrays.values():
-        flat = array.reshape(len(array), -1)
-        rows |= {int(row) for row in (flat.min(1).argmin(), flat.max(1).argmax())}
-        rows.add(int((flat != np.round(flat)).any(1).argmax()))
+        blocks = [_extremes(block.reshape(len(block), -1)) for _, block in in_blocks(array)]
+        low, high, fractions = (np.concatenate(each) for each in zip(*blocks, strict=True))
+        rows |= {int(row) for row in (low.argmin(), high.argmax(), fractions.argmax())}
     return np.array(sorted(rows))
+
+
+def _extremes(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The lowest and the highest value of each row, and whether it has a fractional one."""
+    return flat.min(1), flat.max(1), (flat != np.round(flat)).any(1)
 
 
 def _sites(role: str, program: Any, batch: Batch) -> dict[str, Any]:

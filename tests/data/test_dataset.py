@@ -62,6 +62,10 @@ def test_labels_go_with_their_rows_and_must_be_as_many() -> None:
     [
         ("bernoulli", [[0.0], [2.0]], "from 0 to 1, but holds 2.0"),
         ("categorical", [[0.0], [3.0]], "from 0 to 2, but holds 3.0"),
+        ("continuous_bernoulli", [[0.5], [1.5]], "takes numbers from 0 to 1, but holds 1.5"),
+        ("continuous_bernoulli", [[-0.1], [0.0]], "takes numbers from 0 to 1, but holds -0.1"),
+        ("logistic", [[0.0], [3.0]], "whole numbers from 0 to 2, but holds 3.0"),
+        ("logistic_mixture", [[2.0], [0.5]], "whole numbers from 0 to 2, but holds 0.5"),
         ("poisson", [[1.0], [-1.0]], "of 0 or more, but holds -1.0"),
         ("negative_binomial", [[1.0], [0.5]], "of 0 or more, but holds 0.5"),
     ],

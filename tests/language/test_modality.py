@@ -20,6 +20,7 @@ NAN = np.nan
         ({"name": "my view"}, "must be an identifier"),
         ({"likelihood": "gaussian"}, "unknown likelihood 'gaussian'; choose one of normal"),
         ({"likelihood": "categorical"}, "give levels"),
+        ({"components": 0}, "has components 0"),
         ({"shape": (3, 0)}, r"has shape \(3, 0\)"),
         ({"scale": 0.0}, "scale 0.0; it must be above zero"),
         ({"scale": -1.0}, "scale -1.0; it must be above zero"),
@@ -39,6 +40,8 @@ def test_a_modality_says_in_json_all_but_its_moments_and_networks() -> None:
     plain = json.loads(json.dumps(modality.plain()))
     again = Modality(**plain)
     assert (again.name, again.shape, again.likelihood, again.levels) == ("x", (4, 2), "categorical", 3)
+    picture = Modality(**json.loads(json.dumps(Modality("x", (3,), "logistic_mixture", components=7).plain())))
+    assert (picture.levels, picture.components) == (256, 7)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from ppvae import Batch, Modality, Program, handlers, ops, pyro
 from ppvae.backends import mirror
 from ppvae.backends.mirror.running.program import Mirror
 from ppvae.language import ppl
-from ppvae.language.modality import LIKELIHOODS
+from ppvae.language.modality import LEVELED, LIKELIHOODS, REALS
 from ppvae.parts.likelihoods import Likelihood
 
 BACKENDS = ("pyro", "numpyro")
@@ -50,9 +50,12 @@ def case(family: str) -> tuple[Model, np.ndarray]:
     model = Model(Modality("x", SHAPE, family, **options), rng.normal(size=(ITEMS, LATENT))).double()
     if hasattr(model.likelihood, "log_scale"):
         model.likelihood.log_scale.data.copy_(torch.as_tensor(rng.normal(0, 0.3, SHAPE)))
-    top = {"bernoulli": 2, "categorical": LEVELS, "poisson": 9, "negative_binomial": 9}.get(family)
     size = (ITEMS, *SHAPE)
-    return model, rng.integers(0, top, size).astype(float) if top else rng.normal(size=size)
+    if family in REALS:
+        return model, rng.normal(size=size)
+    if family == "continuous_bernoulli":
+        return model, rng.random(size)
+    return model, rng.integers(0, min(model.likelihood.top + 1, 9), size).astype(float)
 
 
 def reference(family: str) -> np.ndarray:
@@ -64,15 +67,31 @@ def reference(family: str) -> np.ndarray:
     scale = np.exp(model.likelihood.log_scale.detach().numpy()) if hasattr(model.likelihood, "log_scale") else 1.0
     if family == "categorical":
         return np.take_along_axis(special.log_softmax(y, -1), x[..., None].astype(int), -1)[..., 0]
+    if family == "logistic_mixture":
+        weights, place, log_scale = np.split(y, 3, -1)
+        each = binned(
+            x[..., None], center[..., None] + spread[..., None] * place, spread[..., None] * np.exp(log_scale)
+        )
+        return special.logsumexp(special.log_softmax(weights, -1) + each, -1)
     loc = center + spread * y
     mean = np.exp(loc)
     return {
         "normal": lambda: stats.norm.logpdf(x, loc, spread * scale),
         "laplace": lambda: stats.laplace.logpdf(x, loc, spread * scale),
+        "student_t": lambda: stats.t.logpdf(x, 10.0, loc, spread * scale),
+        "continuous_bernoulli": lambda: x * y + np.log(y / np.expm1(y)),
+        "logistic": lambda: binned(x, loc, spread * scale),
         "bernoulli": lambda: stats.bernoulli.logpmf(x, special.expit(y)),
         "poisson": lambda: stats.poisson.logpmf(x, mean),
         "negative_binomial": lambda: stats.nbinom.logpmf(x, scale, scale / (scale + mean)),
     }[family]()
+
+
+def binned(x: np.ndarray, loc: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """The log of the mass between a whole number's neighbours, the tails at the ends."""
+    below = np.where(x == 0, 0.0, stats.logistic.cdf(x - 0.5, loc, scale))
+    above = np.where(x == LEVELS - 1, 1.0, stats.logistic.cdf(x + 0.5, loc, scale))
+    return np.log(above - below)
 
 
 def log_prob(backend: str, model: Program, batch: Batch) -> np.ndarray:
@@ -117,9 +136,11 @@ def test_a_likelihood_draws_what_it_takes(family: str) -> None:
     model, _ = case(family)
     drawn = model(Batch(size=ITEMS)).detach().numpy()
     assert drawn.shape == (ITEMS, *SHAPE)
-    if family not in ("normal", "laplace"):
+    if family not in (*REALS, "continuous_bernoulli"):
         assert (drawn == np.round(drawn)).all()
+    if family not in REALS:
         assert drawn.min() >= 0
+        assert drawn.max() <= (LEVELS - 1 if family in LEVELED else 1 if family.endswith("bernoulli") else np.inf)
 
 
 def test_a_fixed_scale_is_in_units_of_spread_and_is_not_trained() -> None:
@@ -136,14 +157,15 @@ def test_a_scale_that_is_not_given_is_learned_for_each_element() -> None:
 
 
 @both
-@pytest.mark.parametrize("family", ["normal", "laplace"])
+@pytest.mark.parametrize("family", ["normal", "laplace", "student_t"])
 def test_a_learned_scale_is_never_below_a_thousandth_of_the_spread_and_can_come_back(backend: str, family: str) -> None:
     model = Model(Modality("x", (1,), family, spread=4.0), np.zeros((2, LATENT))).double()
     model.likelihood.log_scale.data.fill_(-50.0)
     net = model.likelihood.decoder
     for parameter in net.parameters():
         parameter.data.zero_()
-    at_center = {"normal": stats.norm, "laplace": stats.laplace}[family].logpdf(0.0, 0.0, 4e-3)
+    unit = {"normal": stats.norm, "laplace": stats.laplace, "student_t": stats.t(10.0)}[family]
+    at_center = unit.logpdf(0.0) - np.log(4e-3)
     np.testing.assert_allclose(log_prob(backend, model, Batch({"x": np.zeros((2, 1))})), at_center, rtol=1e-6)
     site = pyro_itself.poutine.trace(model).get_trace(Batch({"x": np.ones((2, 1))})).nodes["x"]
     site["fn"].log_prob(site["value"]).sum().backward()

@@ -21,6 +21,7 @@ from ppvae.backends import pyro as pyro_engine
 from ppvae.backends.mirror.running.program import Mirror
 from ppvae.guides.product import Product
 from ppvae.language.batch import Batch
+from ppvae.language.modality import COUNTS, LEVELED, REALS
 from ppvae.language.ppl import items
 from ppvae.language.traces import alone, density, random_sites
 from ppvae.models.joint import Joint
@@ -131,12 +132,12 @@ def test_the_guides_own_plates_and_sites_stay_out_of_the_models_trace(data):
 
 @pytest.mark.parametrize("likelihood", ppvae.language.modality.LIKELIHOODS)
 def test_pseudo_inputs_are_values_the_likelihood_can_take(likelihood):
-    levels = 4 if likelihood == "categorical" else None
+    levels = 4 if likelihood in LEVELED else None
     modality = Modality("x", (2, 3), likelihood, levels=levels, center=0.6, spread=0.2)
     inputs = PseudoInputs(modality, 5000)
     x = inputs()
     assert x.shape == (5000, 2, 3)
-    if likelihood in ("normal", "laplace"):
+    if likelihood in REALS:
         assert x.mean().item() == pytest.approx(0.6, abs=0.01)
         assert x.std().item() == pytest.approx(0.2, abs=0.01)
         return
@@ -144,8 +145,8 @@ def test_pseudo_inputs_are_values_the_likelihood_can_take(likelihood):
         inputs.free.mul_(30)
     extremes = torch.cat([x, inputs()])
     assert (extremes >= 0).all()
-    assert (extremes <= {"bernoulli": 1, "categorical": 3}.get(likelihood, np.inf)).all()
-    middle = torch.log1p(x) if levels is None and likelihood != "bernoulli" else x
+    assert (extremes <= modality.top).all()
+    middle = torch.log1p(x) if likelihood in COUNTS else x
     assert middle.median().item() == pytest.approx(0.6, abs=0.1)
 
 

@@ -12,6 +12,7 @@ import pytest
 
 import ppvae
 from ppvae import Batch, Dataset, Modality, objectives
+from ppvae.language.modality import REALS
 from ppvae.training import fit as fitting
 from ppvae.zoo.table import METHODS
 
@@ -103,7 +104,7 @@ def test_both_backends_agree_on_every_likelihood_with_holes(likelihood):
     x = generator.integers(0, 2, size=(12, 2, 3)).astype(float)
     modality = Modality("x", (2, 3), likelihood, levels=2 if likelihood == "categorical" else None)
     data = ppvae.Dataset({"x": x}, {"x": generator.random((12, 2, 3)) < 0.7}, modalities=[modality]).refitted()
-    for scale in (None, 0.7) if likelihood in ("normal", "laplace") else (None,):
+    for scale in (None, 0.7) if likelihood in (*REALS, "logistic") else (None,):
         modalities = [Modality(**{**data.modalities[0].__dict__, "scale": scale})]
         assert ppvae.parity(ppvae.method("mvae", modalities, **SMALL), data.batch(), dtype="float64")["ok"]
 
