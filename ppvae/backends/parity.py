@@ -62,14 +62,15 @@ def draw(vae: VAE, batch: Batch, settings: Settings, seed: int) -> Arrays:
         pyro.seed(seed)
         drawn = drawn_latents(random_sites(vae.guide, batch))
         random_sites(vae.model, batch, drawn)
-    return {name: value.numpy() for name, value in drawn.items()}
+    return {name: value.detach().numpy() for name, value in drawn.items()}
 
 
 def _on_pyro(vae: VAE, batch: Batch, latents: Arrays, settings: Settings) -> tuple[Arrays, Arrays]:
     with pyro.environment(settings):
         sites = log_probs(vae.model, vae.guide, batch, given(latents))
         named = {name: p for name, p in vae.pair.named_parameters() if p.requires_grad}
-        gradients = torch.autograd.grad(integrand(sites), list(named.values()), materialize_grads=True)
+        total = torch.as_tensor(integrand(sites)) + 0.0 * next(iter(named.values()), torch.zeros(())).sum()
+        gradients = torch.autograd.grad(total, list(named.values()), materialize_grads=True) if named else ()
     return _numpy(sites), _numpy(dict(zip(named, gradients, strict=True)))
 
 
