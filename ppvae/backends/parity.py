@@ -69,7 +69,8 @@ def _on_pyro(vae: VAE, batch: Batch, latents: Arrays, settings: Settings) -> tup
     with pyro.environment(settings):
         sites = log_probs(vae.model, vae.guide, batch, given(latents))
         named = {name: p for name, p in vae.pair.named_parameters() if p.requires_grad}
-        gradients = torch.autograd.grad(integrand(sites), list(named.values()), materialize_grads=True)
+        total = torch.as_tensor(integrand(sites)) + 0.0 * next(iter(named.values()), torch.zeros(())).sum()
+        gradients = torch.autograd.grad(total, list(named.values()), materialize_grads=True) if named else ()
     return _numpy(sites), _numpy(dict(zip(named, gradients, strict=True)))
 
 
