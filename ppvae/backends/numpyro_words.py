@@ -14,12 +14,14 @@ import torch
 import torch.nn.functional as F
 
 from ppvae.backends import effects, mirror, pyro_words, stacks
+from ppvae.backends.distributions.text import array, interpreting, spoken
 from ppvae.backends.distributions.words import DIST, quiet, said
+from ppvae.backends.mirror.running.convert import nested
 from ppvae.backends.mirror.running.standin import interpreter
 from ppvae.backends.pyro_words import Density, Sampler, Shape
 from ppvae.backends.spoken import Vocabulary
 
-__all__ = ["dist", "distribution", "handlers", "ops", "pyro"]
+__all__ = ["dist", "distribution", "handlers", "iterated", "ops", "pyro"]
 
 STACKS = [stacks.own(numpyro.primitives, "_PYRO_STACK"), *pyro_words.STACKS]
 
@@ -66,6 +68,18 @@ class Mirrored(ModuleType):
 
 
 ops = Mirrored("ops", torch, F)
+
+
+def iterated(step: Any, state: Any, times: int) -> Any:
+    """See :func:`ppvae.language.ppl.iterated`; called within a program's text."""
+    running: Any = interpreter.get()
+
+    def one(carried: Any, key: jax.Array) -> Any:
+        with interpreting(key):
+            return nested(step(nested(carried, spoken)), array)
+
+    keys = jax.random.split(running.key(), times)
+    return spoken(jax.lax.scan(one, nested(state, array), keys)[1])
 
 
 def distribution(

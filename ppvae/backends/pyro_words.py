@@ -16,7 +16,7 @@ from torch.distributions import constraints
 
 from ppvae.backends import declarations, stacks
 
-__all__ = ["dist", "distribution", "handlers", "ops", "pyro"]
+__all__ = ["dist", "distribution", "handlers", "iterated", "ops", "pyro"]
 
 STACKS = [stacks.own(runtime, name) for name in ("_PYRO_STACK", "_DIM_ALLOCATOR")]
 
@@ -123,6 +123,15 @@ def known(moment: Any, name: str) -> Any:
     if moment is None:
         raise NotImplementedError(f"this distribution was written without its {name}")
     return moment
+
+
+def iterated(step: Callable[[Any], tuple[Any, Any]], state: Any, times: int) -> Any:
+    """See :func:`ppvae.language.ppl.iterated`."""
+    found = []
+    for _ in range(times):
+        state, each = step(state)
+        found.append(each)
+    return torch.stack(found)
 
 
 def distribution(

@@ -118,7 +118,8 @@ def fit(
     flags = {"backend": backend, "epochs": epochs, "latent": latent, "seed": seed, "batch_size": batch_size}
     settings, options = sources.sorted_out(method, {**flags, "lr": lr, "device": device, "dtype": dtype}, chosen)
     folder = places.writable_folder(out or Path("runs", programs.label(method)))
-    rows, held_out = sources.split(sources.data_set(data, max_bytes, likelihood), holdout, settings.seed)
+    found = sources.data_set(data, max_bytes, likelihood, holdout, settings.seed)
+    rows, held_out = sources.split(found, holdout, settings.seed)
     vae = programs.pair(method, rows.modalities or (), options, settings.seed)
     kept = {"fraction": holdout, "seed": settings.seed}
     notes = {"method": method, "options": options, "data_set": data, "holdout": kept}

@@ -23,12 +23,17 @@ Method = Annotated[str, typer.Argument(help="A method of `ppvae list`, or your o
 What = Annotated[str | None, typer.Argument(help="methods, datasets or likelihoods; all where left out.")]
 Run = Annotated[Path, typer.Argument(parser=place, metavar="RUN", help="The folder of a run.")]
 Data = Annotated[
-    str, typer.Option(help="A shipped data set, or an .npz file: NAME, NAME.observed (a mask), labels.NAME.")
+    str,
+    typer.Option(
+        help="A shipped data set, an .npz file (NAME, NAME.observed, a mask, labels.NAME) or a description in .toml."
+    ),
 ]
 Likelihoods = Annotated[
     list[str], typer.Option("--likelihood", help="NAME=likelihood of a modality in an .npz file; repeatable.")
 ]
-RunData = Annotated[str | None, typer.Option(help="A shipped data set, or an .npz file; the run's own if left out.")]
+RunData = Annotated[
+    str | None, typer.Option(help="A shipped data set, an .npz or .toml file; the run's own if left out.")
+]
 MaxBytes = Annotated[
     int | None,
     typer.Option(

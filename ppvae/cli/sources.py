@@ -17,43 +17,82 @@ import numpy as np
 from ppvae import datasets
 from ppvae.cli import command, programs
 from ppvae.data import reader
+from ppvae.data.splits import split_rows
 from ppvae.runs import checkpoint
 from ppvae.runs.settings import Settings, settings_of
 
 if TYPE_CHECKING:
     from ppvae.data import Dataset
+    from ppvae.data.description import Items
     from ppvae.inference.fitted import Fitted
     from ppvae.language.modality import Modality
 
 
-def data_set(name: str, max_bytes: int | None = None, likelihood: Sequence[str] = ()) -> Dataset:
-    """The shipped data set of this name, or the one in this ``.npz`` file, if it unpacks to at most ``max_bytes``.
+def data_set(
+    name: str, max_bytes: int | None = None, likelihood: Sequence[str] = (), holdout: float = 0, seed: int = 0
+) -> Dataset:
+    """The shipped data set of this name, or the one in this file.
 
-    ``likelihood`` are ``name=likelihood`` texts; what is guessed without being sure is said.
+    Args:
+        name: of a shipped set, of an ``.npz`` file, or of a description of folders and tables that ends in ``.toml``.
+        max_bytes: refuse an ``.npz`` file that unpacks to more.
+        likelihood: ``name=likelihood`` texts; what is guessed without being sure is said.
+        holdout, seed: as for :func:`split`: the rows held out do not tell how files become numbers.
     """
     chosen = {key: str(value) for key, value in assignments(likelihood, "--likelihood").items()}
-    return source(name, max_bytes)(chosen, ())
+    return source(name, max_bytes)(chosen, (), holdout, seed)
 
 
-def source(name: str, max_bytes: int | None) -> Callable[[Mapping[str, str], Sequence[Modality]], Dataset]:
+Source = Callable[[Mapping[str, str], Sequence["Modality"], float, int], "Dataset"]
+
+
+def source(name: str, max_bytes: int | None) -> Source:
     """What makes the named data a data set of likelihoods or known modalities; a file is read and checked at once."""
     if name in datasets.NAMES:
         return partial(_shipped, name)
-    if not name.endswith(".npz") and not os.path.exists(name):
-        raise ValueError(f"unknown data {name!r}: give an .npz file or one of {', '.join(datasets.NAMES)}")
+    if not name.endswith((".npz", ".toml")) and not os.path.exists(name):
+        raise ValueError(f"unknown data {name!r}: give an .npz or .toml file or one of {', '.join(datasets.NAMES)}")
+    if name.endswith(".toml"):
+        from ppvae.data import description  # late: it takes torch
+
+        return partial(_described, description.described(name))
     return partial(_read, reader.arrays_in(name, max_bytes))
 
 
-def _shipped(name: str, likelihood: Mapping[str, str], known: Sequence[Modality]) -> Dataset:
+def _shipped(name: str, likelihood: Mapping[str, str], known: Sequence[Modality], holdout: float, seed: int) -> Dataset:
     if likelihood:
         raise ValueError(f"the shipped data set {name} says its likelihoods itself; leave --likelihood out")
     return datasets.load(name)
 
 
-def _read(arrays: Mapping[str, np.ndarray], likelihood: Mapping[str, str], known: Sequence[Modality]) -> Dataset:
+def _described(
+    items: Items, likelihood: Mapping[str, str], known: Sequence[Modality], holdout: float, seed: int
+) -> Dataset:
+    from ppvae.data import description
+
+    if likelihood:
+        raise ValueError(
+            f"{str(items.path)!r} says its likelihoods itself: write likelihood there, and leave the option out"
+        )
+    rows = split_rows(len(items.ids), 1 - holdout, seed)[0] if holdout else None
+    return _asking(lambda: description.data_set(items, rows, known))
+
+
+def _read(
+    arrays: Mapping[str, np.ndarray],
+    likelihood: Mapping[str, str],
+    known: Sequence[Modality],
+    holdout: float,
+    seed: int,
+) -> Dataset:
+    return _asking(lambda: reader.data_set(arrays, likelihood, known))
+
+
+def _asking(make: Callable[[], Dataset]) -> Dataset:
+    """A data set; what it warns of is said."""
     with warnings.catch_warnings(record=True) as asked:
         warnings.simplefilter("always", UserWarning)
-        data = reader.data_set(arrays, likelihood, known)
+        data = make()
     for warning in asked:
         command.say(f"Warning: {warning.message}")
     return data
@@ -134,7 +173,7 @@ def known(
     named = None if data is None else source(data, max_bytes)
     fitted = run(folder, made_by, backend, device)
     found = named or source(_own(folder, fitted), max_bytes)
-    return fitted, found({}, fitted.modalities)
+    return fitted, found({}, fitted.modalities, 0, 0)
 
 
 def looked_at(

@@ -13,6 +13,7 @@ import numpy as np
 from ppvae.data.frames import joined
 from ppvae.data.labels import as_label
 from ppvae.data.modalities import resolved
+from ppvae.data.splits import split_rows
 from ppvae.data.table import table
 from ppvae.language.batch import Batch
 from ppvae.language.intake import RECIPES, library, over, taken, unsupported
@@ -162,11 +163,7 @@ class Dataset:
 
         Modalities are fitted to the first: nothing of the second set tells the networks how to standardise.
         """
-        order = np.random.default_rng(seed).permutation(len(self))
-        cut = round(fraction * len(self))
-        if not 0 < cut < len(self):
-            raise ValueError(f"a split of {len(self)} items at {fraction} leaves one side empty")
-        train, test = self.take(order[:cut]), self.take(order[cut:])
+        train, test = map(self.take, split_rows(len(self), fraction, seed))
         return train.refitted(), test.like(train.refitted().modalities)
 
     def refitted(self) -> Dataset:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ppvae.language.guesses import Guess, guess_likelihood, is_one_hot
 from ppvae.language.modality import REALS, Modality, estimated, observed_values
+from ppvae.language.tokens import END, PADDING, START
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -66,7 +67,7 @@ def _fitted(
     modality: Modality, array: np.ndarray, observed: np.ndarray | None, features: Sequence[Any] | None
 ) -> Modality:
     """The modality, which fits the array, with what it left open."""
-    check_fits(modality, array, features)
+    check_fits(modality, array, features, observed)
     if modality.features is None and features is not None and len(modality.shape) == 1:
         modality = replace(modality, features=tuple(features))
     if modality.center is None or modality.spread is None:
@@ -80,8 +81,13 @@ def unmeasured(array: np.ndarray, observed: np.ndarray | None) -> tuple[int, ...
     return tuple(int(i) for i in np.flatnonzero(~seen))
 
 
-def check_fits(modality: Modality, array: np.ndarray, features: Sequence[Any] | None = None) -> None:
-    """Raise ValueError where the array's shape or values, or the names of its elements, do not fit the modality."""
+def check_fits(
+    modality: Modality,
+    array: np.ndarray,
+    features: Sequence[Any] | None = None,
+    observed: np.ndarray | None = None,
+) -> None:
+    """Raise ValueError where the array's shape, values or holes, or its elements' names, do not fit the modality."""
     what = f"modality {modality.name!r}"
     if array.shape[1:] != modality.shape:
         raise ValueError(f"{what} has items of shape {array.shape[1:]}, but shape {modality.shape} was declared")
@@ -90,12 +96,32 @@ def check_fits(modality: Modality, array: np.ndarray, features: Sequence[Any] | 
         numbers = "numbers" if modality.likelihood == "continuous_bernoulli" else "whole numbers"
         limit = f"from 0 to {modality.top:.0f}" if np.isfinite(modality.top) else "of 0 or more"
         raise ValueError(f"{what} is {modality.likelihood}: it takes {numbers} {limit}, but holds {bad[0]}")
+    if modality.likelihood == "autoregressive":
+        _check_texts(what, array, np.ones(len(array), bool) if observed is None else observed)
 
 
 def _impossible(modality: Modality, array: np.ndarray) -> np.ndarray:
     """Which elements of an array no draw of the modality's likelihood can be."""
     outside = (array < 0) | (array > modality.top)
     return outside if modality.likelihood == "continuous_bernoulli" else outside | (array != np.round(array))
+
+
+def _check_texts(what: str, array: np.ndarray, observed: np.ndarray) -> None:
+    """Raise ValueError where a text has holes, or is none: ids, END and PADDING, or ids alone."""
+    if observed.ndim > 1:
+        row = int(np.argwhere(observed.any(1) & ~observed.all(1))[0, 0])
+        raise ValueError(
+            f"{what} has holes within row {row}; a text is whole or missing: fill what follows it with {PADDING}"
+        )
+    ends = array == END
+    after = ends.cumsum(1) > ends
+    for wrong, why in (
+        (after & (array != PADDING), f"goes on after the end of its text, {END}; fill the row with {PADDING}"),
+        (~after & (array == PADDING), f"has {PADDING}, the padding, before the end of its text; put {END} there"),
+        (array == START, f"holds {START}, the start of a text, which decoders add themselves; leave it out"),
+    ):
+        if (bad := wrong.any(1) & observed).any():
+            raise ValueError(f"{what}: row {int(bad.argmax())} {why}")
 
 
 def _check_features(modality: Modality, features: Sequence[Any] | None) -> None:

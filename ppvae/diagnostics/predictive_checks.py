@@ -12,7 +12,7 @@ from ppvae.diagnostics.calibration import ALPHA
 from ppvae.inference import subset_questions
 from ppvae.inference.chunks import NUMBERS
 from ppvae.inference.fitted import Fitted
-from ppvae.language.modality import COUNTS, Modality
+from ppvae.language.modality import CATEGORIES, COUNTS, Modality
 
 Statistic = Callable[[np.ndarray], float]
 
@@ -153,7 +153,7 @@ def _values(data: Dataset, name: str, values: np.ndarray, functions: Mapping[str
 
 def defaults(modality: Modality) -> dict[str, Statistic]:
     """The statistics that say something of a modality of this kind."""
-    if modality.likelihood == "categorical":
+    if modality.likelihood in CATEGORIES:
         return {f"share of {level}": _share(level) for level in range(modality.levels or 0)}
     if modality.likelihood == "bernoulli":
         return {"mean": np.nanmean}

@@ -153,7 +153,8 @@ def _decoded(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, .
         }
         fixed = {name: ops.as_tensor(value, dtype=drawn[name]["value"].dtype) for name, value in beside.items()}
         sites = random_sites(model, inner, {**shared, **fixed})
-    return {name: values.mean(0)[None] for name, values in means(sites, ask).items()}
+    found = means(sites, ask)
+    return {name: x.mean(0)[None] if x.is_floating_point() else x[:1] for name, x in found.items()}
 
 
 def below(model: Program, batch: Batch, site: str) -> set[str]:

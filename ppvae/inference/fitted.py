@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 from scipy.special import logsumexp
-from scipy.stats import mode
 
 from ppvae.data.dataset import Dataset
 from ppvae.data.modalities import check_fits
 from ppvae.inference import questions
 from ppvae.inference.chunks import answer
 from ppvae.inference.plain import Plain
+from ppvae.inference.points import point
 from ppvae.inference.questions import Question
 from ppvae.language.batch import Batch, over
 from ppvae.language.modality import Modality
@@ -126,7 +126,8 @@ class Fitted:
         """The data with each hole filled by the mean of its predictive draws: name to ``(items, *shape)``.
 
         What nobody measured in training stays NaN. ``data.frame(name, values)`` gives ids and features back.
-        A categorical element takes its most frequent draw. Modalities that the model takes as given are left out.
+        A categorical element takes its most frequent draw, a text the draw that agrees with the others in most places.
+        Modalities that the model takes as given are left out.
         """
         asked = [name for name in data.arrays if name not in self.vae.model.conditions]
         drawn = self.query(data, ask=asked, draws=draws, seed=seed)
@@ -134,8 +135,8 @@ class Fitted:
         for modality in self.modalities:
             if (name := modality.name) in drawn:
                 values, array = drawn[name], data.arrays[name]
-                guess = mode(values).mode if modality.likelihood == "categorical" else values.mean(0)
-                found[name] = np.where(over(observed[name], array), array, guess) if name in observed else array
+                whole = name not in observed
+                found[name] = array if whole else np.where(over(observed[name], array), array, point(modality, values))
         return found
 
     def log_weights(
@@ -285,4 +286,5 @@ def _sums(log_weights: np.ndarray) -> np.ndarray:
 def _check_has(data: Dataset, modality: Modality) -> None:
     if modality.name not in data.arrays:
         raise ValueError(f"the data has no modality {modality.name!r}; it has {', '.join(data.arrays)}")
-    check_fits(modality, data.arrays[modality.name], data.features.get(modality.name))
+    name = modality.name
+    check_fits(modality, data.arrays[name], data.features.get(name), (data.observed or {}).get(name))

@@ -60,9 +60,10 @@ def held(fitted: Fitted, data: Dataset) -> list[str]:
     found = [m for m in fitted.modalities if m.name in data.arrays]
     if not found:
         raise ValueError(f"the data have none of the run's modalities {', '.join(fitted.names)}")
-    for modality in found:
-        check_fits(modality, data.arrays[modality.name], data.features.get(modality.name))
-    return [m.name for m in found]
+    names = [m.name for m in found]
+    for name, modality in zip(names, found, strict=True):
+        check_fits(modality, data.arrays[name], data.features.get(name), (data.observed or {}).get(name))
+    return names
 
 
 def explained(fitted: Fitted, data: Dataset) -> list[str]:

@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 
 from ppvae.language.guesses import guess_likelihood
+from ppvae.language.tokens import SPECIAL
 
 LIKELIHOODS = (
     *("normal", "laplace", "student_t", "bernoulli", "continuous_bernoulli", "categorical"),
-    *("logistic", "logistic_mixture", "poisson", "negative_binomial"),
+    *("logistic", "logistic_mixture", "poisson", "negative_binomial", "autoregressive"),
 )
 RESERVED = ("_INPUT", "_RETURN")  # Pyro's traces keep arguments and results under these
 COUNTS = ("poisson", "negative_binomial")
 REALS = ("normal", "laplace", "student_t")  # take any number
-LEVELED = ("categorical", "logistic", "logistic_mixture")  # take 0..levels-1
+LEVELED = ("categorical", "autoregressive", "logistic", "logistic_mixture")  # take 0..levels-1
+CATEGORIES = ("categorical", "autoregressive")  # whose values are names
 CHANNELLED = {"image": "(channels, height, width)", "sound": "(bands, frames)", "series": "(channels, times)"}
 KINDS = {"vector": "", "text": "(positions,)", **CHANNELLED}
 BLOCK = 2**22  # numbers that are taken to float64 at once
@@ -33,12 +35,13 @@ class Modality:
         shape: event shape of one measurement, ``(240,)`` or ``(1, 28, 28)``; ``()`` for a single number, whose arrays
             are ``(items,)`` and whose site needs no ``.to_event``.
         likelihood: one of ``normal``, ``laplace``, ``student_t``, ``bernoulli``, ``continuous_bernoulli``,
-            ``categorical``, ``logistic``, ``logistic_mixture``, ``poisson``, ``negative_binomial``.
+            ``categorical``, ``logistic``, ``logistic_mixture``, ``poisson``, ``negative_binomial``, or of
+            texts ``autoregressive``: each token given those before it.
         scale: the likelihood's scale in units of ``spread`` (normal, Laplace, Student-t, logistic), or the negative
             binomial's inverse dispersion; learned if None, per element, but per channel of an image or series, per band
             of a sound. To fix a noise in the data's units, declare ``spread`` too.
-        levels: number of categories of each element (categorical), or of the whole numbers from 0 that it may be
-            (logistic and its mixture), then 256 if None.
+        levels: number of categories of each element (categorical), size of the vocabulary (autoregressive), or number
+            of the whole numbers from 0 that an element may be (logistic and its mixture), then 256 if None.
         components: how many logistics an element's mixture has.
         center, spread: typical value and deviation of each element, ``shape`` or scalar; those that are estimated are
             alike at all places of a channel of an image or series, of a band of a sound. Networks see
@@ -48,11 +51,12 @@ class Modality:
             Programs that are built without either take 0 and 1: build them from ``dataset.modalities``.
         encoder: ``latent -> network`` from ``(..., *shape)`` to ``(..., 2 * latent)``; None for a stock one. It sees
             ``(x - center) / spread`` of a normal, Laplace or Bernoulli modality, ``(log(1 + x) - center) / spread`` of
-            counts, both 0 in holes, and the categories of a categorical one as they are: integers ``0..levels-1``, as
-            ``nn.Embedding`` takes them, 0 in holes.
+            counts, both 0 in holes, and the categories of a categorical or autoregressive one, and all text, as they
+            are: integers ``0..levels-1``, as ``nn.Embedding`` takes them, 0 in holes.
         decoder: ``latent -> network`` from ``(..., latent)`` to ``(..., *shape)``, with one more axis at the end for
             the ``levels`` of a categorical or the ``3 * components`` numbers of a mixture of logistics: their
-            log weights, then their places, then their log scales; None for a stock one.
+            log weights, then their places, then their log scales; for an autoregressive one as in
+            :mod:`ppvae.parts.text.decoders`; None for a stock one.
         kind: what is measured, which chooses the stock networks: ``vector`` unless declared, ``image``
             (channels, height, width), ``text`` (positions), ``sound`` (bands, frames) or ``series`` (channels, times).
         preprocessing: how pictures, strings or sounds became these numbers and become themselves again, as JSON holds
@@ -98,19 +102,32 @@ class Modality:
             raise ValueError(f"modality {self.name!r} has components {self.components}; it is a whole number above 0")
         if self.levels is not None and (self.levels < 1 or self.levels != int(self.levels)):
             raise ValueError(f"modality {self.name!r} has levels {self.levels}; it is a whole number of categories")
-        if self.likelihood == "categorical" and self.levels is None:
-            raise ValueError(f"modality {self.name!r} is categorical: give levels, the number of its categories")
+        if self.likelihood in CATEGORIES and self.levels is None:
+            raise ValueError(f"modality {self.name!r} is {self.likelihood}: give levels, the number of its categories")
         if min(self.shape, default=1) < 1:
             raise ValueError(f"modality {self.name!r} has shape {self.shape}; every size in it must be 1 or more")
         if self.features is not None:
             object.__setattr__(self, "features", tuple(self.features))
             if (len(self.features),) != self.shape:
                 raise ValueError(f"modality {self.name!r} of shape {self.shape} has {len(self.features)} features")
+        self._check_text()
         object.__setattr__(self, "unmeasured", tuple(int(n) for n in self.unmeasured))
         for key in ("scale", "center", "spread"):
             self._check_number(key, getattr(self, key))
         for key, kind in (("scale", float), ("levels", int), ("components", int)):
             object.__setattr__(self, key, None if getattr(self, key) is None else kind(getattr(self, key)))
+
+    def _check_text(self) -> None:
+        text, sequential = self.kind == "text", self.likelihood == "autoregressive"
+        if text and self.likelihood not in CATEGORIES:
+            likelihoods = " or ".join(CATEGORIES)
+            raise ValueError(
+                f"modality {self.name!r} is text, whose likelihood is {likelihoods}, not {self.likelihood}"
+            )
+        if sequential and not text:
+            raise ValueError(f"modality {self.name!r} is autoregressive, a likelihood of texts: declare kind='text'")
+        if sequential and (self.levels or 0) <= max(SPECIAL):
+            raise ValueError(f"modality {self.name!r} has levels {self.levels}; the first {len(SPECIAL)} are no words")
 
     def _check_number(self, key: str, value: Any) -> None:
         if value is None:

@@ -133,3 +133,15 @@ def distribution(
         mean, variance: its moments, ``batch_shape + event_shape``, where they are known.
     """
     return words().distribution(sample, log_prob, tuple(batch_shape), tuple(event_shape), mean, variance)
+
+
+def iterated(step: Callable[[Any], tuple[Any, Any]], state: Any, times: int) -> Any:
+    """What each of so many steps in a row gives, ``(times, ...)``: a loop that NumPyro compiles once, not step by step.
+
+    Args:
+        step: called as ``step(state)``, returns the next state and a tensor. It states no sites, and changes nothing in
+            place.
+        state: the first state: a tensor, or tuples of tensors, whose shapes and dtypes stay.
+        times: how many steps.
+    """
+    return words().iterated(step, state, times)

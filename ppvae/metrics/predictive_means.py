@@ -22,7 +22,7 @@ def predicted(
     """``E[x_ask | z]`` for draws of z given what each item has: name to ``(draws, items, *shape)``.
 
     As :meth:`~ppvae.inference.fitted.Fitted.query`, but without the noise of the likelihood. A categorical element
-    counts as its expected level.
+    counts as its expected level, and a text is written with the likeliest token after token.
     """
     question = Question(_predicted, draws, tuple(fitted.asked(ask)))
     return answer(fitted.vae.pair, fitted.settings, question, data.batch(), data.keys, seed)
@@ -54,10 +54,15 @@ def means(sites: Sites, ask: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _mean(fn: Any) -> Any:
-    """The mean of a distribution over one modality; of a categorical one, which neither library gives, its level's."""
+    """The mean of a distribution over one modality; of a categorical one, which neither library gives, its level's.
+
+    A text has none, and is written with the likeliest token after token.
+    """
     base = fn
     while hasattr(base, "base_dist"):
         base = base.base_dist
+    if type(base).__name__ == "Autoregressive":
+        return base.greedy()
     if not type(base).__name__.startswith("Categorical"):
         return fn.mean
     probs = base.probs

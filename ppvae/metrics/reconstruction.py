@@ -6,10 +6,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from ppvae.data.dataset import Dataset
 from ppvae.inference.fitted import Fitted
+from ppvae.inference.points import point
 from ppvae.language.batch import over
 from ppvae.metrics.predictive_means import predicted
 from ppvae.metrics.subsets import anything, shown
@@ -66,7 +66,8 @@ def reconstruction(
     """A measure of the predictions of each asked modality from the given ones, against what was measured.
 
     A prediction is the mean over draws of the noiseless modality; of a categorical element its likeliest level among
-    the draws. Items that have nothing of what is given, and elements that were not measured, do not count.
+    the draws, of a text the most typical draw. Items that have nothing of what is given, and elements that were not
+    measured, do not count.
 
     Args:
         fitted: the run.
@@ -92,9 +93,9 @@ def reconstruction(
     """
     rows = shown(data, [given])
     names = fitted.explained if ask is None else ask
-    made = {name: each.mean(0) for name, each in predicted(fitted, rows, names, draws, seed).items()}
-    levels = [m.name for m in fitted.modalities if m.name in made and m.likelihood == "categorical"]
+    drawn = predicted(fitted, rows, names, draws, seed)
+    levels = [m.name for m in fitted.modalities if m.name in drawn and m.likelihood == "categorical"]
     if levels:
-        drawn = fitted.query(rows, ask=levels, draws=draws, seed=seed)
-        made |= {name: stats.mode(each, axis=0).mode for name, each in drawn.items()}
+        drawn |= fitted.query(rows, ask=levels, draws=draws, seed=seed)
+    made = {m.name: point(m, drawn[m.name]) for m in fitted.modalities if m.name in drawn}
     return compared(measure, data, anything(rows), made)

@@ -26,7 +26,7 @@ class JointNetwork(Program):
     def __init__(self, modalities: Sequence[Modality], latent: int, hidden: Sequence[int] = (256, 256)) -> None:
         super().__init__()
         self.latent = latent
-        width = max([latent, *(size // 2 for size in hidden[-1:])])
+        width = networks.half(latent, hidden)
         self.features = Encoders(modalities, width, hidden)
         inputs = len(modalities) * (2 * width + 1)
         self.head = nn.Sequential(nn.ReLU(), networks.mlp(inputs, hidden[-1:], 2 * latent))

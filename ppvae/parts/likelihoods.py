@@ -14,6 +14,7 @@ from ppvae.language.ppl import dist, ops, pyro
 from ppvae.language.program import Program
 from ppvae.parts import networks
 from ppvae.parts.densities import ContinuousBernoulli, DiscretisedLogistic
+from ppvae.parts.text.autoregressive import Autoregressive
 
 SHARPEST = math.log(1e-3)  # the smallest learned scale is a thousandth of the spread
 FREEDOM = SHARPEST, math.log(98.0)  # degrees of freedom above 2: a t of 100 is nearly normal
@@ -41,7 +42,7 @@ class Family(Program):
         self.name = modality.name
         self.family = FAMILIES[modality.likelihood]
         self.event_dim = len(modality.shape)
-        self.shape = networks.output_shape(modality)
+        self.shape, self.levels = networks.output_shape(modality), modality.levels
         known = networks.units(modality)
         for key, value in (of_log_rate(**known) if modality.likelihood in COUNTS else known).items():
             self.register_buffer(key, value)
@@ -56,7 +57,8 @@ class Family(Program):
 
     def measured(self, y: Any, obs: Any = None) -> Any:
         """The modality's site, given its predictor."""
-        return pyro.sample(self.name, self.family(self, y).to_event(self.event_dim), obs=obs)
+        fn = self.family(self, y)
+        return pyro.sample(self.name, fn.to_event(self.event_dim - fn.event_dim), obs=obs)
 
 
 class Likelihood(Family):
@@ -77,7 +79,9 @@ class Likelihood(Family):
         return self.measured(self.decoded(z), obs)
 
     def decoded(self, z: Any) -> Any:
-        """What the decoder makes of latents ``(..., latent)``: ``(..., *shape)``."""
+        """What the decoder makes of latents ``(..., latent)``: ``(..., *shape)``. Of texts they are the predictor."""
+        if self.family is autoregressive:
+            return z
         flat = z.reshape(-1, z.shape[-1])
         y = self.decoder(flat)
         if tuple(y.shape[1:]) != self.shape:
@@ -163,6 +167,11 @@ def negative_binomial(self: Family, y: Any) -> Any:
     return dist.NegativeBinomial(total_count=ops.exp(log_total), logits=_log_rate(self, y) - log_total)
 
 
+def autoregressive(self: Family, y: Any) -> Any:
+    """x_t ~ Categorical(softmax(decoder(y, x_1, ..., x_{t-1}))) up to the end of the text, y the latents."""
+    return Autoregressive(self.decoder, y, *self.shape, self.levels)
+
+
 def _log_rate(self: Family, y: Any) -> Any:
     """Kept near the level of the data, so that no rate overflows or vanishes."""
     return self.center + ops.clamp(self.spread * y, -REACH, REACH)
@@ -182,7 +191,7 @@ FAMILIES = {
     f.__name__: f
     for f in (
         *(normal, laplace, student_t, bernoulli, continuous_bernoulli, categorical),
-        *(logistic, logistic_mixture, poisson, negative_binomial),
+        *(logistic, logistic_mixture, poisson, negative_binomial, autoregressive),
     )
 }
 DISPERSED = ("normal", "laplace", "student_t", "logistic", "negative_binomial")

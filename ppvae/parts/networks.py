@@ -10,8 +10,10 @@ from typing import Self
 import torch
 from torch import nn
 
-from ppvae.language.modality import COUNTS, Modality
+from ppvae.language.modality import CATEGORIES, COUNTS, Modality
 from ppvae.parts import convolutional
+from ppvae.parts.text.decoders import GRUDecoder
+from ppvae.parts.text.encoders import GRUEncoder
 
 
 class Standardise(nn.Module):
@@ -90,7 +92,9 @@ def encoder(modality: Modality, latent: int, hidden: Sequence[int]) -> nn.Module
     """
     if modality.encoder is not None:
         own = _built(modality.encoder, latent, modality, "encoder")
-        return nn.Sequential(Categories() if modality.likelihood == "categorical" else Standardise(modality), own)
+        return nn.Sequential(Categories() if modality.likelihood in CATEGORIES else Standardise(modality), own)
+    if modality.kind == "text":
+        return nn.Sequential(Categories(), GRUEncoder(modality.levels or 0, 2 * latent, half(latent, hidden)))
     axes, size = len(modality.shape), math.prod(modality.shape)
     if not convolved(modality, hidden):
         return nn.Sequential(Standardise(modality), Reshaped(axes, (size,)), mlp(size, hidden, 2 * latent))
@@ -103,6 +107,8 @@ def decoder(modality: Modality, latent: int, hidden: Sequence[int]) -> nn.Module
     """``(..., latent) -> (..., *shape)``, with one more axis at the end for a categorical or a mixture."""
     if modality.decoder is not None:
         return _built(modality.decoder, latent, modality, "decoder")
+    if modality.likelihood == "autoregressive":
+        return GRUDecoder(latent, modality.levels or 0, half(latent, hidden))
     shape = output_shape(modality)
     if not convolved(modality, hidden):
         net = mlp(latent, tuple(hidden)[::-1], math.prod(shape))
@@ -118,6 +124,11 @@ def convolved(modality: Modality, hidden: Sequence[int]) -> bool:
     Without hidden layers all networks are linear.
     """
     return bool(modality.channelled and hidden and max(modality.shape[1:]) > convolutional.FEW)
+
+
+def half(latent: int, hidden: Sequence[int]) -> int:
+    """Half the last of the hidden layers, but at least the latent: the width of networks that read or write texts."""
+    return max([latent, *(size // 2 for size in hidden[-1:])])
 
 
 def output_shape(modality: Modality) -> tuple[int, ...]:

@@ -1,0 +1,150 @@
+"""Series: measurements at any times on one common clock, ``(channels, times)``, with holes where there were none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+from pydantic import Field, FiniteFloat, PositiveInt
+from pydantic.dataclasses import dataclass
+
+from ppvae.data.preprocessing.extra import extra
+
+SUFFIXES = (".csv",)
+CLOCK = "time"  # the column of a file that says when
+
+
+class Trace(NamedTuple):
+    """What was measured of one item: ``times`` ``(n,)`` that rise, ``values`` ``(n, channels)``, NaN for a hole."""
+
+    channels: tuple[str, ...]
+    times: np.ndarray
+    values: np.ndarray
+
+
+@dataclass(frozen=True, config={"extra": "forbid"})
+class Series:
+    """Series on one clock, whose ticks are ``start``, ``start + step``, ...: so many ``times``, in any unit.
+
+    A tick has the mean of what was measured less than half a step from it; without any it is a hole, as is what lies
+    beyond the end of a shorter series. What was measured off the clock is left out.
+    """
+
+    channels: tuple[str, ...]
+    start: FiniteFloat
+    step: Annotated[FiniteFloat, Field(gt=0)]
+    times: PositiveInt
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(channels, times)``."""
+        return len(self.channels), self.times
+
+    @property
+    def levels(self) -> None:
+        """None: measurements are no categories."""
+
+    @property
+    def clock(self) -> np.ndarray:
+        """When the clock ticks, ``(times,)``."""
+        return self.start + self.step * np.arange(self.times)
+
+    def one(self, trace: Trace) -> np.ndarray:
+        """A series as ``(channels, times)`` in float32, NaN in its holes.
+
+        Raises:
+            ValueError: it has other channels.
+        """
+        if trace.channels != self.channels:
+            raise ValueError(f"a series has the channels {', '.join(trace.channels)}, not {', '.join(self.channels)}")
+        values = np.asarray(trace.values, np.float64).reshape(len(trace.times), len(self.channels))
+        tick = np.floor((np.asarray(trace.times, np.float64) - self.start) / self.step + 0.5)
+        row, channel = np.nonzero(np.isfinite(values) & ((tick >= 0) & (tick < self.times))[:, None])
+        total, count = np.zeros((2, *self.shape))
+        place = channel, tick[row].astype(int)
+        np.add.at(total, place, values[row, channel])
+        np.add.at(count, place, 1)
+        return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
+
+    def encode(self, raw: Iterable[Trace | None]) -> tuple[np.ndarray, np.ndarray]:
+        """Series, None for a hole, as ``(items, channels, times)``, zeros in holes, and where they were measured."""
+        hole = np.full(self.shape, np.nan, np.float32)
+        rows = [hole if trace is None else self.one(trace) for trace in raw]
+        array = np.stack(rows) if rows else np.zeros((0, *self.shape), np.float32)
+        return np.nan_to_num(array), ~np.isnan(array)
+
+    def decode(self, array: np.ndarray) -> list[Trace]:
+        """Series from ``(items, channels, times)``, at every tick of the clock."""
+        return [Trace(self.channels, self.clock, np.asarray(each).T) for each in array]
+
+    def plain(self) -> dict[str, Any]:
+        """What JSON holds of it."""
+        return {"kind": "series", **asdict(self), "channels": list(self.channels)}
+
+
+def fitted(
+    raw: Iterable[Trace | None],
+    start: float | None = None,
+    step: float | None = None,
+    times: int | None = None,
+) -> Series:
+    """Series with the channels of the first, whose clock runs from the first time of all to the last.
+
+    Its step is the median between two times.
+
+    Raises:
+        ValueError: there is no series, or no step between two times.
+    """
+    traces = [each for each in raw if each is not None and len(each.times)]
+    if not traces:
+        raise ValueError("there is no series to find a clock from")
+    clocks = [np.asarray(each.times, np.float64) for each in traces]
+    steps = np.concatenate([np.diff(clock) for clock in clocks])
+    if step is None and not len(steps):
+        raise ValueError("no series has two times, so nothing says how far they are apart: give step")
+    begin = min(clock[0] for clock in clocks) if start is None else start
+    apart = float(np.median(steps)) if step is None else step
+    ticks = int(np.rint((max(clock[-1] for clock in clocks) - begin) / apart)) + 1 if times is None else times
+    return Series(traces[0].channels, float(begin), apart, ticks)
+
+
+def windows(trace: Trace, length: float, every: float | None = None) -> Iterator[Trace]:
+    """Pieces of a long series, ``length`` long in its unit of time and each with a clock that begins at 0.
+
+    Windows begin ``every`` so often, end to end where it is left out; the last one may be shorter.
+    """
+    every = length if every is None else every
+    first, last = trace.times[0], trace.times[-1]
+    for begin in first + every * np.arange((last - first) // every + 1):
+        inside = (trace.times >= begin) & (trace.times < begin + length)
+        if inside.any():
+            yield Trace(trace.channels, trace.times[inside] - begin, trace.values[inside])
+
+
+def read(path: str | Path) -> Trace:
+    """The series in a CSV file with a column ``time`` and one for each channel.
+
+    Raises:
+        ValueError: it is damaged, holds something else than numbers, or its times do not rise.
+    """
+    pandas = extra("pandas")
+    try:
+        frame = pandas.read_csv(path, dtype=np.float64)
+    except ValueError as error:
+        raise ValueError(f"cannot read {str(path)!r} as a series: {str(error).splitlines()[0]}") from None
+    if CLOCK not in frame or frame.shape[1] < 2:
+        raise ValueError(f"cannot read {str(path)!r} as a series: it needs a column {CLOCK!r}, and others beside it")
+    times = frame.pop(CLOCK).to_numpy()
+    if not (np.isfinite(times).all() and (np.diff(times) > 0).all()):
+        raise ValueError(f"cannot read {str(path)!r} as a series: its times must rise from row to row")
+    return Trace(tuple(frame.columns), times, frame.to_numpy())
+
+
+def write(path: str | Path, trace: Trace) -> None:
+    """Write a series as a CSV file, which :func:`read` reads again."""
+    frame = extra("pandas").DataFrame(trace.values, columns=list(trace.channels))
+    frame.insert(0, CLOCK, trace.times)
+    frame.to_csv(path, index=False)

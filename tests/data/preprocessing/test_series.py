@@ -1,0 +1,86 @@
+"""Series: measurements at any times, on one clock."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ppvae.data.preprocessing import preprocessing
+from ppvae.data.preprocessing.series import Series, Trace, fitted, read, windows, write
+
+
+@given(st.integers(0, 999))
+@settings(max_examples=30, deadline=None)
+def test_a_tick_has_the_mean_of_what_was_measured_near_it(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    series = Series(("a", "b"), start=1.0, step=0.5, times=7)
+    times, values = np.sort(rng.uniform(-1, 6, 20)), rng.normal(size=(20, 2))
+    values[rng.random((20, 2)) < 0.3] = np.nan
+    array, observed = series.encode([Trace(("a", "b"), times, values), None])
+    for channel in range(2):
+        for tick, at in enumerate(series.clock):
+            near = values[(np.abs(times - at) < 0.25), channel]
+            near = near[np.isfinite(near)]
+            assert observed[0, channel, tick] == bool(len(near))
+            np.testing.assert_allclose(array[0, channel, tick], near.mean() if len(near) else 0, atol=1e-6)
+    assert not observed[1].any()
+    assert preprocessing("a", series.plain()) == series
+
+
+def test_series_on_the_clock_come_back_and_shorter_ones_end_in_a_hole() -> None:
+    full = Trace(("x", "y"), np.arange(5) * 0.1, np.arange(10.0).reshape(5, 2))
+    short = Trace(full.channels, full.times[:3], full.values[:3])
+    series = fitted([full, short, None])
+    assert (series.start, series.times, series.shape) == (0, 5, (2, 5))
+    array, observed = series.encode([full, short])
+    assert observed[1].tolist() == [[True] * 3 + [False] * 2] * 2
+    again, _ = series.decode(array)
+    np.testing.assert_allclose(again.times, full.times)
+    np.testing.assert_allclose(again.values, full.values)
+
+
+def test_windows_cut_a_long_series_into_pieces_with_clocks_of_their_own() -> None:
+    long = Trace(("x",), np.arange(10.0), np.arange(10.0)[:, None])
+    pieces = list(windows(long, 4.0))
+    assert [piece.values[:, 0].tolist() for piece in pieces] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    assert all(piece.times[0] == 0 for piece in pieces)
+    assert [len(piece.times) for piece in windows(long, 4.0, every=2.0)] == [4, 4, 4, 4, 2]
+    assert [len(piece.times) for piece in windows(long._replace(times=np.arange(10.0) * 7 / 9), 4.0)] == [6, 4]
+
+
+def test_other_channels_are_refused() -> None:
+    with pytest.raises(ValueError, match="has the channels y, x, not x, y"):
+        Series(("x", "y"), 0.0, 1.0, 2).one(Trace(("y", "x"), np.zeros(1), np.zeros((1, 2))))
+
+
+def test_a_clock_that_nothing_tells_is_asked_for() -> None:
+    with pytest.raises(ValueError, match="there is no series"):
+        fitted([None])
+    with pytest.raises(ValueError, match="no series has two times"):
+        fitted([Trace(("x",), np.zeros(1), np.zeros((1, 1)))])
+    with pytest.raises(ValueError, match="preprocessing of modality 'a' is damaged: step"):
+        preprocessing("a", {"kind": "series", "channels": ["x"], "start": 0.0, "step": 0.0, "times": 3})
+    with pytest.raises(ValueError, match="preprocessing of kind 'smell'; known are image, "):
+        preprocessing("a", {"kind": "smell"})
+
+
+def test_a_file_comes_back_and_a_damaged_one_is_one_sentence(tmp_path: Path) -> None:
+    trace = Trace(("x", "y"), np.array([0.0, 1.5]), np.array([[1.0, np.nan], [2.0, 3.0]]))
+    write(tmp_path / "a.csv", trace)
+    again = read(tmp_path / "a.csv")
+    assert again.channels == ("x", "y")
+    np.testing.assert_array_equal(again.values, trace.values)
+    for text, told in {
+        "x,y\n1,2": "needs a column 'time'",
+        "time\n1": "others beside it",
+        "time,x\n1,2\n1,3": "times must rise",
+        "time,x\n1,much": "cannot read",
+        "": "cannot read",
+    }.items():
+        (tmp_path / "b.csv").write_text(text)
+        with pytest.raises(ValueError, match=told):
+            read(tmp_path / "b.csv")

@@ -1,0 +1,204 @@
+"""Descriptions: folders and tables in TOML become one data set, joined by id; every mistake is one sentence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import ppvae
+from ppvae import cli
+from ppvae.data.description import data_set, described
+from ppvae.data.preprocessing import preprocessing, series, sounds
+
+ITEMS = [f"{i:03}" for i in range(24)]  # leading zeros, which a number would lose
+DESCRIPTION = """
+[modalities.picture]
+kind = "image"
+folder = "pictures"
+
+[modalities.sound]
+kind = "sound"
+folder = "sounds"
+bands = 8
+
+[modalities.walk]
+kind = "series"
+folder = "walks"
+
+[modalities.colour]
+kind = "category"
+table = "facts.csv"
+column = "colour"
+
+[modalities.size]
+kind = "vector"
+table = "sizes.parquet"
+id = "name"
+columns = ["height", "width"]
+
+[labels.shape]
+table = "facts.csv"
+column = "shape"
+"""
+
+
+def made(root: Path) -> Path:
+    """A folder of files: every fifth item has no picture, every seventh no sound, the fourth no height."""
+    rng = np.random.default_rng(0)
+    for folder in ("pictures", "sounds", "walks"):
+        (root / folder).mkdir()
+    for i, name in enumerate(ITEMS):
+        if i % 5:
+            Image.fromarray(rng.integers(0, 255, (4, 6), np.uint8)).save(root / "pictures" / f"{name}.png")
+        if i % 7:
+            tone = np.sin(np.arange(400) * rng.uniform(0.1, 1.0))
+            sounds.write(root / "sounds" / f"{name}.wav", sounds.Recording(tone, 8000))
+        steps = np.arange(3.0 + i % 2)
+        series.write(root / "walks" / f"{name}.csv", series.Trace(("x",), steps, rng.normal(size=(len(steps), 1))))
+    colours, shapes = rng.choice(["red", "green"], 24), rng.choice(["round", "flat"], 24)
+    pd.DataFrame({"id": ITEMS, "colour": colours, "shape": shapes}).to_csv(root / "facts.csv", index=False)
+    sizes = pd.DataFrame(rng.normal(size=(24, 2)), columns=["height", "width"])
+    sizes.loc[3, "height"] = np.nan
+    sizes.assign(name=ITEMS).iloc[::-1].to_parquet(root / "sizes.parquet")
+    (root / "mine.toml").write_text(DESCRIPTION)
+    return root
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made(tmp_path_factory.mktemp("described"))
+
+
+def test_what_each_id_has_stands_in_one_row_and_what_it_lacks_is_a_hole(folder: Path) -> None:
+    data = data_set(described(folder / "mine.toml"))
+    assert sorted(data.ids) == ITEMS
+    rows = {name: row for row, name in enumerate(data.ids)}
+    sizes, facts = (
+        pd.read_parquet(folder / "sizes.parquet").set_index("name"),
+        pd.read_csv(folder / "facts.csv", dtype=str),
+    )
+    shapes = {m.name: m.shape for m in data.modalities}
+    assert shapes == {"picture": (1, 4, 6), "sound": (8, 6), "walk": (1, 4), "colour": (1,), "size": (2,)}
+    for i, name in enumerate(ITEMS):
+        row = rows[name]
+        assert data.present("picture")[row] == bool(i % 5)
+        assert data.present("sound")[row] == bool(i % 7)
+        np.testing.assert_allclose(data.holed("size")[row], sizes.loc[name], rtol=1e-6)
+        assert ["green", "red"][int(data.arrays["colour"][row, 0])] == facts["colour"][i]
+        assert data.labels["shape"][row] == facts["shape"][i]
+        assert data.observed["walk"][row].sum() == 3 + i % 2
+        if i % 5:
+            pixels = np.asarray(Image.open(folder / "pictures" / f"{name}.png"))
+            np.testing.assert_allclose(data.arrays["picture"][row, 0] * 255, pixels, atol=1e-4)
+
+
+def test_only_the_rows_that_are_trained_on_say_how_files_become_numbers(folder: Path) -> None:
+    items = described(folder / "mine.toml")
+    short = [row for row, name in enumerate(items.ids) if int(name) % 2 == 0]
+    part = {m.name: m for m in data_set(items, short).modalities}
+    assert (part["walk"].shape, data_set(items).modalities[2].shape) == ((1, 3), (1, 4))
+    one = next(row for row in short if items.found["colour"][items.ids[row]] == "red")
+    alone = data_set(items, [one, *[row for row in short if items.found["colour"][items.ids[row]] == "red"]])
+    assert preprocessing("colour", alone.modalities[3].preprocessing).names == ("red",)
+    assert np.mean(alone.present("colour")) < 1
+    again = data_set(items, known=tuple(part.values()))
+    assert [m.shape for m in again.modalities] == [m.shape for m in part.values()]
+
+
+def test_a_run_finds_its_description_again_from_elsewhere(folder: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    run = str(tmp_path / "run")
+    words = ["--latent", "2", "--set", "hidden=[8]", "--backend", "pyro", "--epochs", "1", "--out", run]
+    assert cli.main(["fit", "mvae", "--data", str(folder / "mine.toml"), *words]) == 0
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["evaluate", "run", "--particles", "2"]) == 0
+    assert cli.main(["query", "run", "--given", "size", "--ask", "picture", "--out", "drawn.npz"]) == 0
+    assert np.load("drawn.npz")["picture"].shape == (1, 24, 1, 4, 6)
+    kinds = {m.name: m.kind for m in ppvae.load("run").modalities}
+    assert kinds == {"picture": "image", "sound": "sound", "walk": "series", "colour": "vector", "size": "vector"}
+
+
+def say(old: str, new: str) -> Callable[[Path], Any]:
+    return lambda root: (root / "mine.toml").write_text(DESCRIPTION.replace(old, new, 1))
+
+
+def put(name: str, content: bytes) -> Callable[[Path], Any]:
+    return lambda root: (root / name).write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (say("[modalities.picture]", "[modalities.picture"), "as TOML: Expected ']'"),
+        (put("mine.toml", b"\xff"), "as TOML: 'utf-8' codec"),
+        (put("mine.toml", b""), "the key modalities is missing"),
+        (put("mine.toml", b"[modalities]"), "modalities is {}: "),
+        (say("[labels.shape]", "[label.shape]"), "there is no key label; is it misspelled?"),
+        (say("bands = 8", "band = 8"), "there is no key modalities.sound.band; is it misspelled?"),
+        (say("bands = 8", "bands = 0"), "modalities.sound.bands is 0: input should be greater than 0"),
+        (say("bands = 8", "bands = 800"), "modalities.sound: 800 mel bands are too many"),
+        (say('kind = "image"\n', ""), "the key modalities.picture.kind is missing"),
+        (say('"image"', '"picture"'), "modalities.picture.kind is 'picture'; choose one of 'image', 'sound'"),
+        (say('folder = "pictures"\n', ""), "the key modalities.picture.folder is missing"),
+        (say('column = "shape"\n', ""), "the key labels.shape.column is missing"),
+        (say("modalities.sound", 'modalities."a b"'), "modalities.a b: a modality's name must be an identifier"),
+        (say('"height", "width"', ""), "modalities.size.columns is []: "),
+        (
+            say('"height"', '"depth"'),
+            "modalities.size: '{root}/sizes.parquet' has no column 'depth'; it has height, width",
+        ),
+        (say('id = "name"\n', ""), "has no column 'id'; it has height, width, name"),
+        (say('"shape"', '"form"'), "labels.shape: '{root}/facts.csv' has no column 'form'"),
+        (say('"pictures"', '"images"'), "modalities.picture: there is no folder '{root}/images'"),
+        (say('"facts.csv"', '"fact.csv"'), "modalities.colour: there is no file '{root}/fact.csv'"),
+        (say('folder = "sounds"', 'folder = "pictures"'), "holds no file that ends in .wav, "),
+        (say('folder = "pictures"', 'folder = "pictures"\nlikelihood = "gauss"'), "unknown likelihood 'gauss'"),
+        (
+            put("pictures/001.png", b"no picture"),
+            "modalities.picture: cannot read '{root}/pictures/001.png' as a picture",
+        ),
+        (put("pictures/001.jpg", b""), "the id '001' is there twice, as 001.jpg and as 001.png"),
+        (put("sounds/001.wav", b"no sound"), "modalities.sound: cannot read '{root}/sounds/001.wav' as a sound"),
+        (put("walks/001.csv", b"time,y\n0,1\n"), "modalities.walk: a series has the channels "),
+        (put("sizes.parquet", b"no table"), "cannot read '{root}/sizes.parquet' as a table"),
+        (put("facts.csv", b"id,colour,shape\n1,a,b\n1,c,d\n"), "has the id '1' twice in its column 'id'"),
+        (put("facts.csv", b"id,colour,shape\n,a,b\n"), "has a row without an id in its column 'id'"),
+        (
+            put("facts.csv", b"id,colour,shape\nx,a,b\n"),
+            "colour has no id in common with another: one of its own is 'x'",
+        ),
+        (put("facts.csv", b'id,colour,shape\n1,"a,b\n'), "cannot read '{root}/facts.csv' as a table"),
+    ],
+    ids=lambda value: value[:40] if isinstance(value, str) else "",
+)
+def test_every_mistake_is_one_sentence_that_names_the_key(wrong, told: str, tmp_path: Path, capsys) -> None:
+    wrong(made(tmp_path))
+    words = ["fit", "mvae", "--data", str(tmp_path / "mine.toml"), "--out", str(tmp_path / "never"), "--epochs", "0"]
+    assert cli.main(words) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.fullmatch(r"Error: \S.*\n", err)
+    assert told.replace("{root}", str(tmp_path)) in err
+    assert not (tmp_path / "never").exists()
+
+
+def test_cells_that_are_no_numbers_and_holes_in_a_csv_file(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text('[modalities.a]\nkind = "vector"\ntable = "a.csv"\ncolumns = ["x", "y"]\n')
+    (tmp_path / "a.csv").write_text("id,x,y\np,1.5, NA\nq,,2\n")
+    data = data_set(described(tmp_path / "a.toml"))
+    np.testing.assert_array_equal(data.holed("a"), [[1.5, np.nan], [np.nan, 2]])
+    (tmp_path / "a.csv").write_text("id,x,y\np,1.5,much\n")
+    with pytest.raises(ValueError, match="holds 'much', no number, in column 'y' of id 'p'"):
+        described(tmp_path / "a.toml")
+
+
+def test_likelihoods_are_said_in_the_file_alone(folder: Path, capsys) -> None:
+    words = ["fit", "mvae", "--data", str(folder / "mine.toml"), "--likelihood", "size=laplace"]
+    assert cli.main(words) == 2
+    assert "says its likelihoods itself" in capsys.readouterr().err
