@@ -24,7 +24,6 @@ from ppvae.backends.mirror.running.tables import MirrorError, layer_rule
 from ppvae.language.batch import Batch
 from ppvae.language.statistics import keeps_statistics
 
-
 TORCHS = frozenset(vars(nn.Module()))  # attributes that torch itself keeps
 
 
