@@ -21,7 +21,7 @@ REALS = ("normal", "laplace", "student_t")  # take any number
 LEVELED = ("categorical", "autoregressive", "logistic", "logistic_mixture")  # take 0..levels-1
 CATEGORIES = ("categorical", "autoregressive")  # whose values are names
 KINDS = ("vector", "image", "text", "sound", "series")
-BLOCK = 2**22  # numbers that are taken to float64 at once
+BLOCK = 2**20  # numbers that are taken to float64 at once
 
 
 @dataclass(frozen=True, eq=False)
