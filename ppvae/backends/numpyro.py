@@ -25,6 +25,7 @@ from ppvae.backends.optimizers import in_optax
 from ppvae.backends.stacks import emptied
 from ppvae.language import ppl
 from ppvae.language.batch import Batch
+from ppvae.language.pieces import pooled
 from ppvae.language.turns import turn
 from ppvae.objectives import Estimator
 from ppvae.objectives.elbo import per_item
@@ -88,8 +89,16 @@ def environment(settings: Settings) -> Iterator[None]:
 
 @contextmanager
 def _defaults(settings: Settings) -> Iterator[None]:
-    """The run's dtype and device as JAX's defaults within the block, in this thread only."""
-    with jax.enable_x64(settings.dtype == "float64"), jax.default_device(device(settings.device)):
+    """The run's dtype and device as JAX's defaults within the block, in this thread only.
+
+    Products of float32 are of float32, as torch's: JAX's own default on GPUs keeps ten bits of each factor, and
+    gradients are then a fifth off.
+    """
+    with (
+        jax.enable_x64(settings.dtype == "float64"),
+        jax.default_device(device(settings.device)),
+        jax.default_matmul_precision("highest"),
+    ):
         yield
 
 
@@ -183,7 +192,7 @@ def loss_by_site(
     if isinstance(objective, Estimator):
         losses: dict[str, Any] = _library_losses(objective, plan.settings.particles, pair, batch, key)
         shares = {name: -loss / plan.sites.items(batch) for name, loss in losses.items()}
-        shares = tempered(shares, plan.sites.latents, beta)
+        shares = pooled(tempered(shares, plan.sites.latents, beta), batch.arrays)
     else:
         keys = jax.random.split(key, plan.particles(state.stage))
         drawn = jax.vmap(partial(_own_shares, objective, pair, batch, beta))(keys)
