@@ -60,7 +60,7 @@ def test_values_that_do_not_fit_are_found_in_every_block(tmp_path: Path, monkeyp
 
 @pytest.mark.parametrize("backend", ["pyro", "numpyro"])
 def test_training_from_disk_ends_with_the_bits_of_training_in_memory(pair: tuple[Dataset, Dataset], backend) -> None:
-    vae = ppvae.method("mopoe", pair[0].modalities, latent=2, hidden=(4,), seed=0)
+    vae = ppvae.method("mvae", pair[0].modalities, latent=2, hidden=(4,), seed=0)
     runs = [
         ppvae.fit(vae, data, backend=backend, epochs=2, batch_size=6, patience=9, seed=0, progress=False)
         for data in pair
