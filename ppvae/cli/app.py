@@ -14,13 +14,13 @@ from ppvae.cli.command import answered
 from ppvae.cli.options import (
     MOST,
     Also,
+    Answers,
     Backend,
     Chosen,
     Data,
     Device,
     Epochs,
     Every,
-    File,
     Force,
     Given,
     Items,
@@ -165,21 +165,26 @@ def evaluate(
     programs: Programs = None,
     seed: Seed = 0,
 ) -> dict[str, Any]:
-    """ELBO and log evidence of the rows that the run held out, in nats per item."""
+    """ELBO and log evidence of the rows that the run held out, in nats per item; how near texts, images, sounds come.
+
+    These are predicted from --given, or each from all other modalities.
+    """
     from ppvae.cli import sources
 
     shown = sources.names(given)
     fitted, rows, _ = sources.looked_at(run, data, every, max_bytes, programs, backend, device)
     from ppvae.cli import summaries
+    from ppvae.metrics.reconstruction import likenesses
 
-    return summaries.of_evidence(*fitted.elbo_and_evidence(rows, shown, particles, seed), particles)
+    evidence = summaries.of_evidence(*fitted.elbo_and_evidence(rows, shown, particles, seed), particles)
+    return evidence | summaries.of_likenesses(likenesses(fitted, rows, shown, seed=seed))
 
 
 @app.command()
 @answered("facts")
 def query(
     run: Run,
-    out: File,
+    out: Answers,
     data: RunData = None,
     max_bytes: MaxBytes = None,
     given: Given = None,
@@ -191,21 +196,22 @@ def query(
     seed: Seed = 0,
     force: Force = False,
 ) -> dict[str, Any]:
-    """Draw some modalities of every row given others: arrays (draws, items, ...) by name."""
-    from ppvae.cli import places, sources
+    """Draw some modalities of every row given others: arrays (draws, items, ...), or pictures, sounds and words."""
+    from ppvae.cli import answers, sources
 
-    file, shown, asked = places.writable_file(out, force), sources.names(given), sources.names(ask)
+    place, shown, asked = answers.writable(out, force), sources.names(given), sources.names(ask)
     fitted, rows = sources.known(run, data, max_bytes, programs, backend, device)
     sources.check_memory(fitted, asked, draws, len(rows))
     drawn = fitted.query(rows, shown, asked, draws, seed)
-    return {"out": places.write(file, drawn), "items": len(rows), "draws": draws, "modalities": list(drawn)}
+    written = answers.write(place, drawn, fitted.modalities, rows.ids)
+    return {"out": written, "items": len(rows), "draws": draws, "modalities": list(drawn)}
 
 
 @app.command()
 @answered("facts")
 def generate(
     run: Run,
-    out: File,
+    out: Answers,
     items: Annotated[int, typer.Option(min=1, max=MOST, help="How many.")] = 64,
     backend: Backend = None,
     device: Device = None,
@@ -213,14 +219,14 @@ def generate(
     seed: Seed = 0,
     force: Force = False,
 ) -> dict[str, Any]:
-    """Draw new items from the model: arrays (items, ...) by modality."""
-    from ppvae.cli import places, sources
+    """Draw new items from the model: arrays (items, ...) by modality, or pictures, sounds and words."""
+    from ppvae.cli import answers, sources
 
-    file = places.writable_file(out, force)
+    place = answers.writable(out, force)
     fitted = sources.run(run, programs, backend, device)
     sources.check_memory(fitted, None, 1, items)
     drawn = fitted.generate(items, seed)
-    return {"out": places.write(file, drawn), "items": items, "modalities": list(drawn)}
+    return {"out": answers.write(place, drawn, fitted.modalities), "items": items, "modalities": list(drawn)}
 
 
 @app.command()

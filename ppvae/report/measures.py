@@ -16,6 +16,7 @@ from ppvae.diagnostics.modality_contributions import Contribution, contribution
 from ppvae.diagnostics.simulation import simulate
 from ppvae.inference import subset_questions
 from ppvae.inference.fitted import Fitted
+from ppvae.metrics.reconstruction import likenesses
 from ppvae.training.progress import tracked
 
 
@@ -74,6 +75,7 @@ class Measures:
         trained_on: did training see them? None where nobody knows.
         subsets: each modality alone, all others of each, all, and whatever else was asked for.
         parts: what the posterior would lose without each modality.
+        alike: how near each text, image and sound is predicted from all others, by modality and measure ``(items,)``.
     """
 
     fitted: Fitted
@@ -82,6 +84,7 @@ class Measures:
     trained_on: bool | None
     subsets: tuple[Subset, ...]
     parts: Contribution
+    alike: Mapping[str, Mapping[str, np.ndarray]]
 
 
 def measure(
@@ -111,7 +114,8 @@ def measure(
     tasks = [partial(_subset, fitted, rows, given, effort) for given in _subsets(fitted, data, also)]
     found = [task() for task in tracked(tasks, "measuring", progress)]
     parts = contribution(fitted, rows, seed=effort.seed)
-    return Measures(fitted, effort, len(rows), trained_on, tuple(found), parts)
+    alike = likenesses(fitted, rows, seed=effort.seed)
+    return Measures(fitted, effort, len(rows), trained_on, tuple(found), parts, alike)
 
 
 def _subsets(fitted: Fitted, data: Dataset, also: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:

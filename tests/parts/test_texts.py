@@ -288,5 +288,6 @@ def test_rows_that_are_no_texts_are_refused(row: list[float], message: str) -> N
 
 
 def test_factors_take_no_text() -> None:
-    with pytest.raises(ValueError, match="the text 'x' has none of"):
-        method("mofa", [text(), Modality("y", (2,))], latent=2)
+    vae = method("mofa", [text(), Modality("y", (2,))], latent=2)
+    with pytest.raises(ValueError, match="text 'x' is written by a decoder, and this model has none"):
+        vae.model(Batch(size=2))
