@@ -12,7 +12,7 @@ PY := .venv/bin/python
 PYTEST := OMP_NUM_THREADS=1 JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(PY) -m pytest -n $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-all test-arviz1 lint style types format bench study calibration clean distclean
+.PHONY: help install demo test test-slow test-all test-arviz1 lint style types format bench gpu-check study calibration clean distclean
 
 help:
 	@echo "make demo       train, query and check a model on the embedded data"
@@ -20,6 +20,7 @@ help:
 	@echo "make test-arviz1  the conversion to ArviZ, on its 1.x (Python 3.12)"
 	@echo "make lint       formatting, lint rules and types;  format  repairs the first two"
 	@echo "make bench      side-by-side timings of the two backends"
+	@echo "make gpu-check  parity, training, answers and timings on a GPU, where there is one"
 	@echo "make study      compare the methods on the embedded data: about an hour; fills docs/methods.md"
 	@echo "make calibration  how far their posteriors can be believed: about an hour; fills docs/calibration.md"
 	@echo "make clean      remove what was built;  distclean  also removes .venv"
@@ -71,6 +72,9 @@ format: install
 
 bench: install
 	$(PY) benchmarks/bench.py
+
+gpu-check: install
+	$(PY) benchmarks/accelerators.py
 
 # Goes on where it was stopped; what is done already is in docs/study.
 study: install

@@ -19,9 +19,13 @@ def main() -> int:
     """Time every pair of loops in a process of its own; 1 where two loops do not compute the same."""
     chosen = _arguments()
     if chosen.only:
-        print(json.dumps(measure(*chosen.only, chosen.shared)))
+        print(json.dumps(measure(*chosen.only, chosen.shared, chosen.device)))
         return 0
-    rows = [_in_own_process(case, library, chosen.shared) for case in ("mvae", "vae") for library in LIBRARIES]
+    rows = [
+        _in_own_process(case, library, chosen.shared, chosen.device)
+        for case in ("mvae", "vae")
+        for library in LIBRARIES
+    ]
     print(table(rows), file=sys.stderr if chosen.json else sys.stdout)
     if chosen.json:
         print(json.dumps({"shared": chosen.shared, "cpus": os.cpu_count(), "rows": rows}))
@@ -34,20 +38,21 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--shared", action="store_true", help="one core and CPU time, not wall time: for a machine busy with other work"
     )
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--only", nargs=2, metavar=("CASE", "LIBRARY"), help="one pair, as JSON")
     return parser.parse_args()
 
 
-def _in_own_process(case: str, library: str, shared: bool) -> dict[str, Any]:
+def _in_own_process(case: str, library: str, shared: bool, device: str) -> dict[str, Any]:
     """One pair alone: two thread pools in one process would take turns on the same cores."""
-    flags = ["--shared"] if shared else []
+    flags = ["--device", device, *(["--shared"] if shared else [])]
     done = subprocess.run(
         [sys.executable, __file__, "--only", case, library, *flags], stdout=subprocess.PIPE, check=True
     )
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def measure(case: str, library: str, shared: bool) -> dict[str, Any]:
+def measure(case: str, library: str, shared: bool, device: str) -> dict[str, Any]:
     """The figures of one pair of loops."""
     if shared:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
@@ -59,8 +64,8 @@ def measure(case: str, library: str, shared: bool) -> dict[str, Any]:
 
     backend, loops = LIBRARIES[library], importlib.import_module(f"{library}_loops")
     made = CASES[case]()
-    with loops.engine.environment(Settings(**made.options(backend))):
-        both = loops.Loops(case, made, clock)
+    with loops.engine.environment(Settings(**made.options(backend, device))):
+        both = loops.Loops(case, made, clock, device)
         difference = both.check()
         timing = interleave(both.hand, both.ours, len(both.rows), made.blocks, clock)
     return {

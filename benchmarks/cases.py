@@ -23,9 +23,9 @@ class Case:
     targets: dict[str, float]
     blocks: int
 
-    def options(self, backend: str) -> dict[str, Any]:
+    def options(self, backend: str, device: str) -> dict[str, Any]:
         """How ppvae trains it."""
-        return {"backend": backend, "device": "cpu", "batch_size": BATCH, "lr": LEARNING_RATE}
+        return {"backend": backend, "device": device, "batch_size": BATCH, "lr": LEARNING_RATE}
 
 
 def mvae() -> Case:
@@ -40,7 +40,7 @@ def mvae() -> Case:
 def vae() -> Case:
     """A 784-400-20 VAE of random zeros and ones."""
     image = np.random.default_rng(0).integers(0, 2, (20 * BATCH, 784)).astype(np.float32)
-    data = Dataset({"image": image}, modalities=[Modality("image", (784,), "bernoulli")])
+    data = Dataset({"image": image}, modalities=[Modality("image", (784,), "bernoulli", center=0, spread=1)])
     pair = ppvae.method("vae", data.modalities or (), latent=20, hidden=(400,))
     return Case(pair, data, {"pyro": 1.35, "numpyro": 1.10}, blocks=80)
 

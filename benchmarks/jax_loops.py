@@ -78,8 +78,8 @@ def hand_epoch(loss: Callable[..., jax.Array], optimizer: optax.GradientTransfor
 class Loops:
     """Both loops over the same rows, from the same weights."""
 
-    def __init__(self, name: str, case: Case, clock: Callable[[], float]) -> None:
-        self.state = init(case.vae, case.data, **case.options("numpyro"))
+    def __init__(self, name: str, case: Case, clock: Callable[[], float], device: str) -> None:
+        self.state = init(case.vae, case.data, **case.options("numpyro", device))
         self.settings = self.state.plan.settings
         self.rows = order(self.settings, len(case.data), 0)
         self.arrays = engine.put(case.data.arrays)
@@ -92,7 +92,7 @@ class Loops:
     def _first_step(self, clock: Callable[[], float]) -> float:
         """Seconds that the first step takes beyond any other: tracing and compiling ppvae's epoch."""
         begin = clock()
-        engine.compile_epoch(self.state, self.arrays, {}, self.rows, self._pace())
+        engine.compile_epoch(self.state, self.arrays, {}, self.rows, self.rows, self._pace())
         return clock() - begin
 
     def _pace(self) -> Pace:
@@ -108,7 +108,7 @@ class Loops:
 
     def ours(self) -> np.ndarray:
         """ppvae's loop, for an epoch."""
-        self.state, info = engine.epoch(self.state, self.arrays, {}, self.rows, self._pace())
+        self.state, info = engine.epoch(self.state, self.arrays, {}, self.rows, self.rows, self._pace())
         return -np.sum(list(info.shares.values()), axis=0)
 
     def check(self, steps: int = 3) -> float:
@@ -120,9 +120,11 @@ class Loops:
 
 
 def guide_key(key: jax.Array) -> jax.Array:
-    """The key with which NumPyro draws the guide's first site, given that of the estimator."""
+    """The key of the guide's first draw, given that of the estimator: NumPyro gives one to the site, and torch's text
+    of the site's distribution takes its first from that."""
     _, guide = jax.random.split(key)
-    return jax.random.split(guide)[1]
+    _, site = jax.random.split(guide)
+    return jax.random.split(site)[1]
 
 
 def hand_written(name: str, case: Case) -> tuple[Callable[..., jax.Array], Any]:

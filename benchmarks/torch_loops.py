@@ -108,7 +108,7 @@ def hand_epoch(model: Any, optimizer: torch.optim.Optimizer, arrays: Tensors, ro
         loss.backward()
         optimizer.step()
         losses.append(loss.detach())
-    return torch.stack(losses).numpy()
+    return torch.stack(losses).numpy(force=True)
 
 
 class Loops:
@@ -116,12 +116,12 @@ class Loops:
 
     first_step_seconds: float | None = None  # nothing is compiled
 
-    def __init__(self, name: str, case: Case, clock: Callable[[], float]) -> None:
-        self.state = init(case.vae, case.data, **case.options("pyro"))
+    def __init__(self, name: str, case: Case, clock: Callable[[], float], device: str) -> None:
+        self.state = init(case.vae, case.data, **case.options("pyro", device))
         self.settings = self.state.plan.settings
         self.rows = order(self.settings, len(case.data), 0)
         self.arrays = engine.put(case.data.arrays)
-        self.model = hand_written(name, case)
+        self.model = hand_written(name, case).to(engine.device(device))
         self.model.load(self.state.pair)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=LEARNING_RATE, fused=True)
 
@@ -133,7 +133,7 @@ class Loops:
         """ppvae's loop."""
         chosen = self.rows[rows]
         pace = Pace(np.ones(len(chosen), np.float32), np.ones(len(chosen), np.float32))
-        self.state, info = engine.epoch(self.state, self.arrays, {}, chosen, pace)
+        self.state, info = engine.epoch(self.state, self.arrays, {}, chosen, chosen, pace)
         return -np.sum(list(info.shares.values()), axis=0)
 
     def check(self, steps: int = 3) -> float:

@@ -25,6 +25,7 @@ from ppvae.backends.optimizers import in_optax
 from ppvae.backends.stacks import emptied
 from ppvae.language import ppl
 from ppvae.language.batch import Batch
+from ppvae.language.pieces import pooled
 from ppvae.language.turns import turn
 from ppvae.objectives import Estimator
 from ppvae.objectives.elbo import per_item
@@ -88,8 +89,16 @@ def environment(settings: Settings) -> Iterator[None]:
 
 @contextmanager
 def _defaults(settings: Settings) -> Iterator[None]:
-    """The run's dtype and device as JAX's defaults within the block, in this thread only."""
-    with jax.enable_x64(settings.dtype == "float64"), jax.default_device(device(settings.device)):
+    """The run's dtype and device as JAX's defaults within the block, in this thread only.
+
+    Products of float32 are of float32, as torch's: JAX's own default on GPUs keeps ten bits of each factor, and
+    gradients are then a fifth off.
+    """
+    with (
+        jax.enable_x64(settings.dtype == "float64"),
+        jax.default_device(device(settings.device)),
+        jax.default_matmul_precision("highest"),
+    ):
         yield
 
 
@@ -183,7 +192,7 @@ def loss_by_site(
     if isinstance(objective, Estimator):
         losses: dict[str, Any] = _library_losses(objective, plan.settings.particles, pair, batch, key)
         shares = {name: -loss / plan.sites.items(batch) for name, loss in losses.items()}
-        shares = tempered(shares, plan.sites.latents, beta)
+        shares = pooled(tempered(shares, plan.sites.latents, beta), batch.arrays)
     else:
         keys = jax.random.split(key, plan.particles(state.stage))
         drawn = jax.vmap(partial(_own_shares, objective, pair, batch, beta))(keys)
@@ -209,31 +218,39 @@ def _own_shares(objective: Any, pair: tuple[Mirror, Mirror], batch: Batch, beta:
         return per_item(objective(*pair, batch, beta), batch)
 
 
-def compile_epoch(state: State, arrays: Arrays, observed: Arrays, rows: np.ndarray, pace: Pace) -> None:
+def compile_epoch(
+    state: State, arrays: Arrays, observed: Arrays, rows: np.ndarray, places: np.ndarray, pace: Pace
+) -> None:
     """Compile an epoch of this shape once for the whole run. Programs run here alone, so that the rest is no turn."""
     with environment(state.plan.settings):
-        lowered = jax.jit(_epoch).lower(state, arrays, observed, jnp.asarray(rows), pace)
+        lowered = jax.jit(_epoch).lower(state, arrays, observed, jnp.asarray(rows), jnp.asarray(places), pace)
     with _defaults(state.plan.settings):
         state.run.compiled["epoch", state.stage] = lowered.compile()
 
 
-def epoch(state: State, arrays: Arrays, observed: Arrays, rows: np.ndarray, pace: Pace) -> tuple[State, Info]:
-    """One step for each row of ``rows``, ``(steps, batch)``; what they tell is ``(steps,)``."""
+def epoch(
+    state: State, arrays: Arrays, observed: Arrays, rows: np.ndarray, places: np.ndarray, pace: Pace
+) -> tuple[State, Info]:
+    """One step for each row of ``rows``, ``(steps, batch)``; what they tell is ``(steps,)``.
+
+    Arrays may hold some of the data alone: ``places`` says where in them the rows stand.
+    """
     with _defaults(state.plan.settings):
-        state, info = state.run.compiled["epoch", state.stage](state, arrays, observed, jnp.asarray(rows), pace)
+        numbers = jnp.asarray(rows), jnp.asarray(places)
+        state, info = state.run.compiled["epoch", state.stage](state, arrays, observed, *numbers, pace)
         return state, jax.tree.map(np.asarray, info)
 
 
-def _epoch(state: State, arrays: Arrays, observed: Arrays, rows: jax.Array, pace: Pace) -> tuple[State, Info]:
-    total = len(next(iter(arrays.values())))
-
-    def body(state: State, now: tuple[jax.Array, Pace]) -> tuple[State, Info]:
-        index, pace = now
-        here, seen = ({k: v[index] for k, v in group.items()} for group in (arrays, observed))
-        batch = Batch(here, seen, total, index=index)
+def _epoch(
+    state: State, arrays: Arrays, observed: Arrays, rows: jax.Array, places: jax.Array, pace: Pace
+) -> tuple[State, Info]:
+    def body(state: State, now: tuple[jax.Array, jax.Array, Pace]) -> tuple[State, Info]:
+        index, place, pace = now
+        here, seen = ({k: v[place] for k, v in group.items()} for group in (arrays, observed))
+        batch = Batch(here, seen, state.plan.items, index=index)
         return _step(state, batch, pace)
 
-    return jax.lax.scan(body, state, (rows, pace))
+    return jax.lax.scan(body, state, (rows, places, pace))
 
 
 def validate(state: State, arrays: Arrays, observed: Arrays, draw: int) -> float:

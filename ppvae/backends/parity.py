@@ -26,19 +26,19 @@ FLOOR = 1e-3  # of the largest gradient: one that is zero but for rounding is co
 Arrays = dict[str, np.ndarray]
 
 
-def parity(vae: VAE, batch: Batch, dtype: str = "float32", seed: int = 0) -> dict[str, Any]:
+def parity(vae: VAE, batch: Batch, dtype: str = "float32", seed: int = 0, device: str = "cpu") -> dict[str, Any]:
     """Site-by-site and parameter-by-parameter differences between Pyro and NumPyro.
 
     Latents are drawn once from the guide and held fixed. A difference is ``max|a − b| / max|b|``: of a site's
     log-probabilities over the items, of the guide's under the name ``guide z``; of the gradient of
-    ``log p(x, z) − log q(z | x)``, summed over the batch, with respect to each parameter.
+    ``log p(x, z) − log q(z | x)``, summed over the batch, with respect to each parameter. Both run on ``device``.
 
     Returns:
         ``dtype``, ``sites``, ``parameters``, ``max_logprob_difference``, ``max_gradient_difference`` and ``ok``.
     """
     vae = copy.deepcopy(vae)
-    vae.pair.to(dtype=getattr(torch, dtype)).eval()
-    settings = Settings.model_validate({"dtype": dtype, "device": "cpu"})
+    settings = Settings.model_validate({"dtype": dtype, "device": device})
+    vae.pair.to(pyro.device(device), getattr(torch, dtype)).eval()
     latents = draw(vae, batch, settings, seed)
     sites, gradients = _on_pyro(vae, batch, latents, settings)
     others, other_gradients = _on_numpyro(vae, batch, latents, settings)
@@ -62,14 +62,15 @@ def draw(vae: VAE, batch: Batch, settings: Settings, seed: int) -> Arrays:
         pyro.seed(seed)
         drawn = drawn_latents(random_sites(vae.guide, batch))
         random_sites(vae.model, batch, drawn)
-    return {name: value.numpy() for name, value in drawn.items()}
+    return {name: value.numpy(force=True) for name, value in drawn.items()}
 
 
 def _on_pyro(vae: VAE, batch: Batch, latents: Arrays, settings: Settings) -> tuple[Arrays, Arrays]:
     with pyro.environment(settings):
         sites = log_probs(vae.model, vae.guide, batch, given(latents))
         named = {name: p for name, p in vae.pair.named_parameters() if p.requires_grad}
-        gradients = torch.autograd.grad(integrand(sites), list(named.values()), materialize_grads=True)
+        total = torch.as_tensor(integrand(sites)) + 0.0 * next(iter(named.values()), torch.zeros(())).sum()
+        gradients = torch.autograd.grad(total, list(named.values()), materialize_grads=True) if named else ()
     return _numpy(sites), _numpy(dict(zip(named, gradients, strict=True)))
 
 
@@ -118,6 +119,6 @@ def _difference(a: np.ndarray, b: np.ndarray, least: float = 0.0) -> float:
 
 def _numpy(arrays: Mapping[str, Any]) -> Arrays:
     return {
-        name: array.detach().numpy() if isinstance(array, torch.Tensor) else np.asarray(array)
+        name: array.numpy(force=True) if isinstance(array, torch.Tensor) else np.asarray(array)
         for name, array in arrays.items()
     }

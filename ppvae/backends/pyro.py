@@ -12,6 +12,7 @@ import pyro
 import torch
 from pyro import infer
 from torch import nn
+from torch.backends import cudnn
 
 from ppvae.backends import pyro_estimators as estimators
 from ppvae.backends.optimizers import in_torch
@@ -49,6 +50,7 @@ def environment(settings: Settings) -> Iterator[None]:
     """Words on Pyro, the run's dtype and device as torch's defaults, and no handlers of others, within the block.
 
     One thread at a time is in such a block, of either backend; random numbers go on after it as if it had not been.
+    Convolutions of float32 are of float32, which torch's own default on GPUs is not.
     """
     place = device(settings.device)
     entered = nullcontext() if place.type == "cpu" else place  # as a context, a device slows every call of torch
@@ -58,6 +60,7 @@ def environment(settings: Settings) -> Iterator[None]:
         emptied(*STACKS),
         torch_dtype(getattr(torch, settings.dtype)),
         torch.random.fork_rng(),
+        cudnn.flags(cudnn.enabled, cudnn.benchmark, cudnn.benchmark_limit, cudnn.deterministic, allow_tf32=False),
         entered,
     ):
         yield
@@ -150,25 +153,32 @@ def seed(*entropy: int) -> None:
         torch.cuda.manual_seed(word)
 
 
-def compile_epoch(state: State, arrays: Any, observed: Any, rows: np.ndarray, pace: Pace) -> None:
+def compile_epoch(state: State, arrays: Any, observed: Any, rows: np.ndarray, places: np.ndarray, pace: Pace) -> None:
     """Nothing: torch runs eagerly."""
 
 
 def epoch(
-    state: State, arrays: Mapping[str, Any], observed: Mapping[str, Any], rows: np.ndarray, pace: Pace
+    state: State,
+    arrays: Mapping[str, Any],
+    observed: Mapping[str, Any],
+    rows: np.ndarray,
+    places: np.ndarray,
+    pace: Pace,
 ) -> tuple[State, Info]:
     """One step for each row of ``rows``, ``(steps, batch)``; what they tell is ``(steps,)``.
+
+    Arrays may hold some of the data alone: ``places`` says where in them the rows stand.
 
     Each step is a turn of its own, so that other threads need not wait for the end of the epoch.
     """
     first, infos = next(iter(arrays.values())), []
-    for i, index in enumerate(torch.as_tensor(rows, device=first.device)):
+    for i, place in enumerate(torch.as_tensor(places, device=first.device)):
         with environment(state.plan.settings), pyro.validation_enabled(False):
             batch = Batch(
-                {name: array[index] for name, array in arrays.items()},
-                {name: mask[index] for name, mask in observed.items()},
-                len(first),
-                index=index,
+                {name: array[place] for name, array in arrays.items()},
+                {name: mask[place] for name, mask in observed.items()},
+                state.plan.items,
+                index=torch.as_tensor(rows[i], device=first.device),
             )
             now = Pace(pace.rate_factor[i], float(pace.beta[i]), [rates[i] for rates in pace.rates])
             state, info = step(state, batch, now)

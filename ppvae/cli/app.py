@@ -14,13 +14,13 @@ from ppvae.cli.command import answered
 from ppvae.cli.options import (
     MOST,
     Also,
+    Answers,
     Backend,
     Chosen,
     Data,
     Device,
     Epochs,
     Every,
-    File,
     Force,
     Given,
     Items,
@@ -184,7 +184,7 @@ def evaluate(
 @answered("facts")
 def query(
     run: Run,
-    out: File,
+    out: Answers,
     data: RunData = None,
     max_bytes: MaxBytes = None,
     given: Given = None,
@@ -196,21 +196,22 @@ def query(
     seed: Seed = 0,
     force: Force = False,
 ) -> dict[str, Any]:
-    """Draw some modalities of every row given others: arrays (draws, items, ...) by name."""
-    from ppvae.cli import places, sources
+    """Draw some modalities of every row given others: arrays (draws, items, ...), or pictures, sounds and words."""
+    from ppvae.cli import answers, sources
 
-    file, shown, asked = places.writable_file(out, force), sources.names(given), sources.names(ask)
+    place, shown, asked = answers.writable(out, force), sources.names(given), sources.names(ask)
     fitted, rows = sources.known(run, data, max_bytes, programs, backend, device)
     sources.check_memory(fitted, asked, draws, len(rows))
     drawn = fitted.query(rows, shown, asked, draws, seed)
-    return {"out": places.write(file, drawn), "items": len(rows), "draws": draws, "modalities": list(drawn)}
+    written = answers.write(place, drawn, fitted.modalities, rows.ids)
+    return {"out": written, "items": len(rows), "draws": draws, "modalities": list(drawn)}
 
 
 @app.command()
 @answered("facts")
 def generate(
     run: Run,
-    out: File,
+    out: Answers,
     items: Annotated[int, typer.Option(min=1, max=MOST, help="How many.")] = 64,
     backend: Backend = None,
     device: Device = None,
@@ -218,14 +219,14 @@ def generate(
     seed: Seed = 0,
     force: Force = False,
 ) -> dict[str, Any]:
-    """Draw new items from the model: arrays (items, ...) by modality."""
-    from ppvae.cli import places, sources
+    """Draw new items from the model: arrays (items, ...) by modality, or pictures, sounds and words."""
+    from ppvae.cli import answers, sources
 
-    file = places.writable_file(out, force)
+    place = answers.writable(out, force)
     fitted = sources.run(run, programs, backend, device)
     sources.check_memory(fitted, None, 1, items)
     drawn = fitted.generate(items, seed)
-    return {"out": places.write(file, drawn), "items": items, "modalities": list(drawn)}
+    return {"out": answers.write(place, drawn, fitted.modalities), "items": items, "modalities": list(drawn)}
 
 
 @app.command()

@@ -76,7 +76,7 @@ def measure(name: tuple[str, str], run: Fitted, train: Dataset, test: Dataset, p
 
 def r2(run: Fitted, train: Dataset, test: Dataset) -> float:
     """Share of the variance of ``fou``, in standard units, that its prediction from ``pix`` explains."""
-    spread = next(m.spread for m in run.modalities if m.name == "fou")
+    spread = next(m.spread for m in train.modalities or () if m.name == "fou")
     predicted = run.query(test, given=["pix"], ask=["fou"], draws=50)["fou"].mean(0)
     mean = train.arrays["fou"].mean(0)
     left = ((test.arrays["fou"] - predicted) / spread) ** 2

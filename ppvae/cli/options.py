@@ -58,4 +58,9 @@ Items = Annotated[int, typer.Option(min=2, max=MOST, help="At most so many rows,
 Particles = Annotated[int, typer.Option(min=25, max=MOST, help="Importance-weighted draws for k-hat and evidence.")]
 Seed = Annotated[int, typer.Option(min=0, max=MOST, help="Seed of the random draws.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
-File = Annotated[Path, typer.Option(parser=place, metavar="FILE", help="The .npz file to write.")]
+Answers = Annotated[
+    Path,
+    typer.Option(
+        parser=place, metavar="FILE|DIR", help="The .npz file to write, or a folder for pictures, sounds and words."
+    ),
+]

@@ -14,9 +14,10 @@ from ppvae.data.frames import joined
 from ppvae.data.labels import as_label
 from ppvae.data.modalities import resolved
 from ppvae.data.splits import split_rows
+from ppvae.data.stored import Stored, in_blocks, rows_of
 from ppvae.data.table import table
 from ppvae.language.batch import Batch
-from ppvae.language.intake import RECIPES, library, over, taken, unsupported
+from ppvae.language.intake import RECIPES, by_item, library, over, taken, unsupported
 from ppvae.language.modality import Modality, estimated
 
 
@@ -127,7 +128,7 @@ class Dataset:
     def take(self, rows: Any) -> Dataset:
         """The given rows, in that order; modalities keep their centers and spreads."""
         rows = np.atleast_1d(np.arange(len(self))[rows])
-        pick = lambda arrays: {name: array[rows] for name, array in (arrays or {}).items()}  # noqa: E731
+        pick = lambda arrays: {name: rows_of(array, rows) for name, array in (arrays or {}).items()}  # noqa: E731
         observed = {name: mask for name, mask in pick(self.observed).items() if not mask.all()}
         ids = None if self.ids is None else self.ids[rows]
         return self._with(arrays=pick(self.arrays), observed=observed, labels=pick(self.labels), ids=ids)
@@ -200,7 +201,7 @@ class Dataset:
         """
         observed = self.observed or {}
         parts = [_row_bytes(self.arrays[name], observed.get(name)) for name in sorted(self.arrays)]
-        return _row_keys([b"".join(row) for row in zip(*parts, strict=True)])
+        return _row_keys(b"".join(row) for row in zip(*parts, strict=True))
 
     @cached_property
     def order(self) -> int:
@@ -234,6 +235,10 @@ def _own(
     found: dict[str, np.ndarray] = {}
     observed: dict[str, np.ndarray] = {}
     for name, array in arrays.items():
+        if isinstance(array, Stored):  # has been through a door of its own
+            found[name], mask = array, masks.get(name)
+            observed |= {} if mask is None or mask.all() else {name: by_item(mask)}
+            continue
         values, mask = taken(f"modality {name!r}", array, masks.get(name))
         if name in scalars:
             found[name] = values[:, 0].copy() if values.shape[1:] == (1,) else values.copy()
@@ -256,11 +261,12 @@ def _ids(joined_by: np.ndarray | None, given: Any) -> np.ndarray | None:
 
 def _row_bytes(array: np.ndarray, mask: np.ndarray | None) -> Iterator[bytes]:
     """The values of each row and which of them were measured, whatever form other rows give the mask."""
-    rows = np.ascontiguousarray(array).reshape(len(array), -1)
-    seen = np.ones((1, 1), bool) if mask is None else mask.reshape(len(mask), -1)
-    there = np.packbits(np.broadcast_to(seen, (len(seen), rows.shape[1])), axis=1)
-    for values, bits in zip(rows, np.broadcast_to(there, (len(rows), there.shape[1])), strict=True):
-        yield values.tobytes() + bits.tobytes()
+    for place, block in in_blocks(array):
+        rows = np.ascontiguousarray(block).reshape(len(block), -1)
+        seen = np.ones((1, 1), bool) if mask is None else mask[place].reshape(len(block), -1)
+        there = np.packbits(np.broadcast_to(seen, (len(seen), rows.shape[1])), axis=1)
+        for values, bits in zip(rows, np.broadcast_to(there, (len(rows), there.shape[1])), strict=True):
+            yield values.tobytes() + bits.tobytes()
 
 
 def _row_keys(rows: Iterable[bytes]) -> np.ndarray:

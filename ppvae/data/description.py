@@ -16,7 +16,7 @@ from ppvae.data.dataset import Dataset
 from ppvae.data.preprocessing import Preprocessing, library_of, preprocessing
 from ppvae.language.modality import Modality
 
-NORMAL = "normal"
+LIKELIHOODS = {"text": "autoregressive", "image": "logistic", "category": "categorical"}  # where there are levels
 
 
 class Entry(BaseModel):
@@ -59,6 +59,18 @@ class Traces(Entry):
     times: PositiveInt | None = None
 
 
+class Captions(Entry):
+    """A column of texts in a table."""
+
+    kind: Literal["text"]
+    table: str
+    id: str = "id"
+    column: str
+    tokens: Literal["characters", "words", "bpe"] = "characters"
+    vocabulary: PositiveInt | None = None
+    length: PositiveInt | None = None
+
+
 class Names(Entry):
     """A column of categories in a table."""
 
@@ -93,7 +105,7 @@ class Description(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     modalities: Annotated[
-        dict[str, Annotated[Pictures | Recordings | Traces | Names | Numbers, Field(discriminator="kind")]],
+        dict[str, Annotated[Pictures | Recordings | Traces | Captions | Names | Numbers, Field(discriminator="kind")]],
         Field(min_length=1),
     ]
     labels: dict[str, Label] = {}
@@ -179,9 +191,8 @@ def _preprocessing(
 
 
 def _modality(name: str, entry: Any, made: Preprocessing) -> Modality:
-    usual = NORMAL if made.levels is None else "categorical"
     kind = "vector" if entry.kind == "category" else entry.kind
-    likelihood = entry.likelihood or usual
+    likelihood = entry.likelihood or ("normal" if made.levels is None else LIKELIHOODS[entry.kind])
     return Modality(name, made.shape, likelihood, levels=made.levels, kind=kind, preprocessing=made.plain())
 
 

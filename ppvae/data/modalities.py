@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ppvae.data.stored import in_blocks
 from ppvae.language.guesses import Guess, guess_likelihood, is_one_hot
 from ppvae.language.modality import REALS, Modality, estimated, observed_values
 from ppvae.language.tokens import END, PADDING, START
@@ -67,7 +68,8 @@ def _fitted(
     modality: Modality, array: np.ndarray, observed: np.ndarray | None, features: Sequence[Any] | None
 ) -> Modality:
     """The modality, which fits the array, with what it left open."""
-    check_fits(modality, array, features, observed)
+    for place, block in in_blocks(array):
+        check_fits(modality, block, features, None if observed is None else observed[place])
     if modality.features is None and features is not None and len(modality.shape) == 1:
         modality = replace(modality, features=tuple(features))
     if modality.center is None or modality.spread is None:

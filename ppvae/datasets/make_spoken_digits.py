@@ -5,6 +5,7 @@ Needs espeak-ng (1.51 made the file that ships) and ``ppvae[files]``. The same v
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ppvae.data.preprocessing import text
 from ppvae.data.preprocessing.sounds import Recording, read
 from ppvae.datasets.spoken_digits import SILENCE, SOUNDS, STEPS
 
@@ -42,10 +44,13 @@ def main(path: Path) -> None:
     with ThreadPoolExecutor(2) as pool:
         recordings = list(pool.map(spoken, digits.target, chosen))
     decibels, _ = SOUNDS.encode(recordings)
+    words = [each.word for each in chosen]
+    letters = text.fitted(words)
     np.savez_compressed(
         path,
         image=digits.images.astype(np.uint8),
-        word=np.array([each.word for each in chosen]),
+        word=letters.encode(words)[0].astype(np.uint8),
+        letters=np.array(json.dumps(letters.plain())),
         sound=np.rint((decibels + SILENCE) * STEPS).astype(np.uint8),
         digit=digits.target.astype(np.uint8),
     )

@@ -124,10 +124,10 @@ def fill(array: np.ndarray, seen: np.ndarray | None = None) -> tuple[np.ndarray,
         seen = ~nan if seen is None else over(seen, array) & ~nan
     if seen is None or seen.all():
         return array, None
-    return np.where(over(seen, array), array, np.zeros((), array.dtype)), _by_item(seen)
+    return np.where(over(seen, array), array, np.zeros((), array.dtype)), by_item(seen)
 
 
-def _by_item(mask: np.ndarray) -> np.ndarray:
+def by_item(mask: np.ndarray) -> np.ndarray:
     """One boolean an item where every item is wholly there or wholly missing."""
     rows = mask.reshape(len(mask), -1)
     return rows[:, 0].copy() if (rows == rows[:, :1]).all() else mask

@@ -175,7 +175,7 @@ def estimated(modality: Modality, array: np.ndarray, observed: np.ndarray | None
 
     What an earlier array gave is not declared: it is taken anew.
     """
-    moments = _moments(observed_values(array, observed), modality)
+    moments = _moments(array, observed, modality)
     known: dict[str, Any] = {"estimates": tuple(moment.astype(np.float32) for moment in moments)}
     for key, before, now in zip(("center", "spread"), modality.estimates, known["estimates"], strict=True):
         value = getattr(modality, key)
@@ -191,7 +191,7 @@ def observed_values(array: np.ndarray, observed: np.ndarray | None) -> np.ndarra
     return np.where(mask, array, np.nan)
 
 
-def _moments(array: np.ndarray, modality: Modality) -> tuple[np.ndarray, np.ndarray]:
+def _moments(array: np.ndarray, observed: np.ndarray | None, modality: Modality) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of each element over the items that have it; 0 and 1 where none has.
 
     Over the places of a channel too, where the modality has channels. An element whose deviation is rounding, a
@@ -199,22 +199,26 @@ def _moments(array: np.ndarray, modality: Modality) -> tuple[np.ndarray, np.ndar
     """
     shape, likelihood = array.shape[1:], modality.likelihood
     places = tuple(range(1, len(shape))) if modality.channelled else ()
-    count, total = (part.sum(places, keepdims=True) for part in _sums(array, likelihood, np.zeros(shape), 1))
+    sums = _sums(array, observed, likelihood, np.zeros(shape), 1)
+    count, total = (part.sum(places, keepdims=True) for part in sums)
     seen, count = count > 0, np.maximum(count, 1)
     center = total / count
     if likelihood in COUNTS:
         center = np.where(seen & (center == 0), np.log1p(0.5 / count), center)
-    square = _sums(array, likelihood, np.broadcast_to(center, shape), 2)[1].sum(places, keepdims=True)
+    square = _sums(array, observed, likelihood, np.broadcast_to(center, shape), 2)[1].sum(places, keepdims=True)
     deviation = np.sqrt(square / count)
     spread = np.where(deviation > 1e-6 * np.abs(center), deviation, 1.0)
     return np.broadcast_to(center, shape), np.broadcast_to(spread, shape)
 
 
-def _sums(array: np.ndarray, likelihood: str, center: np.ndarray, power: int) -> tuple[np.ndarray, np.ndarray]:
+def _sums(
+    array: np.ndarray, observed: np.ndarray | None, likelihood: str, center: np.ndarray, power: int
+) -> tuple[np.ndarray, np.ndarray]:
     """How many items have each element, and the sum of their ``(value - center) ** power``, block by block of rows."""
     count, total = np.zeros(array.shape[1:], int), np.zeros(array.shape[1:])
     rows = max(BLOCK // max(center.size, 1), 1)
-    for block in (array[start : start + rows] for start in range(0, len(array), rows)):
+    for place in (slice(start, start + rows) for start in range(0, len(array), rows)):
+        block = observed_values(array[place], None if observed is None else observed[place])
         values = np.asarray(block, dtype=np.float64)
         values = np.log1p(values) if likelihood in COUNTS else values
         seen = np.isfinite(values)

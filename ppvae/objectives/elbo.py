@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ppvae.language.batch import Batch
+from ppvae.language.pieces import pooled
 from ppvae.language.traces import (
     Sites,
     density,
@@ -104,4 +105,5 @@ def times(weight: Any, part: Mapping[str, Any]) -> dict[str, Any]:
 
 def per_item(parts: Mapping[str, Any], batch: Batch) -> dict[str, Any]:
     """Shares in nats per item: the mean over the batch of ``(items,)``, the share in the data set of what is global."""
-    return {name: value.mean() if getattr(value, "ndim", 0) else value / batch.total for name, value in parts.items()}
+    parts = {name: value.mean() if getattr(value, "ndim", 0) else value / batch.total for name, value in parts.items()}
+    return pooled(parts, batch.arrays)

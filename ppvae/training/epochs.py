@@ -14,6 +14,7 @@ from ppvae.data.dataset import Dataset
 from ppvae.runs.plan import Pace, Plan
 from ppvae.runs.settings import Settings, learning_rate
 from ppvae.training.early_stopping import best_epoch
+from ppvae.training.feeding import Feed, feeding, joined
 from ppvae.training.validation import Validation
 
 
@@ -27,16 +28,15 @@ def epochs(
 ) -> Iterator[tuple[Any, dict[str, Any], dict[str, float]]]:
     """For each epoch to come: the state, the history's entry, and what the first step took, once."""
     settings = state.plan.settings
-    with engine.environment(settings):
-        arrays, observed = engine.put(data.arrays), engine.put(data.observed or {})
+    feed = feeding(engine, settings, data)
     compilation: float | None = None
     done = len(history)
     for epoch in itertools.count(done):
         with engine.environment(settings):  # never across a yield: what runs meanwhile must not see it
             entered = in_stage(engine, state, epoch * state.plan.steps)
         if compilation is None or entered is not state:
-            state, compilation = entered, _compile(engine, entered, arrays, observed, len(data))
-        state, entry = _epoch(engine, state, arrays, observed, epoch)
+            state, compilation = entered, _compile(engine, entered, feed, len(data))
+        state, entry = _epoch(engine, state, feed, epoch)
         first = {"first_step_seconds": compilation + entry["seconds"] / state.plan.steps} if epoch == done else {}
         if held_out is not None:
             entry["validation_loss"] = _number("the validation loss", held_out.loss(engine, state), epoch)
@@ -52,18 +52,22 @@ def in_stage(engine: Any, state: Any, step: int) -> Any:
     return state if stage == state.stage else engine.enter(state, stage)
 
 
-def _compile(engine: Any, state: Any, arrays: Any, observed: Any, items: int) -> float:
+def _compile(engine: Any, state: Any, feed: Feed, items: int) -> float:
     begin = time.perf_counter()
     plan = state.plan
-    engine.compile_epoch(state, arrays, observed, order(plan.settings, items, 0), pace_of(plan, 0, plan.steps))
+    block = next(feed(order(plan.settings, items, 0)))
+    engine.compile_epoch(state, *block, pace_of(plan, 0, len(block.rows)))
     return time.perf_counter() - begin
 
 
-def _epoch(engine: Any, state: Any, arrays: Any, observed: Any, epoch: int) -> tuple[Any, dict[str, Any]]:
+def _epoch(engine: Any, state: Any, feed: Feed, epoch: int) -> tuple[Any, dict[str, Any]]:
     plan: Plan = state.plan
-    rows = order(plan.settings, len(next(iter(arrays.values()))), epoch)
-    begin = time.perf_counter()
-    state, info = engine.epoch(state, arrays, observed, rows, pace_of(plan, epoch * plan.steps, plan.steps))
+    begin, done, infos = time.perf_counter(), epoch * plan.steps, []
+    for block in feed(order(plan.settings, plan.items, epoch)):
+        state, info = engine.epoch(state, *block, pace_of(plan, done, len(block.rows)))
+        done += len(block.rows)
+        infos.append(info)
+    info = joined(infos)
     seconds = time.perf_counter() - begin
     means = {name: float(np.mean(share, dtype=np.float64)) for name, share in info.shares.items()}
     loss = _number("the loss", -sum(means.values()), epoch)

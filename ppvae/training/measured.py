@@ -40,9 +40,9 @@ def measured(data: Dataset, dtype: str) -> Dataset:
 
 def _coarse(data: Dataset, name: str) -> list[int]:
     """The elements that float32 rounds by more than a hundredth of their deviation, unless that is rounding too."""
-    array = data.arrays[name].reshape(len(data), -1)
-    if array.dtype.itemsize < 4 or array.dtype == np.float32:
+    if (kind := data.arrays[name].dtype).itemsize < 4 or kind == np.float32:
         return []
+    array = data.arrays[name].reshape(len(data), -1)
     values = np.ma.masked_invalid(data.holed(name).reshape(len(data), -1))
     rounding = np.abs(array - array.astype(np.float32)).max(0)
     deviation, level = values.std(0).filled(0), np.abs(values.mean(0)).filled(0)

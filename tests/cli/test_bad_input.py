@@ -67,7 +67,7 @@ def fit(*words: str | Path) -> list[str | Path]:
     [
         (["fit", "nope"], "unknown method 'nope'; choose one of vae, mvae"),
         (["parity", "nope"], "unknown method 'nope'"),
-        (["fit", "mvae", "--data", "nope"], "unknown data 'nope': give an .npz file or one of mfeat"),
+        (["fit", "mvae", "--data", "nope"], "unknown data 'nope': give an .npz or .toml file or one of mfeat"),
         (["fit", "mvae", "--data", "nope.npz"], "there is no data file 'nope.npz'"),
         (fit("--set", "epoch=3"), "no setting or option 'epoch'; settings are backend, epochs"),
         (fit("--set", "epochs"), "--set takes key=value, not 'epochs'"),

@@ -193,7 +193,8 @@ def test_counts_that_fill_the_memory_are_refused(words: list[str], run: Path, tm
 
 def test_a_run_of_the_demo_knows_its_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train, test = datasets.load("mfeat").split(0.75, seed=0)
-    demo.trained("mvae", "pyro", train, tmp_path, epochs=0, seed=0)
+    first, again = (demo.trained("mvae", "pyro", train, tmp_path, epochs=0, seed=0) for _ in range(2))
+    assert demo.r2(again, train, test) == demo.r2(first, train, test)
     capsys.readouterr()
     assert cli.main(["evaluate", str(tmp_path / "mvae-pyro"), "--particles", "1", "--given", "pix", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["items"] == len(test) == 500

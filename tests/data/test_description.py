@@ -37,6 +37,11 @@ kind = "category"
 table = "facts.csv"
 column = "colour"
 
+[modalities.caption]
+kind = "text"
+table = "facts.csv"
+column = "caption"
+
 [modalities.size]
 kind = "vector"
 table = "sizes.parquet"
@@ -63,7 +68,9 @@ def made(root: Path) -> Path:
         steps = np.arange(3.0 + i % 2)
         series.write(root / "walks" / f"{name}.csv", series.Trace(("x",), steps, rng.normal(size=(len(steps), 1))))
     colours, shapes = rng.choice(["red", "green"], 24), rng.choice(["round", "flat"], 24)
-    pd.DataFrame({"id": ITEMS, "colour": colours, "shape": shapes}).to_csv(root / "facts.csv", index=False)
+    captions = [f"no. {i}" if i % 3 else "" for i in range(24)]
+    facts = pd.DataFrame({"id": ITEMS, "colour": colours, "shape": shapes, "caption": captions})
+    facts.to_csv(root / "facts.csv", index=False)
     sizes = pd.DataFrame(rng.normal(size=(24, 2)), columns=["height", "width"])
     sizes.loc[3, "height"] = np.nan
     sizes.assign(name=ITEMS).iloc[::-1].to_parquet(root / "sizes.parquet")
@@ -85,9 +92,20 @@ def test_what_each_id_has_stands_in_one_row_and_what_it_lacks_is_a_hole(folder: 
         pd.read_csv(folder / "facts.csv", dtype=str),
     )
     shapes = {m.name: m.shape for m in data.modalities}
-    assert shapes == {"picture": (1, 4, 6), "sound": (8, 6), "walk": (1, 4), "colour": (1,), "size": (2,)}
+    assert shapes == {
+        "picture": (1, 4, 6),
+        "sound": (8, 6),
+        "walk": (1, 4),
+        "colour": (1,),
+        "caption": (7,),
+        "size": (2,),
+    }
+    captions = next(m for m in data.modalities if m.name == "caption")
+    read = preprocessing("caption", captions.preprocessing).decode(data.arrays["caption"])
     for i, name in enumerate(ITEMS):
         row = rows[name]
+        assert read[row] == (f"no. {i}" if i % 3 else "")
+        assert data.present("caption")[row] == bool(i % 3)
         assert data.present("picture")[row] == bool(i % 5)
         assert data.present("sound")[row] == bool(i % 7)
         np.testing.assert_allclose(data.holed("size")[row], sizes.loc[name], rtol=1e-6)
@@ -121,7 +139,14 @@ def test_a_run_finds_its_description_again_from_elsewhere(folder: Path, tmp_path
     assert cli.main(["query", "run", "--given", "size", "--ask", "picture", "--out", "drawn.npz"]) == 0
     assert np.load("drawn.npz")["picture"].shape == (1, 24, 1, 4, 6)
     kinds = {m.name: m.kind for m in ppvae.load("run").modalities}
-    assert kinds == {"picture": "image", "sound": "sound", "walk": "series", "colour": "vector", "size": "vector"}
+    assert kinds == {
+        "picture": "image",
+        "sound": "sound",
+        "walk": "series",
+        "colour": "vector",
+        "size": "vector",
+        "caption": "text",
+    }
 
 
 def say(old: str, new: str) -> Callable[[Path], Any]:
@@ -167,10 +192,10 @@ def put(name: str, content: bytes) -> Callable[[Path], Any]:
         (put("sounds/001.wav", b"no sound"), "modalities.sound: cannot read '{root}/sounds/001.wav' as a sound"),
         (put("walks/001.csv", b"time,y\n0,1\n"), "modalities.walk: a series has the channels "),
         (put("sizes.parquet", b"no table"), "cannot read '{root}/sizes.parquet' as a table"),
-        (put("facts.csv", b"id,colour,shape\n1,a,b\n1,c,d\n"), "has the id '1' twice in its column 'id'"),
+        (put("facts.csv", b"id,colour,shape,caption\n1,a,b,c\n1,c,d,e\n"), "has the id '1' twice in its column 'id'"),
         (put("facts.csv", b"id,colour,shape\n,a,b\n"), "has a row without an id in its column 'id'"),
         (
-            put("facts.csv", b"id,colour,shape\nx,a,b\n"),
+            put("facts.csv", b"id,colour,shape,caption\nx,a,b,c\n"),
             "colour has no id in common with another: one of its own is 'x'",
         ),
         (put("facts.csv", b'id,colour,shape\n1,"a,b\n'), "cannot read '{root}/facts.csv' as a table"),

@@ -50,8 +50,11 @@ class Images:
         return stacked(self.one, raw, self.shape)
 
     def decode(self, array: np.ndarray) -> list[Any]:
-        """Pictures of Pillow's from ``(items, channels, height, width)``; what is beyond the scale is cut to it."""
-        scaled = np.asarray(array, np.float64) * (255 if self.levels is None else 1)
+        """Pictures of Pillow's from ``(items, channels, height, width)``.
+
+        What is beyond the scale is cut to it, and NaN is 0.
+        """
+        scaled = np.nan_to_num(np.asarray(array, np.float64)) * (255 if self.levels is None else 1)
         pixels = np.clip(np.rint(scaled), 0, 255).astype(np.uint8).transpose(0, 2, 3, 1)
         pictures = extra("PIL.Image")
         return [pictures.fromarray(each[..., 0] if self.channels == 1 else each) for each in pixels]

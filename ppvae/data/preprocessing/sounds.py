@@ -72,8 +72,11 @@ class Sounds:
         return stacked(self.one, raw, self.shape)
 
     def decode(self, array: np.ndarray) -> list[Recording]:
-        """Recordings from ``(items, bands, frames)``, their phases by Griffin-Lim; the same numbers sound the same."""
-        return [Recording(self._heard(decibels), self.rate) for decibels in np.asarray(array, np.float32)]
+        """Recordings from ``(items, bands, frames)``, their phases by Griffin-Lim, NaN is silent."""
+        return [
+            Recording(self._heard(decibels), self.rate)
+            for decibels in np.nan_to_num(np.asarray(array, np.float32), nan=-80)
+        ]
 
     def plain(self) -> dict[str, Any]:
         """What JSON holds of it."""

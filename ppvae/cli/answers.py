@@ -1,0 +1,88 @@
+"""Answers: what was drawn, written as pictures, sounds, series and words where a run knows how, and as numbers."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ppvae.cli import places
+from ppvae.data.preprocessing import library_of, preprocessing
+from ppvae.language.modality import Modality
+
+ENDINGS = {"image": ".png", "sound": ".wav", "series": ".csv"}  # of files that hold one thing; others are lines
+NUMBERS = "numbers.npz"
+
+
+def writable(out: Path, force: bool) -> Path:
+    """The ``.npz`` file, or else the folder, to write to; it may be missing, or be empty, or used with ``force``.
+
+    Raises:
+        ValueError: it cannot be written, or something is there.
+    """
+    if out.suffix == ".npz":
+        return places.writable_file(out, force)
+    if out.is_dir() and any(out.iterdir()) and not force:
+        raise ValueError(f"the directory {str(out)!r} is not empty: choose another name, or write into it with --force")
+    return places.writable_folder(out)
+
+
+def write(
+    out: Path, drawn: Mapping[str, np.ndarray], modalities: Sequence[Modality], ids: np.ndarray | None = None
+) -> str:
+    """Write what was drawn, ``(draws, items, *shape)`` or ``(items, *shape)`` by modality; returns where.
+
+    An ``.npz`` file holds the arrays. A folder has a folder of files for each modality of pictures, sounds or series,
+    named by the item's id, or its row, and the draw where there are several; a CSV file with a line an item and draw
+    for one of words; and all other numbers in ``numbers.npz``.
+    """
+    if out.suffix == ".npz":
+        return places.write(out, drawn)
+    known = {m.name: m for m in modalities if m.preprocessing is not None}
+    for name in drawn.keys() & known.keys():
+        shape = known[name].shape
+        array = drawn[name].reshape(-1, drawn[name].shape[-1 - len(shape)], *shape)
+        _write_things(out, known[name], array, ids)
+    if rest := {name: array for name, array in drawn.items() if name not in known}:
+        places.write(out / NUMBERS, rest)
+    return str(out)
+
+
+def _write_things(out: Path, modality: Modality, array: np.ndarray, ids: np.ndarray | None) -> None:
+    """Things of one modality, from numbers ``(draws, items, *shape)``."""
+    name, told = modality.name, modality.preprocessing or {}
+    made = preprocessing(name, told)
+    things = ((item, draw, made.decode(array[draw, item, None])[0]) for item, draw in _pairs(array))
+    if told["kind"] not in ENDINGS:
+        out.mkdir(parents=True, exist_ok=True)
+        _write_lines(out / f"{name}.csv", name, things, ids)
+        return
+    (out / name).mkdir(parents=True, exist_ok=True)
+    names = _file_names(array.shape[1], ids)
+    for item, draw, thing in things:
+        end = f"-{draw + 1}" if len(array) > 1 else ""
+        library_of(told["kind"]).write(out / name / f"{names[item]}{end}{ENDINGS[told['kind']]}", thing)
+
+
+def _pairs(array: np.ndarray) -> Iterator[tuple[int, int]]:
+    return ((item, draw) for item in range(array.shape[1]) for draw in range(len(array)))
+
+
+def _write_lines(path: Path, name: str, things: Iterator[tuple[int, int, Any]], ids: np.ndarray | None) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        lines = csv.writer(file)
+        lines.writerow(["id", "draw", name])
+        lines.writerows((item if ids is None else ids[item], draw + 1, thing) for item, draw, thing in things)
+
+
+def _file_names(items: int, ids: np.ndarray | None) -> list[str]:
+    """The ids, where all are fit to be names of files on any system; else the rows, counted from 0."""
+    names = [] if ids is None else [str(identity) for identity in ids]
+    apart = len({name.casefold() for name in names}) == items
+    if apart and all(re.fullmatch(r"\w[\w.-]{0,199}", name) for name in names):
+        return names
+    return [f"{row:0{len(str(items - 1))}}" for row in range(items)]
