@@ -38,8 +38,10 @@ UNUSUAL = 1009  # times the items of a batch: a weight that nobody gives them fo
 AGAIN = 3  # runs, since subsets drawn anew may be the same ones by chance
 
 
-def inspect(vae: VAE, data: Dataset, settings: Settings) -> tuple[Sites, Batch]:
+def inspect(vae: VAE, data: Dataset, settings: Settings, weighs: bool = False) -> tuple[Sites, Batch]:
     """What the programs' sites are, after running both on a few rows, and these rows.
+
+    Objectives that must tell items apart are those of ppvae, and all of them where a run ``weighs`` its items.
 
     What they declare by ``pyro.param`` becomes theirs, with initial values from the run's seed and in its dtype.
 
@@ -59,7 +61,7 @@ def inspect(vae: VAE, data: Dataset, settings: Settings) -> tuple[Sites, Batch]:
             _check_same_density(vae.guide, batch)
         subsampled = _subsampled(vae, batch, model)
     objectives = [stage.objective for stage in stages(vae.objective)]
-    if enumerated or not all(isinstance(objective, str | Estimator) for objective in objectives):
+    if enumerated or weighs or not all(isinstance(objective, str | Estimator) for objective in objectives):
         _check_local(model, data.arrays)
     if any(isinstance(objective, Estimator) and objective.name == "RenyiELBO" for objective in objectives):
         _check_all_local(model)
