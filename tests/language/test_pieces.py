@@ -109,7 +109,7 @@ def test_pieces_may_be_numbered_otherwise_where_no_single_element_is_a_hole(back
 
 @pytest.mark.parametrize("options", [{"first": 1}, {"backwards": True}])
 def test_other_numbers_are_refused_where_single_elements_are_holes(options: Any) -> None:
-    with pytest.raises(ValueError, match="has holes within its items, and its site 'x_[04]' is not the piece"):
+    with pytest.raises(ValueError, match=r"has holes within its items, and its site 'x_[04]' is not the piece"):
         ppvae.fit(pair(**options), whole(True), epochs=0)
 
 
