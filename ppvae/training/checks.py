@@ -35,6 +35,7 @@ from ppvae.training.state import check_unchanged, prepared
 
 ROWS = 4
 UNUSUAL = 1009  # times the items of a batch: a weight that nobody gives them for another reason
+MOST = 60  # enumerated latents: torch's arrays have 64 dimensions, and items, draws and events take some
 AGAIN = 3  # runs, since subsets drawn anew may be the same ones by chance
 
 
@@ -227,6 +228,11 @@ def _enumerated(role: str, sites: dict[str, Any]) -> frozenset[str]:
 
 def _check_enumeration(vae: VAE, batch: Batch, names: Collection[str]) -> None:
     """Raise ValueError where the programs do not run on all values at once."""
+    if len(names) > MOST:
+        raise ValueError(
+            f"{len(names)} latents take all of their values at once, each along a dimension of its own, and there are "
+            f"at most {MOST} of these: sum a longer chain out by one site, such as dist.DiscreteHMM, or draw it in pieces"
+        )
     try:
         paired(vae.model, vae.guide, batch, draws=2)
     except (RuntimeError, ValueError, IndexError, TypeError, KeyError) as error:
