@@ -127,7 +127,13 @@ def test_what_counts_nothing_is_not_watched() -> None:
     for seed in range(5):
         assert counts[held_out(counts, seed)].tolist() == [1]
     found = ppvae.fit(
-        VAE(Level(), Gain()), line(np.arange(20.0)), weights=counts, backend="pyro", epochs=1, patience=1, progress=False
+        VAE(Level(), Gain()),
+        line(np.arange(20.0)),
+        weights=counts,
+        backend="pyro",
+        epochs=1,
+        patience=1,
+        progress=False,
     )
     assert np.isfinite(found.history[0]["validation_loss"])
 
