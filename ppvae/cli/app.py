@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -59,14 +59,21 @@ def demo(
     out: Annotated[Path, typer.Option(parser=place, metavar="FOLDER", help="The folder for figures and runs.")] = Path(
         "out/demo"
     ),
+    data: Annotated[
+        Literal["mfeat", "spoken_digits"], typer.Option(help="mfeat, or spoken_digits to look at and listen to.")
+    ] = "mfeat",
     force: Force = False,
 ) -> dict[str, Any]:
-    """Train, query and check methods on the embedded data, on both backends."""
+    """Train, query and check methods on embedded data; on both backends where the data are mfeat."""
     from ppvae.cli import places
 
     folder = places.writable_folder(out)
     from dataclasses import asdict
 
+    if data == "spoken_digits":
+        from ppvae.cli.demo_spoken_digits import demo_spoken_digits
+
+        return {"out": str(out), "recognised": [asdict(row) for row in demo_spoken_digits(folder, force=force)]}
     from ppvae.cli.demo import demo as run
 
     return {"out": str(out), "runs": [asdict(row) for row in run(folder, force=force)]}

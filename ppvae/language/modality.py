@@ -11,10 +11,11 @@ import numpy as np
 from ppvae.language.guesses import guess_likelihood
 from ppvae.language.tokens import SPECIAL
 
-LIKELIHOODS = (
+ELEMENTWISE = (
     *("normal", "laplace", "student_t", "bernoulli", "continuous_bernoulli", "categorical"),
-    *("logistic", "logistic_mixture", "poisson", "negative_binomial", "autoregressive"),
+    *("logistic", "logistic_mixture", "poisson", "negative_binomial"),
 )
+LIKELIHOODS = (*ELEMENTWISE, "autoregressive")
 RESERVED = ("_INPUT", "_RETURN")  # Pyro's traces keep arguments and results under these
 COUNTS = ("poisson", "negative_binomial")
 REALS = ("normal", "laplace", "student_t")  # take any number
