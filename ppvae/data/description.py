@@ -121,7 +121,10 @@ def _preprocessing(items: Items, name: str, known: Modality | None, train: Seque
     """What the run knows, else what the training rows say."""
     entry: Any = items.description.modalities[name]
     if known is not None:
-        return preprocessing(name, known.preprocessing or {})
+        told = known.preprocessing or {"kind": "vector"}
+        if told.get("kind") != entry.kind:
+            raise ValueError(f"the run knows it as {told.get('kind')}, and here it is of kind {entry.kind}")
+        return preprocessing(name, told)
     options = entry.model_dump(exclude_unset=True, exclude={"kind", "folder", "table", "id", "column", "likelihood"})
     made: Preprocessing = library_of(entry.kind).fitted(_things(items, name, train), **options)
     return made
