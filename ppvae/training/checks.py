@@ -231,7 +231,7 @@ def _check_enumeration(vae: VAE, batch: Batch, names: Collection[str]) -> None:
     if len(names) > MOST:
         raise ValueError(
             f"{len(names)} latents take all of their values at once, each along a dimension of its own, and there are "
-            f"at most {MOST} of these: sum a longer chain out by one site, such as dist.DiscreteHMM, or draw it in pieces"
+            f"at most {MOST} of these: sum a longer chain out in one site, such as dist.DiscreteHMM"
         )
     try:
         paired(vae.model, vae.guide, batch, draws=2)
