@@ -25,8 +25,6 @@ class View(Family):
 
     def __init__(self, modality: Modality, latent: int, sparsity: Sparsity) -> None:
         super().__init__(modality)
-        if modality.likelihood == "autoregressive":
-            raise ValueError(f"factors move the elements of a modality each, which the text {self.name!r} has none of")
         self.size = [math.prod(self.shape), latent]
         scales = {f"scales_{self.name}": [1, latent], f"locals_{self.name}": self.size}
         self.scales = dict(list(scales.items())[: {"none": 0, "ard": 1, "horseshoe": 2}[sparsity]])

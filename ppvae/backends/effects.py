@@ -22,6 +22,7 @@ from torch.distributions.constraints import real as REAL
 from ppvae.backends import declarations
 from ppvae.backends.numpyro_handlers import HANDLERS, INFER, handed
 from ppvae.backends.spoken import Vocabulary, bare, heard
+from ppvae.language.plates import Over, over_items
 
 
 def sample(name: str, fn: Any, *, obs: Any = None, obs_mask: Any = None, infer: dict | None = None) -> Any:
@@ -84,6 +85,23 @@ class plate(numpyro.plate):
             shape = tuple(getattr(msg.get("fn"), "batch_shape", ()))
             size = shape[self.dim] if len(shape) >= -self.dim else 1
             msg["cond_indep_stack"].append(CondIndepStackFrame(self.name, self.dim, size))
+
+
+def any_plate(
+    name: str,
+    size: int | None = None,
+    subsample_size: int | None = None,
+    subsample: Any = None,
+    dim: int | None = None,
+    use_cuda: bool | None = None,
+    device: Any = None,
+) -> Any:
+    """Pyro's ``plate``; one over the items of the batch is ``batch.plate()``."""
+    own = partial(plate, name, size, subsample_size, subsample, dim)
+    whole = subsample_size in (None, size) or subsample is not None
+    free = all(frame.dim != -1 for frame in frames())
+    batch = over_items(name, size, subsample, dim, free) if whole else None
+    return own() if batch is None else Over(batch, subsample, own)
 
 
 def frames() -> list[Any]:
@@ -163,7 +181,7 @@ STATEMENTS = Vocabulary(
     nn=pyro.nn,
     ops=pyro.ops,
     param=param,
-    plate=plate,
+    plate=any_plate,
     plate_stack=plate_stack,
     poutine=HANDLERS,
     random_module=absent("pyro.random_module", "draw the weights by pyro.sample and use torch.nn.functional"),

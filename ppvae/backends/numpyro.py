@@ -25,6 +25,7 @@ from ppvae.backends.optimizers import in_optax
 from ppvae.backends.stacks import emptied
 from ppvae.language import ppl
 from ppvae.language.batch import Batch
+from ppvae.language.pieces import pooled
 from ppvae.language.turns import turn
 from ppvae.objectives import Estimator
 from ppvae.objectives.elbo import per_item
@@ -191,7 +192,7 @@ def loss_by_site(
     if isinstance(objective, Estimator):
         losses: dict[str, Any] = _library_losses(objective, plan.settings.particles, pair, batch, key)
         shares = {name: -loss / plan.sites.items(batch) for name, loss in losses.items()}
-        shares = tempered(shares, plan.sites.latents, beta)
+        shares = pooled(tempered(shares, plan.sites.latents, beta), batch.arrays)
     else:
         batch = plan.weighed(batch)
         keys = jax.random.split(key, plan.particles(state.stage))

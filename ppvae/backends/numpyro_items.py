@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -20,6 +20,7 @@ from ppvae.backends.mirror.running.standin import interpreter
 from ppvae.backends.pyro_items import masked, support
 from ppvae.backends.spoken import bare
 from ppvae.language.batch import Batch
+from ppvae.language.pieces import mask_of
 
 
 @contextmanager
@@ -36,6 +37,11 @@ def repeated(draws: int) -> Any:
     """The plate of draws of everything within, dim -2."""
     with numpyro.handlers.block():
         return numpyro.plate("draws", draws, dim=-2)
+
+
+def picks_rows(site: Any) -> bool:
+    """Is this the site of a plate that speaks for more rows than it has?"""
+    return site["type"] == "plate" and site["args"][1] not in (None, site["args"][0])
 
 
 def float_dtype() -> Any:
@@ -90,18 +96,21 @@ def frozen(program: Any) -> Any:
 
 
 class Holes(Messenger):
-    """Masks each observed site named in ``masks``, booleans ``(items,)`` or ``(items, *event)``."""
+    """Masks each observed site named in ``masks``, booleans ``(items,)`` or ``(items, *event)``, or a piece of one."""
 
-    def __init__(self, masks: Mapping[str, jax.Array]) -> None:
+    def __init__(self, masks: Mapping[str, jax.Array], names: Collection[str]) -> None:
         super().__init__(None)
-        self.masks = {name: bare(mask) for name, mask in masks.items()}
+        self.masks, self.names = {name: bare(mask) for name, mask in masks.items()}, names
 
     def process_message(self, msg: Any) -> None:
-        if msg["type"] == "sample" and msg["is_observed"] and msg["name"] in self.masks:
+        if msg["type"] != "sample" or not msg["is_observed"]:
+            return
+        mask = mask_of(msg["name"], self.masks, self.names)
+        if mask is not None:
             # At its full shape: what NumPyro fills holes with may depend on parameters that differ from draw to draw.
             value = jnp.broadcast_to(msg["value"], jnp.broadcast_shapes(msg["value"].shape, msg["fn"].shape()))
-            msg["value"] = supported(msg["fn"], value, self.masks[msg["name"]])
-            msg["fn"] = masked(msg["fn"], self.masks[msg["name"]], msg["name"])
+            msg["value"] = supported(msg["fn"], value, mask)
+            msg["fn"] = masked(msg["fn"], mask, msg["name"])
 
 
 def supported(fn: Any, value: jax.Array, mask: jax.Array) -> jax.Array:

@@ -14,6 +14,7 @@ from pyro.poutine.runtime import effectful
 from torch import nn
 
 from ppvae.language.batch import Batch
+from ppvae.language.pieces import pooled
 from ppvae.language.traces import alone
 from ppvae.objectives.library import BY_SITE, tempered
 from ppvae.objectives.multisample import BOUND
@@ -42,7 +43,7 @@ def loss_by_site(estimator: Any, pair: nn.ModuleDict, batch: Batch, sites: Sites
     scale = 1.0 / (estimator.num_particles * sites.items(batch))
     sums = tempered(sums, sites.latents, beta)
     loss = -(sum(sums.values()) + score) * scale
-    return loss, {name: share.detach() * scale for name, share in sums.items()}
+    return loss, pooled({name: share.detach() * scale for name, share in sums.items()}, batch.arrays)
 
 
 def _shares(model: Any, guide: Any, analytic: bool) -> dict[str, torch.Tensor]:

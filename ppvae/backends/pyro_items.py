@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext
 from functools import lru_cache, partial
 from itertools import chain, count
@@ -18,6 +18,7 @@ from torch.distributions import constraints, transform_to
 
 from ppvae.backends import declarations
 from ppvae.language.batch import over
+from ppvae.language.pieces import mask_of
 
 
 @lru_cache(maxsize=64)
@@ -35,6 +36,12 @@ def repeated(draws: int) -> Any:
     """The plate of draws of everything within, dim -2."""
     with pyro.poutine.block():
         return pyro.plate("draws", draws, dim=-2)
+
+
+def picks_rows(site: Any) -> bool:
+    """Is this the site of a plate that speaks for more rows than it has?"""
+    size, given = getattr(site.get("fn"), "size", None), getattr(site.get("value"), "shape", (None,))
+    return type(site.get("fn")).__name__ == "_Subsample" and given[0] != size
 
 
 def float_dtype() -> torch.dtype:
@@ -124,14 +131,14 @@ declared = partial(declarations.declared, answering=Declared)
 
 
 class Holes(Messenger):
-    """Masks each observed site named in ``masks``, booleans ``(items,)`` or ``(items, *event)``."""
+    """Masks each observed site named in ``masks``, booleans ``(items,)`` or ``(items, *event)``, or a piece of one."""
 
-    def __init__(self, masks: Mapping[str, torch.Tensor]) -> None:
+    def __init__(self, masks: Mapping[str, torch.Tensor], names: Collection[str]) -> None:
         super().__init__()
-        self.masks = masks
+        self.masks, self.names = masks, names
 
     def _pyro_sample(self, msg: Any) -> None:
-        mask = self.masks.get(msg["name"]) if msg["is_observed"] else None
+        mask = mask_of(msg["name"], self.masks, self.names) if msg["is_observed"] else None
         if mask is not None:
             msg["value"] = supported(msg["fn"], msg["value"], mask)
             msg["fn"] = masked(msg["fn"], mask, msg["name"])

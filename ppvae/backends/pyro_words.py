@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -15,6 +16,7 @@ from pyro.poutine import runtime
 from torch.distributions import constraints
 
 from ppvae.backends import declarations, stacks
+from ppvae.language import plates
 
 __all__ = ["dist", "distribution", "handlers", "iterated", "ops", "pyro"]
 
@@ -44,6 +46,23 @@ def module(name: str, nn_module: Any, update_module_params: bool = False) -> Any
     return (library.module if known is None else known.module)(name, nn_module, update_module_params)
 
 
+def plate(
+    name: str,
+    size: int | None = None,
+    subsample_size: int | None = None,
+    subsample: Any = None,
+    dim: int | None = None,
+    use_cuda: bool | None = None,
+    device: Any = None,
+) -> Any:
+    """Pyro's ``plate``; in a program that ppvae runs, one over the items of the batch is ``batch.plate()``."""
+    own = partial(library.plate, name, size, subsample_size, subsample, dim, use_cuda, device)
+    taken = runtime._DIM_ALLOCATOR._stack
+    whole = subsample_size in (None, size) or subsample is not None
+    batch = plates.over_items(name, size, subsample, dim, not taken or taken[0] is None) if whole else None
+    return own() if batch is None else plates.Over(batch, subsample, own)
+
+
 def get_param_store() -> Any:
     """Pyro's ``get_param_store``, outside programs that ppvae runs."""
     declarations.refuse_store("pyro.get_param_store")
@@ -67,7 +86,7 @@ class _Pyro(ModuleType):
 
 
 pyro = _Pyro("pyro")
-vars(pyro).update({word.__name__: word for word in (clear_param_store, get_param_store, module, param)})
+vars(pyro).update({word.__name__: word for word in (clear_param_store, get_param_store, module, param, plate)})
 
 
 class _Ops:

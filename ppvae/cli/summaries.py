@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from statistics import median
 from typing import Any
 
@@ -39,6 +40,16 @@ def of_evidence(elbo: np.ndarray, log_evidence: np.ndarray, particles: int) -> d
         "elbo": _mean(elbo),
         "log_evidence": _mean(log_evidence),
         "particles": particles,
+    }
+
+
+def of_likenesses(found: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, Any]:
+    """Each measure of each predicted modality, ``NAME_MEASURE``, over the items that have it."""
+    return {
+        f"{name}_{measure}": _mean(values[~np.isnan(values)])
+        for name, measures in found.items()
+        for measure, values in measures.items()
+        if not np.isnan(values).all()
     }
 
 

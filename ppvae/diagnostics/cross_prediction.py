@@ -11,6 +11,7 @@ from ppvae.data.dataset import Dataset
 from ppvae.diagnostics.khat import alone_and_all
 from ppvae.inference import subset_questions
 from ppvae.inference.fitted import Fitted
+from ppvae.inference.points import typical
 from ppvae.language.batch import over
 from ppvae.metrics.predictive_means import predicted
 from ppvae.metrics.reconstruction import r2
@@ -25,8 +26,8 @@ class Crossing:
         given: the names in each subset.
         measured: modality to what was measured, ``(items, *shape)``, NaN where it was not.
         predicted: modality to the mean predicted from each subset, without measurement noise,
-            ``(subsets, items, *shape)``; of a categorical element the expected level. NaN for an item that has nothing
-            of the subset.
+            ``(subsets, items, *shape)``; of a categorical element the expected level, of a text the most typical of the
+            draws. NaN for an item that has nothing of the subset.
     """
 
     given: tuple[tuple[str, ...], ...]
@@ -76,6 +77,8 @@ def crossing(
     always = [name for name in fitted.vae.model.conditions if name in data.arrays]
     drawn = predicted(fitted, shown(data, [[*subset, *always] for subset in subsets]), names, draws, seed)
     seen = np.stack([subset_questions.showing(data, subset) for subset in subsets])
-    means = {name: drawn[name].mean(0).reshape(len(subsets), *data.arrays[name].shape) for name in names}
+    texts = [m.name for m in fitted.modalities if m.likelihood == "autoregressive"]
+    means = {name: typical(drawn[name]) if name in texts else drawn[name].mean(0) for name in names}
+    means = {name: mean.reshape(len(subsets), *data.arrays[name].shape) for name, mean in means.items()}
     means = {name: np.where(over(seen, mean), mean, np.nan) for name, mean in means.items()}
     return Crossing(subsets, {name: data.holed(name) for name in names}, means)

@@ -13,6 +13,7 @@ from ppvae.inference import arviz
 from ppvae.inference.chunks import answer
 from ppvae.inference.questions import Question
 from ppvae.language.batch import Batch
+from ppvae.language.pieces import pieces
 from ppvae.language.ppl import items
 from ppvae.language.traces import is_enumerated, is_local, joint, latents, random_sites
 
@@ -73,8 +74,11 @@ class LogLikelihood:
                 sites = random_sites(model, batch, drawn)
         known = {name: site for name, site in sites.items() if name in drawn}
         hidden = {name: site for name, site in sites.items() if is_enumerated(site)}
-        measured = [name for name in ask if name in sites and sites[name]["is_observed"]]
-        return {name: joint({**known, **hidden, name: sites[name]}, known, [name])[name] for name in measured}
+        found = {name: [own for own in pieces(sites, name) if sites[own]["is_observed"]] for name in ask}
+        scored = {
+            n: joint({**known, **hidden, **{k: sites[k] for k in own}}, known, own) for n, own in found.items() if own
+        }
+        return {name: sum(parts.values()) for name, parts in scored.items()}
 
 
 def _given(data: Dataset, names: Sequence[str]) -> Batch:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ppvae.language.batch import Batch
+from ppvae.language.pieces import owner, whole
 from ppvae.language.ppl import items
 from ppvae.language.traces import alone, is_local, latents, random_sites
 from ppvae.language.traces import log_weights as weights
@@ -49,7 +50,7 @@ def predict(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ..
         drawn = latents(random_sites(guide, batch))
         known = batch.given([name for name in model.conditions if name in batch.arrays])
         sites = random_sites(model, replace(known, ask=ask), drawn)
-    return {name: sites[name]["value"] for name in ask}
+    return {name: whole(sites, name) for name in ask}
 
 
 def generate(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
@@ -60,10 +61,10 @@ def generate(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, .
     """
     shared = {name: site for name, site in random_sites(guide, batch).items() if not is_local(site)}
     sites = random_sites(model, batch, latents(shared))
-    drawn = {name: site["value"] for name, site in sites.items() if name not in ask}
+    drawn = {name: site["value"] for name, site in sites.items() if owner(name, ask)[0] not in ask}
     with items().repeated(draws):
         sites = random_sites(model, batch, drawn)
-    return {name: sites[name]["value"] for name in ask}
+    return {name: whole(sites, name) for name in ask}
 
 
 def log_weights(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:

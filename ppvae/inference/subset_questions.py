@@ -17,6 +17,7 @@ from ppvae.inference import questions
 from ppvae.inference.chunks import DRAWS, answer
 from ppvae.inference.questions import Question
 from ppvae.language.batch import Batch
+from ppvae.language.pieces import pieces, whole
 from ppvae.language.ppl import items, ops
 from ppvae.language.traces import Sites, density, is_local, joint, latents, mixtures, random_sites
 from ppvae.language.traces import log_weights as weights
@@ -197,9 +198,10 @@ def terms(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
 
 def _left_out(target: Sites, drawn: Sites, name: str) -> Any:
     """The density of a site given all other sites, what is enumerated summed out."""
-    if name not in mixtures(target, drawn):
-        return density(target[name])
-    others = {other: site for other, site in target.items() if other != name}
+    own = pieces(target, name)
+    if not mixtures(target, drawn) & set(own):
+        return total(target, own)
+    others = {other: site for other, site in target.items() if other not in own}
     return sum(joint(target, drawn).values()) - sum(joint(others, drawn).values())
 
 
@@ -228,8 +230,11 @@ def simulated(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, 
 def new_item(model: Any, guide: Any, batch: Batch, ask: tuple[str, ...]) -> tuple[dict[str, Any], Batch]:
     """The latents of a new item, and the batch with its measurements. Global latents are the guide's."""
     shared = {name: site["value"] for name, site in random_sites(guide, batch).items() if not is_local(site)}
-    truth = latents(random_sites(model, batch, shared))
-    item = Batch({**batch.arrays, **{name: truth[name] for name in ask}}, batch.observed, batch.total, batch.size)
+    sites = random_sites(model, batch, shared)
+    truth = latents(sites)
+    item = Batch(
+        {**batch.arrays, **{name: whole(sites, name) for name in ask}}, batch.observed, batch.total, batch.size
+    )
     return {**truth, **shared}, item
 
 
@@ -240,7 +245,7 @@ def ranks(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]
         sites = random_sites(model, batch.given([name for name in model.conditions if name in batch.arrays]), drawn)
     found = {}
     for name in ask:
-        value, x = sites[name]["value"], batch.get(name)
+        value, x = whole(sites, name), batch.get(name)
         found[f"below {name}"] = (value < x).sum(0)[None]
         found[f"equal {name}"] = (value == x).sum(0)[None]
     return found

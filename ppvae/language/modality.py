@@ -11,17 +11,19 @@ import numpy as np
 from ppvae.language.guesses import guess_likelihood
 from ppvae.language.tokens import SPECIAL
 
-LIKELIHOODS = (
+ELEMENTWISE = (
     *("normal", "laplace", "student_t", "bernoulli", "continuous_bernoulli", "categorical"),
-    *("logistic", "logistic_mixture", "poisson", "negative_binomial", "autoregressive"),
+    *("logistic", "logistic_mixture", "poisson", "negative_binomial"),
 )
+LIKELIHOODS = (*ELEMENTWISE, "autoregressive")
 RESERVED = ("_INPUT", "_RETURN")  # Pyro's traces keep arguments and results under these
 COUNTS = ("poisson", "negative_binomial")
 REALS = ("normal", "laplace", "student_t")  # take any number
 LEVELED = ("categorical", "autoregressive", "logistic", "logistic_mixture")  # take 0..levels-1
 CATEGORIES = ("categorical", "autoregressive")  # whose values are names
-KINDS = ("vector", "image", "text", "sound", "series")
-BLOCK = 2**22  # numbers that are taken to float64 at once
+CHANNELLED = {"image": "(channels, height, width)", "sound": "(bands, frames)", "series": "(channels, times)"}
+KINDS = {"vector": "", "text": "(positions,)", **CHANNELLED}
+BLOCK = 2**20  # numbers that are taken to float64 at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,12 +39,13 @@ class Modality:
             ``categorical``, ``logistic``, ``logistic_mixture``, ``poisson``, ``negative_binomial``, or of
             texts ``autoregressive``: each token given those before it.
         scale: the likelihood's scale in units of ``spread`` (normal, Laplace, Student-t, logistic), or the negative
-            binomial's inverse dispersion; learned per element if None. To fix a noise in the data's units, declare
-            ``spread`` too.
+            binomial's inverse dispersion; learned if None, per element, but per channel of an image or series, per band
+            of a sound. To fix a noise in the data's units, declare ``spread`` too.
         levels: number of categories of each element (categorical), size of the vocabulary (autoregressive), or number
             of the whole numbers from 0 that an element may be (logistic and its mixture), then 256 if None.
         components: how many logistics an element's mixture has.
-        center, spread: typical value and deviation of each element, ``shape`` or scalar. Networks see
+        center, spread: typical value and deviation of each element, ``shape`` or scalar; those that are estimated are
+            alike at all places of a channel of an image or series, of a band of a sound. Networks see
             ``(x - center) / spread`` (of ``log(1 + x)`` for counts, whose rate is ``exp(center) - 1`` where a decoder
             gives 0), likelihoods speak in the data's own units. What is declared stays; what is None is estimated by
             the first :class:`~ppvae.Dataset` that has the modality, and again from the training rows by its ``split``.
@@ -91,6 +94,9 @@ class Modality:
             raise ValueError(f"{wrong}; choose one of {', '.join(LIKELIHOODS)}")
         if self.kind not in KINDS:
             raise ValueError(f"modality {self.name!r} has unknown kind {self.kind!r}; choose one of {', '.join(KINDS)}")
+        if KINDS[self.kind] and len(self.shape) != KINDS[self.kind].count(" ") + 1:
+            wrong = f"modality {self.name!r} of kind {self.kind!r} has shape {self.shape}"
+            raise ValueError(f"{wrong}; it must be {KINDS[self.kind]}")
         if self.levels is None and self.likelihood in ("logistic", "logistic_mixture"):
             object.__setattr__(self, "levels", 256)
         if self.components < 1 or self.components != int(self.components):
@@ -121,8 +127,6 @@ class Modality:
             )
         if sequential and not text:
             raise ValueError(f"modality {self.name!r} is autoregressive, a likelihood of texts: declare kind='text'")
-        if text and len(self.shape) != 1:
-            raise ValueError(f"modality {self.name!r} is text, of shape (positions,), but has shape {self.shape}")
         if sequential and (self.levels or 0) <= max(SPECIAL):
             raise ValueError(f"modality {self.name!r} has levels {self.levels}; the first {len(SPECIAL)} are no words")
 
@@ -136,6 +140,16 @@ class Modality:
             raise ValueError(
                 f"{wrong.partition(' has ')[0]} of shape {self.shape} has {key} of shape {np.shape(value)}"
             )
+
+    @property
+    def channelled(self) -> bool:
+        """Whether it is a picture, a sound or a series: channels that mean the same at all their places."""
+        return self.kind in CHANNELLED
+
+    @property
+    def distinct(self) -> tuple[int, ...]:
+        """The shape of one number for each channel, or else for each element: it broadcasts to ``shape``."""
+        return (self.shape[0], *(1,) * (len(self.shape) - 1)) if self.channelled else self.shape
 
     @property
     def top(self) -> float:
@@ -161,7 +175,7 @@ def estimated(modality: Modality, array: np.ndarray, observed: np.ndarray | None
 
     What an earlier array gave is not declared: it is taken anew.
     """
-    moments = _moments(array, observed, modality.likelihood)
+    moments = _moments(array, observed, modality)
     known: dict[str, Any] = {"estimates": tuple(moment.astype(np.float32) for moment in moments)}
     for key, before, now in zip(("center", "spread"), modality.estimates, known["estimates"], strict=True):
         value = getattr(modality, key)
@@ -177,19 +191,24 @@ def observed_values(array: np.ndarray, observed: np.ndarray | None) -> np.ndarra
     return np.where(mask, array, np.nan)
 
 
-def _moments(array: np.ndarray, observed: np.ndarray | None, likelihood: str) -> tuple[np.ndarray, np.ndarray]:
+def _moments(array: np.ndarray, observed: np.ndarray | None, modality: Modality) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of each element over the items that have it; 0 and 1 where none has.
 
-    An element whose deviation is rounding, a millionth of its mean or less, has spread 1. Counts that were all
-    zero have the center of half a count in all items.
+    Over the places of a channel too, where the modality has channels. An element whose deviation is rounding, a
+    millionth of its mean or less, has spread 1. Counts that were all zero have the center of half a count in all items.
     """
-    count, total = _sums(array, observed, likelihood, np.zeros(array.shape[1:]), 1)
+    shape, likelihood = array.shape[1:], modality.likelihood
+    places = tuple(range(1, len(shape))) if modality.channelled else ()
+    sums = _sums(array, observed, likelihood, np.zeros(shape), 1)
+    count, total = (part.sum(places, keepdims=True) for part in sums)
     seen, count = count > 0, np.maximum(count, 1)
     center = total / count
     if likelihood in COUNTS:
         center = np.where(seen & (center == 0), np.log1p(0.5 / count), center)
-    deviation = np.sqrt(_sums(array, observed, likelihood, center, 2)[1] / count)
-    return center, np.where(deviation > 1e-6 * np.abs(center), deviation, 1.0)
+    square = _sums(array, observed, likelihood, np.broadcast_to(center, shape), 2)[1].sum(places, keepdims=True)
+    deviation = np.sqrt(square / count)
+    spread = np.where(deviation > 1e-6 * np.abs(center), deviation, 1.0)
+    return np.broadcast_to(center, shape), np.broadcast_to(spread, shape)
 
 
 def _sums(

@@ -138,6 +138,8 @@ def distribution(
 def iterated(step: Callable[[Any], tuple[Any, Any]], state: Any, times: int) -> Any:
     """What each of so many steps in a row gives, ``(times, ...)``: a loop that NumPyro compiles once, not step by step.
 
+    A word for the text of programs and of their distributions.
+
     Args:
         step: called as ``step(state)``, returns the next state and a tensor. It states no sites, and changes nothing in
             place.

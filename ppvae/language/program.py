@@ -12,6 +12,7 @@ from torch import nn
 
 from ppvae.language import ppl
 from ppvae.language.batch import Batch
+from ppvae.language.plates import around
 
 
 class Program(nn.Module):
@@ -22,19 +23,24 @@ class Program(nn.Module):
     sub-modules, or by ``pyro.param(name, init, constraint=...)``: the check before training then gives the program an
     ``nn.Parameter``, named ``pyro_params.NAME`` among the weights, that holds the unconstrained value.
 
-    Where the batch has holes, observed sites named after a modality are masked there, per item or per element. Called
+    A plate of any name that is as long as the batch, in the last dimension, is ``batch.plate()``. Where the batch has
+    holes, observed sites named after a modality are masked there, per item or per element. Called
     by Pyro's own ``SVI``, a program names its parameters to it, as ``pyro.module`` would.
 
     Attributes:
         conditions: modalities that a model takes as given and does not explain.
+        other_plates: names of plates that may be as long as a batch and do not go over its items; the check before
+            training finds them.
     """
 
     conditions: tuple[str, ...] = ()
+    other_plates: frozenset[str] = frozenset()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if ppl.backend() == "pyro":
             ppl.items().captured(self)
-        with holes(*args, *kwargs.values()), ppl.items().declared(self):
+        given = next((arg for arg in (*args, *kwargs.values()) if isinstance(arg, Batch)), None)
+        with holes(*args, *kwargs.values()), around(given, self.other_plates), ppl.items().declared(self):
             return super().__call__(*args, **kwargs)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Program:
@@ -51,8 +57,10 @@ class Program(nn.Module):
 
 def holes(*args: Any) -> Any:
     """The handler that masks what the batch among the arguments did not observe; a null context without holes."""
-    masks = {name: mask for arg in args if isinstance(arg, Batch) for name, mask in arg.masks().items()}
-    return ppl.items().Holes(masks) if masks else nullcontext()
+    batches = [arg for arg in args if isinstance(arg, Batch)]
+    masks = {name: mask for batch in batches for name, mask in batch.masks().items()}
+    names = frozenset(name for batch in batches for name in batch.arrays)
+    return ppl.items().Holes(masks, names) if masks else nullcontext()
 
 
 PARAMETERS = "pyro_params"

@@ -13,11 +13,19 @@ from ppvae.language.ppl import dist, handlers, items, ops
 Sites = dict[str, Any]
 
 
+class Traced(Sites):
+    """The random sites of a run, and the rows that its plates picked, where they picked some of many."""
+
+    rows: dict[str, Any]
+
+
 def random_sites(program: Any, batch: Batch, latents: Mapping[str, Any] | None = None) -> Sites:
     """The random sites of a program that is run once, at the given values of its latents if there are any."""
     known: Any = handlers
     trace = known.trace(known.condition(program, data=latents or {})).get_trace(batch)
-    return {name: site for name, site in trace.nodes.items() if is_random(site)}
+    found = Traced({name: site for name, site in trace.nodes.items() if is_random(site)})
+    found.rows = {name: site["value"] for name, site in trace.nodes.items() if items().picks_rows(site)}
+    return found
 
 
 def is_random(site: Any) -> bool:
@@ -42,8 +50,12 @@ def is_enumerated(site: Any) -> bool:
 
 
 def latents(sites: Sites) -> dict[str, Any]:
-    """The values of the sites that were drawn, by name."""
-    return {name: site["value"] for name, site in sites.items() if not site["is_observed"]}
+    """The values of the sites that were drawn, by name; of a whole run also the rows that its plates picked.
+
+    Another program at these values speaks of the same rows, as Pyro's and NumPyro's own estimators have it.
+    """
+    drawn = {name: site["value"] for name, site in sites.items() if not site["is_observed"]}
+    return {**getattr(sites, "rows", {}), **drawn}
 
 
 def density(site: Any) -> Any:

@@ -16,11 +16,11 @@ show(
         "coherence": "agreement coherence coherence_intervals coherences prior_coherence prior_coherence_intervals",
         "edit_distance": "edit_distance levenshtein",
         "frechet": "frechet",
-        "mel_distance": "log_mel mel_distance",
+        "mel_distance": "log_mel loudness_distance mel_distance",
         "predictive_means": "generated predicted",
         "probes": "probe probes",
         "proper_scores": "conditional_evidence crps energy predictive_scores",
-        "reconstruction": "r2 reconstruction",
+        "reconstruction": "likeness likenesses r2 reconstruction",
         "retrieval": "Retrieval matched retrieval",
         "ssim": "ssim",
         "subsets": "anything encoded shown",
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from ppvae.metrics.edit_distance import levenshtein as levenshtein
     from ppvae.metrics.frechet import frechet as frechet
     from ppvae.metrics.mel_distance import log_mel as log_mel
+    from ppvae.metrics.mel_distance import loudness_distance as loudness_distance
     from ppvae.metrics.mel_distance import mel_distance as mel_distance
     from ppvae.metrics.predictive_means import generated as generated
     from ppvae.metrics.predictive_means import predicted as predicted
@@ -55,6 +56,8 @@ if TYPE_CHECKING:
     from ppvae.metrics.proper_scores import crps as crps
     from ppvae.metrics.proper_scores import energy as energy
     from ppvae.metrics.proper_scores import predictive_scores as predictive_scores
+    from ppvae.metrics.reconstruction import likeness as likeness
+    from ppvae.metrics.reconstruction import likenesses as likenesses
     from ppvae.metrics.reconstruction import r2 as r2
     from ppvae.metrics.reconstruction import reconstruction as reconstruction
     from ppvae.metrics.retrieval import Retrieval as Retrieval

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from ppvae.data.dataset import Dataset
 from ppvae.metrics.bootstrap import Interval
@@ -67,15 +67,18 @@ def judges(data: Dataset, label: str, make: Callable[[], Any] = linear) -> Judge
     Args:
         data: real measurements, which the items to be judged should not be among.
         label: which of its labels; items for which it is NaN take no part.
-        make: a fresh scikit-learn classifier.
+        make: a fresh scikit-learn classifier. Of a text it sees which token stands in each position, zeros and ones.
 
     Raises:
         ValueError: the data have no such label.
     """
     truth, fitted = labels(data, label), {}
-    for name, array in data.arrays.items():
-        seen = complete(data, name) & known(truth)
-        fitted[name] = make().fit(array[seen].reshape(seen.sum(), -1), truth[seen])
+    for modality in data.modalities or ():
+        seen = complete(data, name := modality.name) & known(truth)
+        judge = make()
+        if modality.kind == "text":
+            judge = make_pipeline(OneHotEncoder(handle_unknown="ignore", sparse_output=False), judge)
+        fitted[name] = judge.fit(data.arrays[name][seen].reshape(seen.sum(), -1), truth[seen])
     return Judges(label, fitted)
 
 

@@ -28,8 +28,12 @@ def mel_distance(real: np.ndarray, made: np.ndarray, rate: float, bands: int = 4
         raise ValueError(
             f"sounds have shapes {real.shape} and {made.shape}; give two arrays of {window} samples or more"
         )
-    difference = log_mel(real, rate, bands, window) - log_mel(made, rate, bands, window)
-    distance = np.sqrt(np.square(difference).mean(-1)).reshape(len(real), -1)
+    return loudness_distance(*(np.swapaxes(log_mel(each, rate, bands, window), -1, -2) for each in (real, made)))
+
+
+def loudness_distance(real: np.ndarray, made: np.ndarray) -> np.ndarray:
+    """The :func:`mel_distance` of sounds that are decibels by band and frame, ``(items, *channels, bands, frames)``."""
+    distance = np.sqrt(np.square(real - made).mean(-2)).reshape(len(real), -1)
     return np.ma.masked_invalid(distance).mean(1).filled(np.nan)
 
 

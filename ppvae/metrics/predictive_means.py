@@ -12,6 +12,7 @@ from ppvae.inference.chunks import answer
 from ppvae.inference.fitted import Fitted
 from ppvae.inference.questions import Question
 from ppvae.language.batch import Batch
+from ppvae.language.pieces import whole
 from ppvae.language.ppl import items, ops
 from ppvae.language.traces import Sites, latents, random_sites
 
@@ -50,7 +51,7 @@ def _generated(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str,
 
 def means(sites: Sites, ask: tuple[str, ...]) -> dict[str, Any]:
     """The means of the asked modalities' distributions, by name."""
-    return {name: _mean(sites[name]["fn"]) for name in ask}
+    return {name: whole(sites, name, lambda site: _mean(site["fn"])) for name in ask}
 
 
 def _mean(fn: Any) -> Any:

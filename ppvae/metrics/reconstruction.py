@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,16 @@ from ppvae.data.dataset import Dataset
 from ppvae.inference.fitted import Fitted
 from ppvae.inference.points import point
 from ppvae.language.batch import over
+from ppvae.language.modality import Modality
+from ppvae.language.tokens import END
+from ppvae.metrics.edit_distance import edit_distance
+from ppvae.metrics.mel_distance import loudness_distance
 from ppvae.metrics.predictive_means import predicted
+from ppvae.metrics.ssim import SMALLEST, ssim
 from ppvae.metrics.subsets import anything, shown
 
 Compare = Callable[[np.ndarray, np.ndarray], Any]
+MEASURED = ("text", "image", "sound")  # kinds that have a measure of their own
 
 
 def compared(compare: Compare, data: Dataset, there: np.ndarray, made: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -52,6 +59,39 @@ def r2(real: np.ndarray, made: np.ndarray) -> float:
     mean = np.where(seen, real, 0).sum(0) / np.maximum(seen.sum(0), 1)
     unexplained, total = (float(np.square((real - near)[seen]).sum()) for near in (made, mean))
     return 1 - unexplained / total if total > 0 else np.nan
+
+
+def likeness(modality: Modality, real: np.ndarray, made: np.ndarray) -> dict[str, np.ndarray]:
+    """How alike texts, images or sounds are to the real ones, item by item: measures ``(items,)`` by name.
+
+    Of texts the ``edit_distance`` and the ``exact_match``, 0 or 1, of images the ``ssim``, and of sounds, in decibels
+    by band and frame, the ``mel_distance``; of other kinds nothing. What was not measured is NaN.
+    """
+    if modality.kind == "text":
+        edits = edit_distance(real, made, end=END)
+        return {"edit_distance": edits, "exact_match": np.where(np.isnan(edits), np.nan, edits == 0)}
+    if modality.kind == "image" and min(modality.shape[-2:]) >= SMALLEST:
+        seen = real[~np.isnan(real)]
+        span = modality.top if np.isfinite(modality.top) else np.ptp(seen) if seen.size else 1.0
+        return {"ssim": ssim(real, made, span=float(span) or 1.0)}
+    return {"mel_distance": loudness_distance(real, made)} if modality.kind == "sound" else {}
+
+
+def likenesses(
+    fitted: Fitted, data: Dataset, given: Collection[str] | None = None, draws: int = 20, seed: int = 0
+) -> dict[str, dict[str, np.ndarray]]:
+    """The :func:`likeness` of the prediction of each text, image and sound to what was measured.
+
+    Each is predicted from the ``given`` modalities, by default from all others that the data have, and from itself
+    where there is no other. Items that have nothing of these are NaN.
+    """
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for modality in fitted.modalities:
+        name = modality.name
+        if modality.kind in MEASURED and name in data.arrays and name in fitted.explained:
+            others = [each for each in fitted.names if each in data.arrays and each != name] if given is None else given
+            found |= reconstruction(fitted, data, others or [name], [name], partial(likeness, modality), draws, seed)
+    return found
 
 
 def reconstruction(

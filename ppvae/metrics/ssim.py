@@ -6,6 +6,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 RADIUS = 5  # of the window, eleven pixels wide
+SMALLEST = 3  # pixels
 SIGMA = 1.5
 
 
@@ -13,7 +14,8 @@ def ssim(real: np.ndarray, made: np.ndarray, span: float = 1.0) -> np.ndarray:
     """The mean structural similarity of each image to the real one, ``(items,)``: at most 1, which equal images have.
 
     Wang, Bovik, Sheikh and Simoncelli (2004), with their Gaussian window and constants, over the windows that lie
-    inside the image; channels are averaged. Windows that touch a hole are left out; an image that has no other is NaN.
+    inside the image; channels are averaged. In an image smaller than that window, 11 by 11, it is the largest square
+    of odd size that fits. Windows that touch a hole are left out; an image that has no other is NaN.
 
     Args:
         real: images ``(items, *channels, height, width)``; NaN is a hole.
@@ -21,11 +23,10 @@ def ssim(real: np.ndarray, made: np.ndarray, span: float = 1.0) -> np.ndarray:
         span: the largest possible difference of two pixels.
 
     Raises:
-        ValueError: the shapes differ, or an image is smaller than the window, 11 by 11.
+        ValueError: the shapes differ, or an image is smaller than 3 by 3.
     """
-    width = 2 * RADIUS + 1
-    if real.shape != made.shape or real.ndim < 3 or min(real.shape[-2:]) < width:
-        wanted = f"two arrays (items, *channels, height, width) of at least {width} by {width} pixels"
+    if real.shape != made.shape or real.ndim < 3 or min(real.shape[-2:]) < SMALLEST:
+        wanted = f"two arrays (items, *channels, height, width) of at least {SMALLEST} by {SMALLEST} pixels"
         raise ValueError(f"images have shapes {real.shape} and {made.shape}; give {wanted}")
     x, y = (images.astype(np.float64) / span for images in (real, made))
     mean_x, mean_y = _windows(x), _windows(y)
@@ -38,4 +39,5 @@ def ssim(real: np.ndarray, made: np.ndarray, span: float = 1.0) -> np.ndarray:
 
 def _windows(images: np.ndarray) -> np.ndarray:
     """The mean over the window around each pixel that has a whole one; a NaN reaches as far as its windows."""
-    return gaussian_filter(images, SIGMA, radius=RADIUS, axes=(-2, -1))[..., RADIUS:-RADIUS, RADIUS:-RADIUS]
+    radius = min(RADIUS, (min(images.shape[-2:]) - 1) // 2)
+    return gaussian_filter(images, SIGMA, radius=radius, axes=(-2, -1))[..., radius:-radius, radius:-radius]

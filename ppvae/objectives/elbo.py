@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ppvae.language.batch import Batch
+from ppvae.language.pieces import pooled
 from ppvae.language.traces import (
     Sites,
     density,
@@ -108,7 +109,8 @@ def times(weight: Any, part: Mapping[str, Any], batch: Batch | None = None) -> d
 def per_item(parts: Mapping[str, Any], batch: Batch) -> dict[str, Any]:
     """Shares in nats per item: the mean over the batch of ``(items,)``, the share in the data set of what is global."""
     local = {name for name, value in parts.items() if getattr(value, "ndim", 0)}
-    return {n: item_mean(value, batch) if n in local else value / batch.total for n, value in parts.items()}
+    shares = {n: item_mean(value, batch) if n in local else value / batch.total for n, value in parts.items()}
+    return pooled(shares, batch.arrays)
 
 
 def item_mean(values: Any, batch: Batch | None) -> Any:

@@ -16,6 +16,9 @@ show(
         "likelihoods": "Family Likelihood",
         "networks": "ByName",
         "priors": "Diagonal Flowing Mixture Standard Vamp prior",
+        "text.autoregressive": "Autoregressive",
+        "text.decoders": "GRUDecoder TransformerDecoder",
+        "text.encoders": "GRUEncoder TransformerEncoder",
     },
 )
 
@@ -36,3 +39,8 @@ if TYPE_CHECKING:
     from ppvae.parts.priors import Standard as Standard
     from ppvae.parts.priors import Vamp as Vamp
     from ppvae.parts.priors import prior as prior
+    from ppvae.parts.text.autoregressive import Autoregressive as Autoregressive
+    from ppvae.parts.text.decoders import GRUDecoder as GRUDecoder
+    from ppvae.parts.text.decoders import TransformerDecoder as TransformerDecoder
+    from ppvae.parts.text.encoders import GRUEncoder as GRUEncoder
+    from ppvae.parts.text.encoders import TransformerEncoder as TransformerEncoder

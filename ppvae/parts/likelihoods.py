@@ -29,8 +29,9 @@ class Family(Program):
     levels at the end of a categorical's or the numbers at the end of a mixture's.
 
     ``center`` and ``spread`` are the modality's; of counts, those of the log of the rate (see :func:`of_log_rate`). A
-    learned scale is never below a thousandth of the spread, so that no constant or copied element has infinite
-    density; a scale that was declared is as declared.
+    learned scale is an element's, or a whole channel's of a picture, sound or series (Rybkin et al. 2021,
+    https://arxiv.org/abs/2006.13202); it is never below a thousandth of the spread, so that no constant or copied
+    element has infinite density. A scale that was declared is as declared.
     """
 
     center: torch.Tensor
@@ -45,12 +46,13 @@ class Family(Program):
         known = networks.units(modality)
         for key, value in (of_log_rate(**known) if modality.likelihood in COUNTS else known).items():
             self.register_buffer(key, value)
-        start = torch.zeros(modality.shape) if modality.scale is None else torch.tensor(modality.scale).log()
+        each = torch.zeros(modality.distinct)
+        start = each if modality.scale is None else torch.tensor(modality.scale).log()
         self.learned = modality.scale is None
         if modality.likelihood in DISPERSED:
             self.log_scale = nn.Parameter(start, requires_grad=self.learned)
         if modality.likelihood == "student_t":
-            self.log_freedom = nn.Parameter(torch.full(modality.shape, math.log(8.0)))
+            self.log_freedom = nn.Parameter(each + math.log(8.0))
         self.top = modality.top
 
     def measured(self, y: Any, obs: Any = None) -> Any:
@@ -102,17 +104,17 @@ def of_log_rate(center: torch.Tensor, spread: torch.Tensor) -> dict[str, torch.T
 
 
 def normal(self: Family, y: Any) -> Any:
-    """x ~ Normal(center + spread * y, spread * scale), scale learned per element or fixed."""
+    """x ~ Normal(center + spread * y, spread * scale), scale learned or fixed."""
     return dist.Normal(self.center + self.spread * y, _scale(self))
 
 
 def laplace(self: Family, y: Any) -> Any:
-    """x ~ Laplace(center + spread * y, spread * scale), scale learned per element or fixed."""
+    """x ~ Laplace(center + spread * y, spread * scale), scale learned or fixed."""
     return dist.Laplace(self.center + self.spread * y, _scale(self))
 
 
 def student_t(self: Family, y: Any) -> Any:
-    """x ~ StudentT(2 + freedom, center + spread * y, spread * scale), freedom above 0 learned per element, as scale."""
+    """x ~ StudentT(2 + freedom, center + spread * y, spread * scale), freedom above 0 learned as scale is."""
     freedom = _held(self.log_freedom, ops.clamp(self.log_freedom, *FREEDOM))
     return dist.StudentT(2 + ops.exp(freedom), self.center + self.spread * y, _scale(self))
 
@@ -133,7 +135,7 @@ def categorical(self: Family, y: Any) -> Any:
 
 
 def logistic(self: Family, y: Any) -> Any:
-    """x ~ Logistic(center + spread * y, spread * scale) rounded to 0..levels-1, scale learned per element or fixed."""
+    """x ~ Logistic(center + spread * y, spread * scale) rounded to 0..levels-1, scale learned or fixed."""
     return DiscretisedLogistic(self.center + self.spread * y, _scale(self), self.top)
 
 
@@ -167,7 +169,9 @@ def negative_binomial(self: Family, y: Any) -> Any:
 
 def autoregressive(self: Family, y: Any) -> Any:
     """x_t ~ Categorical(softmax(decoder(y, x_1, ..., x_{t-1}))) up to the end of the text, y the latents."""
-    return Autoregressive(self.decoder, y, *self.shape, self.levels)
+    if not hasattr(self, "decoder"):
+        raise ValueError(f"text {self.name!r} is written by a decoder, and this model has none: leave it out")
+    return Autoregressive(self.decoder, y, self.shape[0], self.levels or 0)
 
 
 def _log_rate(self: Family, y: Any) -> Any:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from ppvae.language.modality import CATEGORIES, COUNTS, Modality
+from ppvae.parts import convolutional
 from ppvae.parts.text.decoders import GRUDecoder
 from ppvae.parts.text.encoders import GRUEncoder
 
@@ -86,16 +87,20 @@ def mlp(inputs: int, hidden: Sequence[int], outputs: int) -> nn.Sequential:
 def encoder(modality: Modality, latent: int, hidden: Sequence[int]) -> nn.Module:
     """``(..., *shape) -> (..., 2 * latent)``: location and log scale of the modality's expert.
 
-    The input is standardised; the modality's own encoder takes the place of the stock MLP, and sees categories as they
-    are.
+    The input is standardised; the modality's own encoder takes the place of the stock one, an MLP or a convolutional
+    network, and sees categories as they are.
     """
     if modality.encoder is not None:
         own = _built(modality.encoder, latent, modality, "encoder")
         return nn.Sequential(Categories() if modality.likelihood in CATEGORIES else Standardise(modality), own)
     if modality.kind == "text":
         return nn.Sequential(Categories(), GRUEncoder(modality.levels or 0, 2 * latent, half(latent, hidden)))
-    size = math.prod(modality.shape)
-    return nn.Sequential(Standardise(modality), Reshaped(len(modality.shape), (size,)), mlp(size, hidden, 2 * latent))
+    axes, size = len(modality.shape), math.prod(modality.shape)
+    if not convolved(modality, hidden):
+        return nn.Sequential(Standardise(modality), Reshaped(axes, (size,)), mlp(size, hidden, 2 * latent))
+    stack, features = convolutional.down(modality.shape, hidden)
+    size = math.prod(features)
+    return nn.Sequential(Standardise(modality), stack, Reshaped(axes, (size,)), mlp(size, hidden[1:], 2 * latent))
 
 
 def decoder(modality: Modality, latent: int, hidden: Sequence[int]) -> nn.Module:
@@ -105,8 +110,20 @@ def decoder(modality: Modality, latent: int, hidden: Sequence[int]) -> nn.Module
     if modality.likelihood == "autoregressive":
         return GRUDecoder(latent, modality.levels or 0, half(latent, hidden))
     shape = output_shape(modality)
-    net = mlp(latent, tuple(hidden)[::-1], math.prod(shape))
-    return net if len(shape) == 1 else nn.Sequential(net, Reshaped(1, shape))
+    if not convolved(modality, hidden):
+        net = mlp(latent, tuple(hidden)[::-1], math.prod(shape))
+        return net if len(shape) == 1 else nn.Sequential(net, Reshaped(1, shape))
+    stack, features = convolutional.up(modality.shape, hidden, math.prod(shape[len(modality.shape) :]))
+    net = mlp(latent, tuple(hidden[1:])[::-1], math.prod(features))
+    return nn.Sequential(net, nn.ReLU(), Reshaped(1, features), stack)
+
+
+def convolved(modality: Modality, hidden: Sequence[int]) -> bool:
+    """Whether its stock networks are convolutional: of pictures, sounds and series of more than a few places.
+
+    Without hidden layers all networks are linear.
+    """
+    return bool(modality.channelled and hidden and max(modality.shape[1:]) > convolutional.FEW)
 
 
 def half(latent: int, hidden: Sequence[int]) -> int:

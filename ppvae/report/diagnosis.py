@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,12 @@ from ppvae.diagnostics.khat import THRESHOLD
 from ppvae.report.measures import Measures, Subset
 
 WORDS = {"log joint": "the joint density"}
+NAMES = {
+    "edit_distance": "edits, of the longer text's length",
+    "exact_match": "share that is right to the last token",
+    "ssim": "structural similarity, at most 1",
+    "mel_distance": "distance in decibels",
+}  # of measures
 POINTS = 0.05  # a coverage this near to what was promised misleads nobody, however surely it is off; our choice
 
 
@@ -84,6 +90,22 @@ class Suspect:
 
 
 @dataclass(frozen=True)
+class Likeness:
+    """How near predictions of a text, image or sound from all others are to what was measured.
+
+    Attributes:
+        ask: the modality.
+        measure: of likeness, in words.
+        mean, error: over rows, and the standard error of that; None where fewer than two rows have it.
+    """
+
+    ask: str
+    measure: str
+    mean: float
+    error: float | None
+
+
+@dataclass(frozen=True)
 class Diagnosis:
     """Everything that was measured of a fitted pair.
 
@@ -100,6 +122,7 @@ class Diagnosis:
         missing: modalities of the run that the rows do not have.
         history: ``epoch``, ``loss`` and, if there was any, ``validation_loss``, in nats per item; ``best_epoch`` where
             that chose the weights.
+        likenesses: of the predictions of texts, images and sounds.
         suspects: rows that disagree with themselves, the worst first; None where that was not asked.
     """
 
@@ -116,6 +139,7 @@ class Diagnosis:
     shares: Mapping[str, float | None]
     missing: tuple[str, ...]
     history: tuple[Mapping[str, Any], ...]
+    likenesses: tuple[Likeness, ...] = ()
     suspects: tuple[Suspect, ...] | None = None
 
 
@@ -135,6 +159,7 @@ def summary(measures: Measures) -> Diagnosis:
         particles=effort.particles,
         posteriors=tuple(_posterior(subset) for subset in measures.subsets),
         predictions=tuple(_prediction(each, ask) for each in measures.subsets for ask in each.predictions),
+        likenesses=tuple(_likenesses(measures)),
         shares={
             name: None if np.isnan(kl).all() else float(share)
             for name, kl, share in zip(parts.names, parts.kl, parts.shares, strict=True)
@@ -182,6 +207,15 @@ def _posterior(subset: Subset) -> Posterior:
         sbc_worst=f"{WORDS.get(name, name)} {fault(ranks.values[:, 0])}",
         sbc_coverage=_coverage(ranks, 0.9),
     )
+
+
+def _likenesses(measures: Measures) -> Iterator[Likeness]:
+    for name, found in measures.alike.items():
+        for measure, values in found.items():
+            seen = values[~np.isnan(values)]
+            if len(seen):
+                error = float(seen.std(ddof=1) / np.sqrt(len(seen))) if len(seen) > 1 else None
+                yield Likeness(name, NAMES[measure], float(seen.mean()), error)
 
 
 def worst(check: Uniform) -> Uniform:

@@ -17,6 +17,7 @@ from ppvae.diagnostics.simulation import simulate
 from ppvae.inference import subset_questions
 from ppvae.inference.consistency import Consistency
 from ppvae.inference.fitted import Fitted
+from ppvae.metrics.reconstruction import likenesses
 from ppvae.training.progress import tracked
 
 
@@ -75,6 +76,7 @@ class Measures:
         trained_on: did training see them? None where nobody knows.
         subsets: each modality alone, all others of each, all, and whatever else was asked for.
         parts: what the posterior would lose without each modality.
+        alike: how near each text, image and sound is predicted from all others, by modality and measure ``(items,)``.
         consistency: of the rows, whose numbers in the data are ``rows``; None where the data have but one modality.
     """
 
@@ -84,6 +86,7 @@ class Measures:
     trained_on: bool | None
     subsets: tuple[Subset, ...]
     parts: Contribution
+    alike: Mapping[str, Mapping[str, np.ndarray]]
     consistency: Consistency | None = None
     rows: np.ndarray | None = None
 
@@ -116,9 +119,9 @@ def measure(
     tasks = [partial(_subset, fitted, rows, given, effort) for given in _subsets(fitted, data, also)]
     found = [task() for task in tracked(tasks, "measuring", progress)]
     parts = contribution(fitted, rows, seed=effort.seed)
-    return Measures(
-        fitted, effort, len(rows), trained_on, tuple(found), parts, _consistency(fitted, rows, effort), numbers
-    )
+    alike = likenesses(fitted, rows, seed=effort.seed)
+    agree = _consistency(fitted, rows, effort)
+    return Measures(fitted, effort, len(rows), trained_on, tuple(found), parts, alike, agree, numbers)
 
 
 def _consistency(fitted: Fitted, rows: Dataset, effort: Effort) -> Consistency | None:

@@ -11,7 +11,7 @@ from jinja2 import Environment, StrictUndefined
 from ppvae import __version__
 from ppvae.diagnostics.khat import THRESHOLD
 from ppvae.report import verdict as judging
-from ppvae.report.diagnosis import Diagnosis, Posterior, summary
+from ppvae.report.diagnosis import Diagnosis, Likeness, Posterior, summary
 from ppvae.report.figures import Picture, drawings, file_name, picture
 from ppvae.report.measures import Measures
 from ppvae.report.verdict import Verdict, verdict
@@ -44,7 +44,8 @@ def report(measures: Measures, out: str | Path, progress: bool | None = None) ->
 def page(diagnosis: Diagnosis, said: Verdict, pictures: Sequence[Picture], folder: str) -> str:
     """The page's HTML. Whatever comes from a run is escaped."""
     rules = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    rules.filters |= {"percent": percent, "evidence": evidence, "points": points, "opened": opened, "active": active}
+    filters = (percent, evidence, points, opened, active, likeness)
+    rules.filters |= {each.__name__: each for each in filters}
     thresholds = {"threshold": THRESHOLD, "points": judging.POINTS, "significant": judging.SIGNIFICANT}
     return rules.from_string((HERE / "page.html").read_text(encoding="utf-8")).render(
         **{**thresholds, "few": judging.FEW, "many": judging.MANY, "kinds": KINDS, "signs": SIGNS},
@@ -94,6 +95,11 @@ def evidence(posterior: Posterior) -> str:
         return "not measured"
     error = "" if posterior.evidence_error is None else f" ± {posterior.evidence_error:.1f}"
     return f"{posterior.evidence:.1f}{error}"
+
+
+def likeness(each: Likeness) -> str:
+    """The mean with its standard error."""
+    return f"{each.mean:.2f}" + ("" if each.error is None else f" ± {each.error:.2f}")
 
 
 def active(posterior: Posterior) -> str:

@@ -20,6 +20,8 @@ from ppvae.data.dataset import Dataset
 from ppvae.data.stored import in_blocks
 from ppvae.language import ppl
 from ppvae.language.batch import Batch
+from ppvae.language.pieces import owner, pieces
+from ppvae.language.plates import noting
 from ppvae.language.program import forget, parameters
 from ppvae.language.traces import is_enumerated, is_local, is_random, paired
 from ppvae.language.turns import turn
@@ -32,6 +34,8 @@ from ppvae.training.shapes import check_handlers, check_latents, check_measured,
 from ppvae.training.state import check_unchanged, prepared
 
 ROWS = 4
+UNUSUAL = 1009  # times the items of a batch: a weight that nobody gives them for another reason
+MOST = 60  # enumerated latents: torch's arrays have 64 dimensions, and items, draws and events take some
 AGAIN = 3  # runs, since subsets drawn anew may be the same ones by chance
 
 
@@ -78,10 +82,16 @@ def _first_tried(vae: VAE, data: Dataset, settings: Settings) -> tuple[Batch, di
     """
     few, own = data.batch(_telling_rows(data.arrays)), {name: parameters(p) for name, p in vae.pair.items()}
     try:
-        found = _tried(vae, few)
+        with noting() as noted:
+            found = _tried(vae, few)
         declared = own != {name: parameters(p) for name, p in vae.pair.items()}
-        if few.size > 1 and (declared or few.size == len(data) > settings.batch_size):
-            _tried(vae, data.batch(few.rows[1:]))  # no parameter has the shape of the batch
+        if few.size > 1 and (any(noted.values()) or declared or few.size == len(data) > settings.batch_size):
+            with noting() as again:
+                _tried(vae, data.batch(few.rows[1:]))  # no parameter has the shape of the batch
+            if any(noted[name] > long for name, long in again.items() if name in noted):  # as long by chance
+                _tell_apart(vae, again)
+                found = _tried(vae, few)
+        _tell_apart(vae, noted)
         return few, *found
     except ValueError as error:
         if settings.batch_size >= len(data):
@@ -90,6 +100,12 @@ def _first_tried(vae: VAE, data: Dataset, settings: Settings) -> tuple[Batch, di
             with suppress(ValueError):
                 return data.batch(), *_tried(vae, data.batch())
         raise ValueError(f"{error}{_per_item(error, data)}") from error
+
+
+def _tell_apart(vae: VAE, noted: Mapping[str, bool]) -> None:
+    """Tell the programs which of their plates do not go over the items."""
+    for program in vae.pair.values():
+        program.other_plates |= {name for name, long in noted.items() if not long}
 
 
 def _per_item(error: ValueError, data: Dataset) -> str:
@@ -105,11 +121,17 @@ def _per_item(error: ValueError, data: Dataset) -> str:
 def _subsampled(vae: VAE, batch: Batch, model: dict[str, Any]) -> bool:
     """Does a batch speak for the whole data set? Programs that run on all rows alone do not, as there are no others."""
     if batch.total == batch.size:
+        batch = replace(batch, total=UNUSUAL * batch.size)
         try:
-            model, _ = _tried(vae, replace(batch, total=2 * batch.size))
+            model, _ = _tried(vae, batch)
         except ValueError:
             return False
-    return any(bool((torch.as_tensor(site["scale"]) != 1.0).any()) for site in model.values())
+    weight = batch.total / batch.size  # of an item, by its plate or by poutine.scale; other scales say nothing of items
+    return any(
+        bool(torch.isclose(torch.as_tensor(site["scale"]), torch.tensor(weight)).any())
+        or any(frame.name == "items" and frame.full_size == batch.total for frame in site["cond_indep_stack"])
+        for site in model.values()
+    )
 
 
 def check_values(vae: VAE, arrays: Mapping[str, np.ndarray], observed: Mapping[str, np.ndarray]) -> None:
@@ -206,6 +228,11 @@ def _enumerated(role: str, sites: dict[str, Any]) -> frozenset[str]:
 
 def _check_enumeration(vae: VAE, batch: Batch, names: Collection[str]) -> None:
     """Raise ValueError where the programs do not run on all values at once."""
+    if len(names) > MOST:
+        raise ValueError(
+            f"{len(names)} latents take all of their values at once, each along a dimension of its own, and there are "
+            f"at most {MOST} of these: sum a longer chain out in one site, such as dist.DiscreteHMM"
+        )
     try:
         paired(vae.model, vae.guide, batch, draws=2)
     except (RuntimeError, ValueError, IndexError, TypeError, KeyError) as error:
@@ -231,8 +258,8 @@ def _check_same_density(guide: Any, batch: Batch) -> None:
 
 def _check_local(sites: dict[str, Any], modalities: Collection[str]) -> None:
     """Raise ValueError where a measured site is not in the plate of items, by which objectives tell items apart."""
-    for name in modalities:
-        if name in sites and sites[name]["is_observed"] and not is_local(sites[name]):
+    for name, site in sites.items():
+        if owner(name, modalities)[0] in modalities and site["is_observed"] and not is_local(site):
             raise ValueError(
                 f"the model's site {name!r} is not in the plate of items, which this objective needs: "
                 "draw it within `with batch.plate():`"
@@ -255,7 +282,7 @@ def _values(sites: dict[str, Any]) -> dict[str, Any]:
 
 def _match(model: dict[str, Any], guide: dict[str, Any], modalities: Collection[str]) -> frozenset[str]:
     guided = frozenset(_values(guide))
-    unused = [name for name in modalities if name not in model]
+    unused = [name for name in modalities if not pieces(model, name)]
     if unused and f"{unused[0]}_observed" in model:
         raise ValueError(
             f"the model gives its site {unused[0]!r} an obs_mask, but holes of a modality are masked by themselves: "
@@ -264,7 +291,7 @@ def _match(model: dict[str, Any], guide: dict[str, Any], modalities: Collection[
     if unused:
         raise ValueError(f"the model has no site named {unused[0]!r}, so that modality would go unexplained")
     lacking = [name for name in _values(model) if name not in guided and not is_enumerated(model[name])]
-    unobserved = [name for name in lacking if name in modalities]
+    unobserved = [name for name in lacking if owner(name, modalities)[0] in modalities]
     if unobserved:
         raise ValueError(
             f"the model's site {unobserved[0]!r} is a modality, but nothing is observed there: "

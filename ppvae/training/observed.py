@@ -8,6 +8,7 @@ import torch
 from pyro.distributions import ExpandedDistribution, MaskedDistribution, constraints
 
 from ppvae.language.batch import Batch
+from ppvae.language.pieces import mask_of, owner
 from ppvae.objectives import stages
 from ppvae.runs.settings import Settings
 from ppvae.runs.vae import VAE
@@ -45,10 +46,11 @@ def check_baselines(vae: VAE, guide: dict[str, Any], settings: Settings) -> None
 
 def check_supports(sites: dict[str, Any], batch: Batch) -> None:
     """Raise ValueError where a distribution cannot take what was measured; what fills the holes may be anything."""
-    for name in batch.arrays:
-        if name not in sites or not sites[name]["is_observed"]:
+    masks = batch.masks()
+    for name, site in sites.items():
+        if owner(name, batch.arrays)[0] not in batch.arrays or not site["is_observed"]:
             continue
-        fn, value, mask = _plain(sites[name]["fn"]), sites[name]["value"], batch.mask(name)
+        fn, value, mask = _plain(site["fn"]), site["value"], mask_of(name, masks, batch.arrays)
         fine = getattr(fn, "support", constraints.real).check(value)
         if mask is not None and mask.ndim <= fine.ndim:
             fine = fine | ~mask.reshape(mask.shape + (1,) * (fine.ndim - mask.ndim))

@@ -7,6 +7,7 @@ from itertools import zip_longest
 from typing import Any
 
 from ppvae.language.batch import Batch
+from ppvae.language.pieces import misnumbered, owner
 from ppvae.language.traces import is_local
 
 
@@ -37,16 +38,29 @@ def check_handlers(sites: dict[str, Any]) -> None:
 
 def check_measured(sites: dict[str, Any], batch: Batch) -> None:
     """Raise ValueError where a measured site is not one density an item, which would broadcast in silence."""
-    for name, array in batch.arrays.items():
-        if name not in sites or not sites[name]["is_observed"]:
+    for name, site in sites.items():
+        modality, number = owner(name, batch.arrays)
+        if modality not in batch.arrays or not site["is_observed"]:
             continue
-        fn, value = sites[name]["fn"], sites[name]["value"]
+        array, fn, value = batch.arrays[modality], site["fn"], site["value"]
+        if number is not None:
+            check_numbered(name, modality, number, value, batch)
+            array = array[:, 0]
         own, event = tuple(fn.batch_shape), tuple(fn.event_shape)
         if own != (batch.size,) or tuple(value.shape) != (batch.size, *event):
             raise ValueError(
                 f"the model's site {name!r} has batch shape {own} and event shape {event} where {batch.size} items are "
                 f"measured, each of shape {tuple(value.shape[1:])}: {_cure(name, own, event, tuple(array.shape[1:]))}"
             )
+
+
+def check_numbered(name: str, modality: str, number: int, value: Any, batch: Batch) -> None:
+    """Raise ValueError where a piece of a modality with holes within its items is not the piece of its number."""
+    mask, array = batch.mask(modality), batch.get(modality)
+    if mask is not None and mask.ndim > 1:
+        piece = array[:, number] if number < array.shape[1] else None
+        if piece is None or piece.shape != value.shape or not bool((value == piece)[mask[:, number]].all()):
+            raise ValueError(misnumbered(name, modality, array.shape[1]))
 
 
 def _cure(name: str, own: tuple[int, ...], event: tuple[int, ...], shape: tuple[int, ...]) -> str:

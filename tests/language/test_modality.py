@@ -20,6 +20,9 @@ NAN = np.nan
         ({"name": "my view"}, "must be an identifier"),
         ({"likelihood": "gaussian"}, "unknown likelihood 'gaussian'; choose one of normal"),
         ({"likelihood": "categorical"}, "give levels"),
+        ({"kind": "image"}, r"of kind 'image' has shape \(3,\); it must be \(channels, height, width\)"),
+        ({"kind": "text", "shape": ()}, r"must be \(positions,\)"),
+        ({"kind": "sound", "shape": (1, 2, 3)}, r"must be \(bands, frames\)"),
         ({"components": 0}, "has components 0"),
         ({"shape": (3, 0)}, r"has shape \(3, 0\)"),
         ({"scale": 0.0}, "scale 0.0; it must be above zero"),
@@ -108,3 +111,17 @@ def test_an_estimate_that_is_replaced_by_hand_is_declared() -> None:
     modality = replace(guess("x", np.array([[1.5], [3.0]])), center=2.0)
     again = estimated(modality, np.array([[7.5], [9.5]]))
     assert (again.center, again.spread) == (2.0, 1.0)
+
+
+@pytest.mark.parametrize("kind", ["image", "sound", "series"])
+def test_a_channel_has_one_center_and_one_spread_at_all_its_places(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    shape = (2, 3, 4) if kind == "image" else (2, 12)
+    array = (rng.normal(size=(9, 2, 12)) * [[2.0], [7.0]] + [[5.0], [-3.0]]).reshape(9, *shape)
+    seen = rng.random(array.shape) < 0.7
+    found = estimated(Modality("x", shape, kind=kind), array, seen)
+    values = [array[:, channel][seen[:, channel]] for channel in range(2)]
+    for known, function in ((found.center, np.mean), (found.spread, np.std)):
+        assert known.shape == shape
+        expected = np.array([function(each) for each in values])
+        np.testing.assert_allclose(known.reshape(2, -1), np.repeat(expected[:, None], 12, 1), rtol=1e-5)

@@ -125,6 +125,18 @@ def rows(model: Any, batch: Any) -> Any:
     return z
 
 
+def looped(self: Any, batch: Any) -> Any:
+    """Four steps of a network, and what comes of each."""
+    with batch.plate():
+        z = latent(batch)
+
+    def step(state: Any) -> Any:
+        state = self.net(state[0]).tanh(), state[1] + 1
+        return state, state[0] * state[1]
+
+    return ppl.iterated(step, (z, torch.zeros(())), 4).sum(0)
+
+
 def masks(model: Any, batch: Any) -> Any:
     """mask, scale: as contexts with tensors, around functions, within each other."""
     x = batch.get("x")
@@ -250,6 +262,7 @@ CASES: dict[str, tuple[Callable[[Any, Any], Any], dict[str, Any]]] = {
     "loop plates": (loop_plates, {"z": local}),
     "open plates": (open_plates, {"z": local}),
     "rows": (rows, {"z": local}),
+    "loop": (looped, {"z": local}),
     "masks": (masks, {"z": local}),
     "given": (given, {"z": local}),
     "lift": (lifted, {"z": local}),

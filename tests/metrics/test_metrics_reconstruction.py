@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import r2_score
 
-from ppvae import VAE, Dataset, Modality, Program, dist, metrics, ops, pyro
+from ppvae import VAE, Dataset, Modality, Program, dist, method, metrics, ops, pyro
 from ppvae.inference.fitted import Fitted
-from ppvae.metrics import edit_distance, levenshtein, log_mel, mel_distance, r2, reconstruction, ssim
+from ppvae.inference.points import point
+from ppvae.metrics import edit_distance, levenshtein, likeness, log_mel, mel_distance, r2, reconstruction, ssim
 from ppvae.metrics.reconstruction import compared
 from ppvae.runs.settings import Settings
 from ppvae.runs.snapshot import Snapshot
@@ -84,9 +85,20 @@ def test_windows_that_touch_a_hole_are_left_out() -> None:
     assert np.isnan(found[2])
 
 
-@pytest.mark.parametrize("shape", [(3, 10, 16), (3, 200)])
+def test_a_small_image_has_the_largest_window_of_odd_size() -> None:
+    bell = np.exp(-np.square(np.arange(-3, 4)) / (2 * 1.5**2))
+    weight = np.outer(bell, bell) / bell.sum() ** 2
+    x, y = ONE[0, 0, :7, :7], OTHER[0, 0, :7, :7]
+    mx, my = (weight * x).sum(), (weight * y).sum()
+    vx, vy, both = ((weight * (a - ma) * (b - mb)).sum() for a, ma, b, mb in _products(x, mx, y, my))
+    light = (2 * mx * my + 1e-4) / (mx**2 + my**2 + 1e-4)
+    wanted = light * (2 * both + 9e-4) / (vx + vy + 9e-4)
+    assert ssim(x[None], y[None])[0] == pytest.approx(wanted, rel=1e-10)
+
+
+@pytest.mark.parametrize("shape", [(3, 2, 16), (3, 200)])
 def test_images_without_a_window_are_one_sentence(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="at least 11 by 11 pixels"):
+    with pytest.raises(ValueError, match="at least 3 by 3 pixels"):
         ssim(np.zeros(shape), np.zeros(shape))
 
 
@@ -214,6 +226,58 @@ def test_a_categorical_element_is_its_likeliest_level() -> None:
     pair = Fitted(VAE(Levels(), Anywhere()), [modality], Settings(backend="pyro"), [], Snapshot({}))
     found = reconstruction(pair, data, ["x"], measure=edit_distance, draws=30)
     np.testing.assert_allclose(found["x"], [0, 0.5])
+
+
+# Kinds
+
+
+def test_each_kind_has_its_own_measure() -> None:
+    text = Modality("x", (4,), "autoregressive", levels=6, kind="text")
+    real = np.array([[4, 5, 3, 0], [4, 4, 4, 4], [np.nan] * 4, [3, 0, 0, 0]])
+    made = np.array([[4, 4, 3, 0], [4, 4, 4, 4], [4, 3, 0, 0], [4, 3, 0, 0]])
+    found = likeness(text, real, made)
+    np.testing.assert_allclose(found["edit_distance"], [0.5, 0, np.nan, 1])
+    np.testing.assert_allclose(found["exact_match"], [0, 1, np.nan, 0])
+    levels = likeness(Modality("x", ONE.shape[1:], "logistic", kind="image"), 255 * ONE, 255 * OTHER)
+    np.testing.assert_allclose(levels["ssim"], ssim(ONE, OTHER))
+    wide = likeness(Modality("x", ONE.shape[1:], kind="image"), 7 * ONE, 7 * OTHER)
+    np.testing.assert_allclose(wide["ssim"], ssim(ONE, OTHER, span=np.ptp(ONE)))
+    sounds = RNG.normal(size=(3, 6, 5))
+    sounds[1, 2, 4] = np.nan
+    decibels = likeness(Modality("x", (6, 5), kind="sound"), sounds, sounds + np.array([1.0, 2.0, -3.0])[:, None, None])
+    np.testing.assert_allclose(decibels["mel_distance"], [1, 2, 3])
+    assert likeness(Modality("x", (4,)), made, made) == {}
+
+
+def test_texts_and_sounds_are_compared_with_what_others_say_of_them() -> None:
+    rng = np.random.default_rng(0)
+    modalities = [
+        Modality("text", (3,), "autoregressive", levels=6, kind="text"),
+        Modality("sound", (2, 4), kind="sound"),
+        Modality("plain", (2,)),
+    ]
+    texts = np.array([[4, 3, 0], [5, 3, 0], [np.nan] * 3])
+    arrays = {"text": texts, "sound": rng.normal(size=(3, 2, 4)), "plain": rng.normal(size=(3, 2))}
+    data = Dataset(arrays, modalities=modalities)
+    vae = method("mvae", data.modalities, latent=2, hidden=(8,))
+    pair = Fitted(vae, list(data.modalities or ()), Settings(backend="pyro"), [], Snapshot({}))
+    found = metrics.likenesses(pair, data, draws=3)
+    assert {name: list(measures) for name, measures in found.items()} == {
+        "text": ["edit_distance", "exact_match"],
+        "sound": ["mel_distance"],
+    }
+    assert np.isnan(found["text"]["edit_distance"]).tolist() == [False, False, True]
+    alone = metrics.likenesses(pair, data, given=["text"], draws=3)
+    assert np.isnan(alone["sound"]["mel_distance"]).tolist() == [False, False, True]
+
+
+def test_the_point_of_texts_is_the_draw_that_agrees_with_the_others() -> None:
+    text = Modality("x", (3,), "autoregressive", levels=6, kind="text")
+    draws = np.array([[[4, 5, 3]], [[4, 4, 3]], [[5, 4, 3]], [[5, 5, 4]]])
+    np.testing.assert_array_equal(point(text, draws), [[4, 5, 3]])
+    np.testing.assert_array_equal(point(text, draws[1:]), [[5, 4, 3]])
+    np.testing.assert_array_equal(point(Modality("x", (3,), "categorical", levels=6), draws[1:]), [[5, 4, 3]])
+    np.testing.assert_allclose(point(Modality("x", (3,)), draws), draws.mean(0))
 
 
 @pytest.mark.parametrize(

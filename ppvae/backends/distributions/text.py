@@ -22,6 +22,7 @@ from ppvae.backends.mirror.running.dispatch import Dispatch, dispatching, is_arr
 from ppvae.backends.mirror.running.standin import StandIn, interpreter
 
 Shape = tuple[int, ...]
+Known = dict[int, StandIn]  # what stands for a tensor, by its id
 
 
 class PyroDistribution(nd.Distribution):
@@ -35,12 +36,13 @@ class PyroDistribution(nd.Distribution):
 
     def __init__(self, text: Any) -> None:
         self.text = text
+        self.known = dict(getattr(interpreter.get(None), "known", {}))  # modules that the text reached by itself
         self._drawn: tuple[Any, Any] = (None, None)
         super().__init__(tuple(text.batch_shape), tuple(text.event_shape))
 
-    def ask(self, question: Callable[[Any], Any], key: jax.Array | None = None) -> Any:
+    def ask(self, question: Callable[[Any], Any], others: Known | None = None) -> Any:
         """``question(text)`` under the dispatcher, on arrays."""
-        with interpreting(key):
+        with interpreting(known={**self.known, **(others or {})}):
             return nested(question(self.text), array)
 
     @property
@@ -53,14 +55,14 @@ class PyroDistribution(nd.Distribution):
 
     @property
     def support(self) -> Any:
-        with interpreting():
+        with interpreting(known=self.known):
             return constraint(self.text.support, array)
 
     def sample(self, key: jax.Array | None, sample_shape: Shape = ()) -> jax.Array:
         """A draw, which remembers how it was made: its density needs no inverse of a transform."""
         if key is None:
             raise ValueError(f"a draw from {type(self).__name__} needs a key: run the program under handlers.seed")
-        with interpreting(key):
+        with interpreting(key, self.known):
             drawn = (self.text.rsample if self.has_rsample else self.text.sample)(torch.Size(sample_shape))
             self._drawn = array(drawn), drawn
         return self._drawn[0]
@@ -98,7 +100,7 @@ for _name in ("mean", "variance", "mode", "entropy", "cdf", "icdf", "enumerate_s
 @dispatch(PyroDistribution, PyroDistribution)
 def kl_divergence(p: PyroDistribution, q: PyroDistribution) -> jax.Array:
     """Torch's and Pyro's own formulas, for NumPyro's estimators."""
-    return p.ask(lambda text: pd.kl.kl_divergence(text, q.text))
+    return p.ask(lambda text: pd.kl.kl_divergence(text, q.text), q.known)
 
 
 @cache
@@ -108,12 +110,12 @@ def _kind(pyros: Any) -> type[PyroDistribution]:
 
 
 @contextmanager
-def interpreting(key: jax.Array | None = None) -> Iterator[None]:
+def interpreting(key: jax.Array | None = None, known: Known | None = None) -> Iterator[None]:
     """Stand-ins speak within the block: to the text that is running, or else alone, by the keys that ``key`` gives."""
     if key is None and interpreter.get(None) is not None:
         yield
         return
-    with dispatching(Dispatch(numpyro.prng_key if key is None else _keys(key), {})):
+    with dispatching(Dispatch(numpyro.prng_key if key is None else _keys(key), dict(known or {}))):
         yield
 
 

@@ -49,9 +49,7 @@ def convolve(
     if x.ndim == dims + 1:
         return convolve(x[None], weight, bias, stride, padding, dilation, groups)[0]
     dilation = sizes(dilation, dims)
-    pads = _pads(padding, kernel, dilation)
-    dense = jax.lax.conv_general_dilated
-    y = dense(x, weight, sizes(stride, dims), pads, None, dilation, feature_group_count=groups)
+    y = _dense(x, weight, sizes(stride, dims), _pads(padding, kernel, dilation), (1,) * dims, dilation, groups)
     return _biased(y, bias)
 
 
@@ -71,15 +69,20 @@ def transpose_convolve(
     if x.ndim == dims + 1:
         return transpose_convolve(x[None], weight, bias, stride, padding, output_padding, groups, dilation)[0]
     stride, padding, extra, dilation = (sizes(v, dims) for v in (stride, padding, output_padding, dilation))
-    if on_cpu() and dims == 2 and groups == 1 and dilation == (1, 1) and max(stride) > 1:
+    if _multiplied(dims, groups, dilation) and max(stride) > 1:
         y = _subpixel(x, weight, stride, padding, extra)
     else:
         y = _dilated(x, weight, stride, padding, extra, groups, dilation)
     return _biased(y, bias)
 
 
+def _multiplied(dims: int, groups: int, *dilations: Numbers) -> bool:
+    """Whether a convolution is a matrix product here; XLA's own takes ten times as long in a loop on a CPU."""
+    return on_cpu() and dims <= 2 and groups == 1 and max(map(max, dilations)) == 1
+
+
 def on_cpu() -> bool:
-    """Whether JAX computes on the CPU by default, where sub-pixel products win if a stride is above one."""
+    """Whether JAX computes on the CPU by default."""
     device = jax.config.jax_default_device  # type: ignore[attr-defined]
     return bool((device.platform if hasattr(device, "platform") else device or jax.default_backend()) == "cpu")
 
@@ -90,13 +93,27 @@ def _dilated(
     """XLA's own: a convolution of the input with zeros between its elements."""
     reach = [d * (k - 1) - p for k, d, p in zip(weight.shape[2:], dilation, padding, strict=True)]
     pads = [(r, r + e) for r, e in zip(reach, extra, strict=True)]
-    ones = (1,) * len(stride)
-    dense = jax.lax.conv_general_dilated
-    return dense(x, _adjoint(weight, groups), ones, pads, stride, dilation, feature_group_count=groups)
+    return _dense(x, _adjoint(weight, groups), (1,) * len(stride), pads, stride, dilation, groups)
+
+
+def _dense(
+    x: Array, weight: Array, stride: Any, pads: Pairs, spacing: Numbers, dilation: Numbers, groups: int
+) -> Array:
+    """A convolution, of the input with zeros between its elements where the spacing is above 1."""
+    dims = len(stride)
+    if not _multiplied(dims, groups, spacing, dilation):
+        dense = jax.lax.conv_general_dilated
+        return dense(x, weight, stride, pads, spacing, dilation, feature_group_count=groups)
+    if dims == 1:
+        return _dense(x[:, :, None], weight[:, :, None], (1, *stride), [(0, 0), *pads], (1, 1), (1, 1), 1)[:, :, 0]
+    return subpixel.convolve(x.transpose(0, 2, 3, 1), weight, stride, pads).transpose(0, 3, 1, 2)
 
 
 def _subpixel(x: Array, weight: Array, stride: Any, padding: Any, extra: Numbers) -> Array:
-    """The same as matrix products, for two dims."""
+    """The same as matrix products, for one dim or two."""
+    if len(stride) == 1:
+        flat = (1, *stride), (0, *padding), (0, *extra)
+        return _subpixel(x[:, :, None], weight[:, :, None], *flat)[:, :, 0]
     shape = zip(x.shape[2:], weight.shape[2:], stride, padding, extra, strict=True)
     size = tuple((n - 1) * s - 2 * p + k + e for n, k, s, p, e in shape)
     y = subpixel.transpose_convolve(x.transpose(0, 2, 3, 1), weight, stride, padding, size)

@@ -1,8 +1,9 @@
-"""Sub-pixel products: a transposed convolution, and its gradients, as matrix products; XLA's own is slow on a CPU.
+"""Sub-pixel products: convolutions, transposed ones and their gradients as matrix products; XLA's are slow on a CPU.
 
-A transposed convolution with stride ``s`` writes ``s * s`` interleaved images. Each is an ordinary convolution of
-the input with every ``s``-th row and column of the kernel, so one matrix product over patches of the input gives
-all of them. Both gradients are products over patches as well. Measured by ``benchmarks/convolution.py``.
+A convolution with stride ``s`` sees blocks of ``s * s`` pixels, whose numbers are channels of one image with stride 1;
+one matrix product over its patches gives the answer. A transposed one writes ``s * s`` interleaved images. Each is an
+ordinary convolution of the input with every ``s``-th row and column of the kernel, so one matrix product over patches
+of the input gives all of them. Gradients are products over patches as well. Measured by ``benchmarks/convolution.py``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,19 @@ import jax.numpy as jnp
 
 Pair = tuple[int, int]
 Array = jax.Array
+
+
+def convolve(x: Array, weight: Array, stride: Pair, pads: Sequence[Pair]) -> Array:
+    """``(items, height, width, in)`` with a kernel ``(out, in, *kernel)`` to ``(items, rows, columns, out)``."""
+    kernel = weight.shape[2:]
+    taps = [-(-k // s) for k, s in zip(kernel, stride, strict=True)]
+    places = [(n + sum(pad) - k) // s + 1 for n, pad, k, s in zip(x.shape[1:3], pads, kernel, stride, strict=True)]
+    size = [place + tap - 1 for place, tap in zip(places, taps, strict=True)]  # in blocks
+    frame = [(pad[0], m * s - n - pad[0]) for n, m, s, pad in zip(x.shape[1:3], size, stride, pads, strict=True)]
+    blocks = _framed(x, frame).reshape(-1, size[0], stride[0], size[1], stride[1], x.shape[-1])
+    channels = blocks.transpose(0, 1, 3, 2, 4, 5).reshape(-1, *size, stride[0] * stride[1] * x.shape[-1])
+    dealt = _dealt(weight, taps, stride).transpose(2, 4, 3, 5, 1, 0)
+    return _patches(channels, taps, (1, 1)) @ dealt.reshape(-1, len(weight))
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
@@ -69,12 +83,16 @@ def _patches(x: Array, kernel: Sequence[int], stride: Pair) -> Array:
 
 def _phase_weights(weight: Array, taps: Sequence[int], stride: Pair) -> Array:
     """``(taps * in, phases * out)``: the kernel's rows and columns, dealt out to the interleaved images."""
-    inputs, outputs, *kernel = weight.shape
-    missing = [(0, t * s - k) for t, s, k in zip(taps, stride, kernel, strict=True)]
-    whole = jnp.pad(weight, [(0, 0), (0, 0), *missing])
-    dealt = whole.reshape(inputs, outputs, taps[0], stride[0], taps[1], stride[1])
-    turned = jnp.flip(dealt, (2, 4)).transpose(2, 4, 0, 3, 5, 1)
+    inputs, outputs = weight.shape[:2]
+    turned = jnp.flip(_dealt(weight, taps, stride), (2, 4)).transpose(2, 4, 0, 3, 5, 1)
     return turned.reshape(taps[0] * taps[1] * inputs, stride[0] * stride[1] * outputs)
+
+
+def _dealt(weight: Array, taps: Sequence[int], stride: Pair) -> Array:
+    """The kernel's rows and columns by tap and place within a stride: ``(·, ·, taps, stride, taps, stride)``."""
+    missing = [(0, t * s - k) for t, s, k in zip(taps, stride, weight.shape[2:], strict=True)]
+    whole = jnp.pad(weight, [(0, 0), (0, 0), *missing])
+    return whole.reshape(*weight.shape[:2], taps[0], stride[0], taps[1], stride[1])
 
 
 def _interleaved(phases: Array, stride: Pair) -> Array:

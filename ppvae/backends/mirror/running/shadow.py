@@ -24,6 +24,8 @@ from ppvae.backends.mirror.running.tables import MirrorError, layer_rule
 from ppvae.language.batch import Batch
 from ppvae.language.statistics import keeps_statistics
 
+TORCHS = frozenset(vars(nn.Module()))  # attributes that torch itself keeps
+
 
 class Shadows:
     """The shadows of one call: one for each module, and one stand-in for each of their tensors."""
@@ -55,11 +57,11 @@ class Shadows:
             state[kind] = {name: self._tensor(name, tensor, p) for name, tensor in state[kind].items()}
         children = module._modules.items()
         state["_modules"] = {name: None if m is None else self.of(m, p.child(name)) for name, m in children}
-        state |= {name: self._rebound(value) for name, value in state.items() if isinstance(value, MethodType)}
+        state |= {name: self._led_back(held) for name, held in state.items() if name not in TORCHS}
         if isinstance(module, Transform):
             state["_inv"] = None  # it would lead to the module itself
         state |= {"training": self.training, PATH: p.prefix.rstrip(".")}
-        rule = layer_rule(module)
+        rule = None if module.__dict__.get("_pyro_samples") else layer_rule(module)
         return state if rule is None else state | {"forward": partial(_run_leaf, rule, module, p)}
 
     def _tensor(self, name: str, tensor: torch.Tensor | None, p: Parameters) -> Any:
@@ -68,10 +70,21 @@ class Shadows:
             return tensor
         return self.tensors.setdefault(id(tensor), StandIn(array, fixed=f"{p.prefix}{name}"))
 
-    def _rebound(self, method: MethodType) -> Any:
-        """A method that the module keeps as an attribute, on the module's shadow."""
-        owner = self.modules.get(id(method.__self__))
-        return method if owner is None else MethodType(method.__func__, owner)
+    def _led_back(self, value: Any) -> Any:
+        """What the module keeps as an attribute, such as a list of modules, with their shadows in their places."""
+        if type(value) not in (list, tuple, dict):
+            return self._rebound(value)
+        new = nested(value, self._rebound)
+        return value if all(one is other for one, other in zip(leaves(new), leaves(value), strict=True)) else new
+
+    def _rebound(self, held: Any) -> Any:
+        """A module, or a method of one, alone or within a handler's partial, on its shadow."""
+        if isinstance(held, partial):
+            bound = partial(self._rebound(held.func), *map(self._rebound, held.args), **held.keywords)
+            return partial(bound) if type(held) is partial else type(held)(bound)
+        if isinstance(held, MethodType) and id(held.__self__) in self.modules:
+            return MethodType(held.__func__, self.modules[id(held.__self__)])
+        return self.modules.get(id(held), held)
 
 
 def _check(module: nn.Module, p: Parameters) -> None:
@@ -81,12 +94,6 @@ def _check(module: nn.Module, p: Parameters) -> None:
         raise layer_error(module, path)
     if isinstance(module, torch.jit.ScriptModule):
         raise MirrorError(f"the compiled torch.jit module at {path!r} has no mirror; use the module it was made of")
-    if sampled := vars(module).get("_pyro_samples"):
-        name = next(iter(sampled))
-        raise MirrorError(
-            f"the PyroSample {name!r} of {type(module).__name__} at {path!r} has no mirror; draw it in forward, "
-            f"{name} = pyro.sample(...), and use the function of the layer, such as F.linear(x, {name})"
-        )
     if rule is not None and vars(module).get("_pyro_params"):
         raise MirrorError(f"the layer {type(module).__name__} at {path!r} has a mirror, its PyroParam has not")
     if rule is not None and is_parametrized(module):
