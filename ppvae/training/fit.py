@@ -120,11 +120,11 @@ def fit(
     data, before = measured(data, settings.dtype), _before(vae, out, resume)
     pair = before.vae if before else vae
     assert isinstance(pair, VAE)
-    trained, kept = data, slice(None)
+    trained, own = data, counts
     if validation is None and settings.watches:
         watched = held_out(counts, settings.seed)
-        trained, validation, kept = data.take(~watched), data.take(watched), ~watched
-    state = init(pair, trained, None if weights is None else counts[kept], **options)
+        trained, validation, own = data.take(~watched), data.take(watched), counts[~watched]
+    state = init(pair, trained, None if weights is None else own, **options)
     others = None if validation is None else prepared(state.plan.vae, trained, validation)
     start = before or Fitted(state.plan.vae, data.modalities or (), settings, [], Snapshot({}))
     keys = {"data": data_key(data, counts), "order": data.order}

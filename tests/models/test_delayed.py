@@ -208,3 +208,14 @@ def test_lagged_has_holes_and_is_the_same_for_a_seed() -> None:
     assert (holes.sum(1) >= 6).all()
     assert 0.2 < one.present("b_lag").mean() < 0.4
     assert {m.kind for m in one.modalities if m.name in "abc"} == {"series"}
+
+
+@pytest.mark.slow
+@both
+def test_lags_that_nobody_measured_are_right(backend: str) -> None:
+    train, test = lagged(1500, seed=0), lagged(300, seed=1)
+    made = ppvae.method("delayed", train.modalities, latent=1)
+    run = ppvae.fit(made, train, backend=backend, epochs=30, batch_size=64, lr=5e-3, progress=False)
+    drawn = run.query(test.only(["a", "b", "c"]), ask=["b_lag", "c_lag"], draws=25)
+    for name, values in drawn.items():
+        assert (np.median(values[..., 0], 0) == test.labels[name]).mean() >= 0.95, name

@@ -158,3 +158,15 @@ def test_an_estimator_that_does_not_tell_items_apart_is_refused() -> None:
     vae = VAE(Level(), Gain(), TraceGraph_ELBO)
     with pytest.raises(ValueError, match="TraceGraph_ELBO does not tell items apart: drop weights"):
         ppvae.fit(vae, line(np.arange(3.0)), weights=np.ones(3), backend="pyro", progress=False)
+
+
+def test_the_classifier_counts_labelled_items_as_often_as_they_say() -> None:
+    rng, counts = np.random.default_rng(0), np.array([1, 2, 0, 3, 1, 1])
+    a, digit = rng.normal(size=(6, 2)), np.array([0, 1, 1, 0, np.nan, 1])[:, None]
+    kinds = [Modality("a", (2,)), Modality("digit", (1,), "categorical", levels=2)]
+    vae, found = ppvae.method("m2", kinds, latent=1, hidden=[3]), []
+    for times, weights in ((np.ones(6, int), counts), (counts, None)):
+        rows = Dataset({"a": np.repeat(a, times, 0), "digit": np.repeat(digit, times, 0)}, modalities=kinds)
+        state = ppvae.init(vae, rows, weights, backend="pyro", dtype="float64")
+        found.append(ppvae.step(state, rows.batch())[1]["sites"]["the classifier"])
+    assert found[0] == pytest.approx(found[1], rel=1e-12)
