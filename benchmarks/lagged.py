@@ -64,7 +64,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--items", type=int, default=1500)
-    parser.add_argument("--epochs", type=int, default=25)
+    parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--backend", default="numpyro")
     chosen = parser.parse_args()
     train, test = lagged(chosen.items, seed=0), lagged(500, seed=1)
