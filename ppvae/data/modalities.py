@@ -11,6 +11,7 @@ import numpy as np
 
 from ppvae.data.stored import in_blocks
 from ppvae.language.guesses import Guess, guess_likelihood, is_one_hot
+from ppvae.language.intake import over
 from ppvae.language.modality import REALS, Modality, estimated, observed_values
 from ppvae.language.tokens import END, PADDING, START
 
@@ -60,6 +61,8 @@ def _made(
         likelihood, reason = guess.likelihood, guess.reason
         if guess.doubt:
             warnings.warn(_question(name, guess), UserWarning, stacklevel=5)  # the call of Dataset
+    if likelihood == "autoregressive":
+        return replace(plain, likelihood=likelihood, levels=int(np.nanmax(seen)) + 1, kind="text"), reason
     levels = _levels(name, seen) if likelihood == "categorical" else None
     return replace(plain, likelihood=likelihood, levels=levels), reason
 
@@ -69,7 +72,7 @@ def _fitted(
 ) -> Modality:
     """The modality, which fits the array, with what it left open."""
     for place, block in in_blocks(array):
-        check_fits(modality, block, features, None if observed is None else observed[place])
+        check_fits(modality, block, features, None if observed is None else observed[place], place.start or 0)
     if modality.features is None and features is not None and len(modality.shape) == 1:
         modality = replace(modality, features=tuple(features))
     if modality.center is None or modality.spread is None:
@@ -88,8 +91,12 @@ def check_fits(
     array: np.ndarray,
     features: Sequence[Any] | None = None,
     observed: np.ndarray | None = None,
+    first: int = 0,
 ) -> None:
-    """Raise ValueError where the array's shape, values or holes, or its elements' names, do not fit the modality."""
+    """Raise ValueError where the array's shape, values or holes, or its elements' names, do not fit the modality.
+
+    ``first`` is the number of the array's first row.
+    """
     what = f"modality {modality.name!r}"
     if array.shape[1:] != modality.shape:
         raise ValueError(f"{what} has items of shape {array.shape[1:]}, but shape {modality.shape} was declared")
@@ -99,7 +106,7 @@ def check_fits(
         limit = f"from 0 to {modality.top:.0f}" if np.isfinite(modality.top) else "of 0 or more"
         raise ValueError(f"{what} is {modality.likelihood}: it takes {numbers} {limit}, but holds {bad[0]}")
     if modality.likelihood == "autoregressive":
-        _check_texts(what, array, np.ones(len(array), bool) if observed is None else observed)
+        _check_texts(what, array, np.ones(array.shape, bool) if observed is None else over(observed, array), first)
 
 
 def _impossible(modality: Modality, array: np.ndarray) -> np.ndarray:
@@ -108,22 +115,18 @@ def _impossible(modality: Modality, array: np.ndarray) -> np.ndarray:
     return outside if modality.likelihood == "continuous_bernoulli" else outside | (array != np.round(array))
 
 
-def _check_texts(what: str, array: np.ndarray, observed: np.ndarray) -> None:
+def _check_texts(what: str, array: np.ndarray, observed: np.ndarray, first: int) -> None:
     """Raise ValueError where a text has holes, or is none: ids, END and PADDING, or ids alone."""
-    if observed.ndim > 1:
-        row = int(np.argwhere(observed.any(1) & ~observed.all(1))[0, 0])
-        raise ValueError(
-            f"{what} has holes within row {row}; a text is whole or missing: fill what follows it with {PADDING}"
-        )
-    ends = array == END
+    there, ends = observed.any(1), array == END
     after = ends.cumsum(1) > ends
     for wrong, why in (
+        (~observed, f"has holes, but a text is whole or missing; fill what follows it with {PADDING}"),
         (after & (array != PADDING), f"goes on after the end of its text, {END}; fill the row with {PADDING}"),
         (~after & (array == PADDING), f"has {PADDING}, the padding, before the end of its text; put {END} there"),
         (array == START, f"holds {START}, the start of a text, which decoders add themselves; leave it out"),
     ):
-        if (bad := wrong.any(1) & observed).any():
-            raise ValueError(f"{what}: row {int(bad.argmax())} {why}")
+        if (bad := wrong.any(1) & there).any():
+            raise ValueError(f"{what}: row {first + int(bad.argmax())} {why}")
 
 
 def _check_features(modality: Modality, features: Sequence[Any] | None) -> None:
