@@ -123,9 +123,11 @@ def _subsampled(vae: VAE, batch: Batch, model: dict[str, Any]) -> bool:
             model, _ = _tried(vae, batch)
         except ValueError:
             return False
-    weight = batch.total / batch.size  # of an item, by its plate or by poutine.scale; other scales say nothing of items
+    weight = torch.tensor(
+        batch.total / batch.size, dtype=torch.float64
+    )  # of an item, by its plate or by poutine.scale; other scales say nothing of items
     return any(
-        bool(torch.isclose(torch.as_tensor(site["scale"]), torch.tensor(weight)).any())
+        bool(torch.isclose(torch.as_tensor(site["scale"], dtype=torch.float64), weight).any())
         or any(frame.name == "items" and frame.full_size == batch.total for frame in site["cond_indep_stack"])
         for site in model.values()
     )
