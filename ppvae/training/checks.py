@@ -121,14 +121,13 @@ def _per_item(error: ValueError, data: Dataset) -> str:
 def _subsampled(vae: VAE, batch: Batch, model: dict[str, Any]) -> bool:
     """Does a batch speak for the whole data set? Programs that run on all rows alone do not, as there are no others."""
     if batch.total == batch.size:
-        batch = replace(batch, total=UNUSUAL * batch.size)
         try:
-            model, _ = _tried(vae, batch)
+            model, _ = _tried(vae, batch := replace(batch, total=UNUSUAL * batch.size))
         except ValueError:
             return False
-    weight = batch.total / batch.size  # of an item, by its plate or by poutine.scale; other scales say nothing of items
+    weight = torch.tensor(batch.total / batch.size).double()  # of an item, by its plate or by poutine.scale
     return any(
-        bool(torch.isclose(torch.as_tensor(site["scale"]), torch.tensor(weight)).any())
+        bool(torch.isclose(torch.as_tensor(site["scale"]).double(), weight).any())
         or any(frame.name == "items" and frame.full_size == batch.total for frame in site["cond_indep_stack"])
         for site in model.values()
     )
