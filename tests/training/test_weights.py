@@ -1,4 +1,4 @@
-"""Weights of items: an item of weight two counts as if it stood there twice, one of weight zero as if it were not there."""
+"""Weights of items: one of weight two counts as if it stood there twice, one of weight zero as if it were not there."""
 
 from __future__ import annotations
 
