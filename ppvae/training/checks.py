@@ -104,7 +104,7 @@ def _first_tried(vae: VAE, data: Dataset, settings: Settings) -> tuple[Batch, di
 
 def _tell_apart(vae: VAE, noted: Mapping[str, bool]) -> None:
     """Tell the programs which of their plates do not go over the items."""
-    for program in vae.pair.values():
+    for program in (vae.model, vae.guide):
         program.other_plates |= {name for name, long in noted.items() if not long}
 
 
@@ -125,7 +125,9 @@ def _subsampled(vae: VAE, batch: Batch, model: dict[str, Any]) -> bool:
             model, _ = _tried(vae, batch := replace(batch, total=UNUSUAL * batch.size))
         except ValueError:
             return False
-    weight = torch.tensor(batch.total / batch.size).double()  # of an item, by its plate or by poutine.scale
+    weight = torch.tensor(
+        (batch.total or batch.size) / batch.size
+    ).double()  # of an item, by its plate or by poutine.scale
     return any(
         bool(torch.isclose(torch.as_tensor(site["scale"]).double(), weight).any())
         or any(frame.name == "items" and frame.full_size == batch.total for frame in site["cond_indep_stack"])
