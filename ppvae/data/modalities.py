@@ -71,8 +71,7 @@ def _fitted(
     modality: Modality, array: np.ndarray, observed: np.ndarray | None, features: Sequence[Any] | None
 ) -> Modality:
     """The modality, which fits the array, with what it left open."""
-    for place, block in in_blocks(array):
-        check_fits(modality, block, features, None if observed is None else observed[place], place.start or 0)
+    check_fits(modality, array, features, observed)
     if modality.features is None and features is not None and len(modality.shape) == 1:
         modality = replace(modality, features=tuple(features))
     if modality.center is None or modality.spread is None:
@@ -91,22 +90,25 @@ def check_fits(
     array: np.ndarray,
     features: Sequence[Any] | None = None,
     observed: np.ndarray | None = None,
-    first: int = 0,
 ) -> None:
-    """Raise ValueError where the array's shape, values or holes, or its elements' names, do not fit the modality.
-
-    ``first`` is the number of the array's first row.
-    """
+    """Raise ValueError where the array's shape, values or holes, or its elements' names, do not fit the modality."""
     what = f"modality {modality.name!r}"
     if array.shape[1:] != modality.shape:
         raise ValueError(f"{what} has items of shape {array.shape[1:]}, but shape {modality.shape} was declared")
     _check_features(modality, features)
+    for place, block in in_blocks(array):
+        _check_values(what, modality, block)
+        if modality.likelihood == "autoregressive":
+            seen = np.ones(block.shape, bool) if observed is None else over(observed[place], block)
+            _check_texts(what, block, seen, place.start or 0)
+
+
+def _check_values(what: str, modality: Modality, array: np.ndarray) -> None:
+    """Raise ValueError where values do not fit the modality."""
     if modality.likelihood not in REALS and (bad := array[_impossible(modality, array)]).size:
         numbers = "numbers" if modality.likelihood == "continuous_bernoulli" else "whole numbers"
         limit = f"from 0 to {modality.top:.0f}" if np.isfinite(modality.top) else "of 0 or more"
         raise ValueError(f"{what} is {modality.likelihood}: it takes {numbers} {limit}, but holds {bad[0]}")
-    if modality.likelihood == "autoregressive":
-        _check_texts(what, array, np.ones(array.shape, bool) if observed is None else over(observed, array), first)
 
 
 def _impossible(modality: Modality, array: np.ndarray) -> np.ndarray:

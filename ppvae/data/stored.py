@@ -43,7 +43,7 @@ class Stored:
         with self.path.open("rb", buffering=0) as file:
             for row, into in zip(chosen.flat, found.reshape(chosen.size, -1), strict=True):
                 file.seek(int(row) * size)
-                file.readinto(into)
+                file.readinto(into.data)
         return found.reshape(*chosen.shape, *self.shape[1:])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:

@@ -100,10 +100,8 @@ def _made(stage: Stage) -> Stage:
     return replace(stage, objective=made)
 
 
-def exact(
-    objective: Objective | str | Estimator, enumerates: bool, weighs: bool = False
-) -> Objective | Estimator:
-    """What is run: ppvae's own ELBO in place of the libraries' plain ones where latents are enumerated or items weighed.
+def exact(objective: Objective | str | Estimator, enumerates: bool, weighs: bool = False) -> Objective | Estimator:
+    """What is run: ppvae's own ELBO for the libraries' plain ones where latents are enumerated or items weighed.
 
     Raises:
         ValueError: the objective is an estimator that does neither.

@@ -58,7 +58,7 @@ class Plan:
         if self.weights is None or batch.index is None:
             return batch
         weights = ops.as_tensor(self.weights, dtype=items().float_dtype())[batch.rows]
-        seen = batch.without({name: weights == 0 for name in batch.arrays})
+        seen = batch.without(dict.fromkeys(batch.arrays, weights == 0))
         whole = float(self.weights.sum())
         return replace(seen, weights=weights * (self.items / whole), total=whole)  # type: ignore[arg-type]
 

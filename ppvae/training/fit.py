@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from ppvae.data.dataset import Dataset
+from ppvae.data.weights import checked
 from ppvae.inference.fitted import Fitted
 from ppvae.language.batch import Batch
 from ppvae.runs import checkpoint
@@ -32,7 +33,6 @@ from ppvae.training.measured import measured
 from ppvae.training.progress import progress_bar, say
 from ppvae.training.savable import plain
 from ppvae.training.validation import Validation, prepared
-from ppvae.data.weights import checked
 
 Callback = Callable[..., object]
 

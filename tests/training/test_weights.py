@@ -1,4 +1,4 @@
-"""Weights of items: an item of weight two counts as if it stood there twice, one of weight zero as if it were not there."""
+"""Weights of items: one of weight two counts as if it stood there twice, one of weight zero as if it were not there."""
 
 from __future__ import annotations
 
@@ -127,7 +127,13 @@ def test_what_counts_nothing_is_not_watched() -> None:
     for seed in range(5):
         assert counts[held_out(counts, seed)].tolist() == [1]
     found = ppvae.fit(
-        VAE(Level(), Gain()), line(np.arange(20.0)), weights=counts, backend="pyro", epochs=1, patience=1, progress=False
+        VAE(Level(), Gain()),
+        line(np.arange(20.0)),
+        weights=counts,
+        backend="pyro",
+        epochs=1,
+        patience=1,
+        progress=False,
     )
     assert np.isfinite(found.history[0]["validation_loss"])
 
