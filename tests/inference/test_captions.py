@@ -100,6 +100,14 @@ def test_captions_are_in_what_arviz_reads() -> None:
     np.testing.assert_array_equal(found["observed_data"]["caption"], test.arrays["caption"][:4])
 
 
+@both
+def test_a_traversal_writes_a_caption_at_every_step(backend: str) -> None:
+    run, test = fitted(backend)
+    found = ppvae.diagnostics.traversal(run, test.take(slice(12)), dimensions=1, draws=2)
+    assert all(kind(text) >= 0 for text in said(run, found.decoded["caption"][0]))
+    assert found.decoded["numbers"].shape[2:] == (4,)
+
+
 def test_a_text_with_holes_is_refused_by_every_answer() -> None:
     run, test = fitted("pyro")
     ids = test.arrays["caption"][:3].astype(float)
