@@ -194,6 +194,7 @@ def loss_by_site(
         shares = {name: -loss / plan.sites.items(batch) for name, loss in losses.items()}
         shares = pooled(tempered(shares, plan.sites.latents, beta), batch.arrays)
     else:
+        batch = plan.weighed(batch)
         keys = jax.random.split(key, plan.particles(state.stage))
         drawn = jax.vmap(partial(_own_shares, objective, pair, batch, beta))(keys)
         shares = {name: share.mean() for name, share in drawn.items()}

@@ -39,6 +39,11 @@ def repeated(draws: int) -> Any:
         return numpyro.plate("draws", draws, dim=-2)
 
 
+def picks_rows(site: Any) -> bool:
+    """Is this the site of a plate that speaks for more rows than it has?"""
+    return site["type"] == "plate" and site["args"][1] not in (None, site["args"][0])
+
+
 def float_dtype() -> Any:
     """The floating dtype that programs run in, as the words at hand take it: torch's in a program's text."""
     return jax.dtypes.canonicalize_dtype(jnp.float64) if interpreter.get(None) is None else torch.get_default_dtype()

@@ -95,7 +95,7 @@ def init(plan: Plan) -> State:
         if len(plan.estimators()) < plan.stages:
             raise ValueError(
                 f"the objective differentiates through draws, which the guide's site {site!r} does not allow; "
-                'mark it infer={"enumerate": "parallel"}, or train with objective="elbo"'
+                'mark it infer={"enumerate": "parallel"}, or train with objective="elbo" and without weights'
             )
     pair = plan.vae.pair.to(device(settings.device), getattr(torch, settings.dtype))
     in_torch.check(plan, pair)
@@ -139,6 +139,7 @@ def loss_by_site(state: State, batch: Batch, beta: float) -> tuple[torch.Tensor,
             return estimators.loss_by_site(state.estimator, state.pair, batch, state.plan.sites, beta)
         return estimators.whole_loss(state.estimator, state.pair, batch, state.plan.sites)
     objective: Any = state.plan.objective(state.stage)
+    batch = state.plan.weighed(batch)
     particles = state.plan.particles(state.stage)
     drawn = [objective(state.pair["model"], state.pair["guide"], batch, beta) for _ in range(particles)]
     shares = {name: share / particles for name, share in per_item(added(*drawn), batch).items()}

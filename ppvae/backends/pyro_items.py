@@ -38,6 +38,12 @@ def repeated(draws: int) -> Any:
         return pyro.plate("draws", draws, dim=-2)
 
 
+def picks_rows(site: Any) -> bool:
+    """Is this the site of a plate that speaks for more rows than it has?"""
+    size, given = getattr(site.get("fn"), "size", None), getattr(site.get("value"), "shape", (None,))
+    return type(site.get("fn")).__name__ == "_Subsample" and given[0] != size
+
+
 def float_dtype() -> torch.dtype:
     """The floating dtype that programs run in."""
     return torch.get_default_dtype()

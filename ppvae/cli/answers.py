@@ -56,6 +56,10 @@ def _write_things(out: Path, modality: Modality, array: np.ndarray, ids: np.ndar
     """Things of one modality, from numbers ``(draws, items, *shape)``."""
     name, told = modality.name, modality.preprocessing or {}
     made = preprocessing(name, told)
+    if (made.shape, made.levels or modality.levels) != (modality.shape, modality.levels):
+        raise ValueError(
+            f"the preprocessing of modality {name!r} is damaged: it is of shape {made.shape}, not {modality.shape}"
+        )
     things = ((item, draw, made.decode(array[draw, item, None])[0]) for item, draw in _pairs(array))
     if told["kind"] not in ENDINGS:
         out.mkdir(parents=True, exist_ok=True)

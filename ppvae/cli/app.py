@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -27,6 +25,7 @@ from ppvae.cli.options import (
     Latent,
     Likelihoods,
     MaxBytes,
+    Memory,
     Method,
     Particles,
     Programs,
@@ -60,14 +59,21 @@ def demo(
     out: Annotated[Path, typer.Option(parser=place, metavar="FOLDER", help="The folder for figures and runs.")] = Path(
         "out/demo"
     ),
+    data: Annotated[
+        Literal["mfeat", "spoken_digits"], typer.Option(help="mfeat, or spoken_digits to look at and listen to.")
+    ] = "mfeat",
     force: Force = False,
 ) -> dict[str, Any]:
-    """Train, query and check methods on the embedded data, on both backends."""
+    """Train, query and check methods on embedded data; on both backends where the data are mfeat."""
     from ppvae.cli import places
 
     folder = places.writable_folder(out)
     from dataclasses import asdict
 
+    if data == "spoken_digits":
+        from ppvae.cli.demo_spoken_digits import demo_spoken_digits
+
+        return {"out": str(out), "recognised": [asdict(row) for row in demo_spoken_digits(folder, force=force)]}
     from ppvae.cli.demo import demo as run
 
     return {"out": str(out), "runs": [asdict(row) for row in run(folder, force=force)]}
@@ -107,48 +113,25 @@ def fit(
         Path | None, typer.Option(parser=place, metavar="FOLDER", help="The run folder; runs/METHOD where left out.")
     ] = None,
     max_bytes: MaxBytes = None,
+    memory: Memory = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run folder's last checkpoint.")] = False,
     force: Force = False,
     likelihood: Likelihoods = [],  # noqa: B006 - typer reads it, nobody writes it
     chosen: Chosen = [],  # noqa: B006 - typer reads it, nobody writes it
 ) -> dict[str, Any]:
     """Train a method, or your own programs, and keep the run in a folder."""
-    from ppvae.cli import places, programs, sources
+    from ppvae.cli import fitting, places, programs, sources
 
     flags = {"backend": backend, "epochs": epochs, "latent": latent, "seed": seed, "batch_size": batch_size}
     settings, options = sources.sorted_out(method, {**flags, "lr": lr, "device": device, "dtype": dtype}, chosen)
     folder = places.writable_folder(out or Path("runs", programs.label(method)))
-    found = sources.data_set(data, max_bytes, likelihood, holdout, settings.seed)
-    rows, held_out = sources.split(found, holdout, settings.seed)
-    vae = programs.pair(method, rows.modalities or (), options, settings.seed)
-    kept = {"fraction": holdout, "seed": settings.seed}
-    notes = {"method": method, "options": options, "data_set": data, "holdout": kept}
-    from ppvae.cli import summaries
-    from ppvae.training.early_stopping import why_not_auto
-    from ppvae.training.fit import fit as train
-
-    if "epochs" not in settings.model_fields_set and not why_not_auto(vae, settings):
-        settings = settings.model_copy(update={"epochs": "auto"})
-    # What tells when to stop is a part of the other rows: those held out are for evaluate.
-    options = settings.model_dump() | {"validation": None if settings.watches else held_out}
-    with _interruptible(folder):
-        fitted = train(vae, rows, out=folder, resume=resume, force=force, notes=notes, **options)
-    facts = {"method": method, "likelihoods": summaries.of_likelihoods(rows)}
-    return {"run": str(folder), **facts, **summaries.of_training(fitted)}
-
-
-@contextmanager
-def _interruptible(folder: Path) -> Iterator[None]:
-    """Ctrl-C says what is kept."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        from ppvae.runs import checkpoint
-
-        kept = f"the checkpoint in {folder} is kept: the same command with --resume goes on from it"
-        raise KeyboardInterrupt(
-            f"Interrupted; {kept if checkpoint.exists(folder) else 'there was no checkpoint yet'}."
-        ) from None
+    with sources.room(data, memory, folder) as room:
+        wanted = sources.Wanted(holdout=holdout, seed=settings.seed, room=room)
+        rows, held_out = sources.split(sources.data_set(data, max_bytes, likelihood, wanted), holdout, settings.seed)
+        vae = programs.pair(method, rows.modalities or (), options, settings.seed)
+        kept = {"fraction": holdout, "seed": settings.seed}
+        notes = {"method": method, "options": options, "data_set": data, "holdout": kept}
+        return fitting.trained(vae, rows, held_out, settings, folder, resume, force, notes)
 
 
 @app.command()

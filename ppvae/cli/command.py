@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any
 
 import typer
+from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from ppvae.cli import readable
 
@@ -52,6 +53,14 @@ def whole_or_auto(text: str) -> int | str:
     if text != "auto" and not text.isdecimal():
         raise typer.BadParameter(f"{text!r} is neither a number of 0 or more nor auto")
     return text if text == "auto" else int(text)
+
+
+def bytes_of(text: str) -> int:
+    """A size such as ``1GB`` or ``800MB`` in bytes."""
+    try:
+        return int(TypeAdapter(ByteSize).validate_python(str(text)))
+    except ValidationError:
+        raise typer.BadParameter(f"{text!r} is no size such as 1GB or 800MB") from None
 
 
 def _table(result: dict[str, Any], table: str) -> str:

@@ -55,11 +55,18 @@ def demo(out: Path, epochs: int = 60, particles: int = 500, seed: int = 0, force
 
 
 def trained(
-    method: str, backend: str, train: Dataset, out: Path, epochs: int, seed: int, force: bool = False
+    method: str,
+    backend: str,
+    train: Dataset,
+    out: Path,
+    epochs: int,
+    seed: int,
+    force: bool = False,
+    data_set: str = "mfeat",
 ) -> Fitted:
-    """A method trained on the first of the two sets that mfeat splits into; its run knows its data."""
+    """A method trained on the first of the two sets that a shipped one splits into; its run knows its data."""
     vae = build.method(method, train.modalities or (), seed=seed)
-    kept = {"method": method, "data_set": "mfeat", "holdout": {"fraction": 0.25, "seed": seed}}
+    kept = {"method": method, "data_set": data_set, "holdout": {"fraction": 0.25, "seed": seed}}
     # Without a warm-up of the KL terms MVAE's single views fall back on the prior (Wu & Goodman 2018 anneal too).
     options: dict[str, Any] = {"backend": backend, "epochs": epochs, "kl_warmup": epochs / 3, "seed": seed}
     folder = out / f"{method}-{backend}"
@@ -103,7 +110,7 @@ def table(results: Sequence[Result]) -> Table:
 
 def draw(out: Path, runs: dict[tuple[str, str], Fitted], test: Dataset) -> list[Path]:
     """The three pictures: digits from the prior, digits predicted from the other views, loss curves."""
-    shown = test.take(_one_of_each(test))
+    shown = test.take(one_of_each(test))
     others = [name for name in test.arrays if name != "pix"]
     names = {f"{method}, {backend}": run for (method, backend), run in runs.items()}
     prior = {label: _images(run.generate(10, seed=1, draws=100)["pix"].mean(0)) for label, run in names.items()}
@@ -122,7 +129,8 @@ def draw(out: Path, runs: dict[tuple[str, str], Fitted], test: Dataset) -> list[
     return paths
 
 
-def _one_of_each(test: Dataset) -> np.ndarray:
+def one_of_each(test: Dataset) -> np.ndarray:
+    """The first row of each digit."""
     return np.unique((test.labels or {})["digit"], return_index=True)[1]
 
 

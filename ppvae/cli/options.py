@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ppvae.cli.command import whole_or_auto
+from ppvae.cli.command import bytes_of, whole_or_auto
 
 MOST = 2**31 - 1  # a count or seed that every library takes
 
@@ -26,6 +26,12 @@ Data = Annotated[
     str,
     typer.Option(
         help="A shipped data set, an .npz file (NAME, NAME.observed, a mask, labels.NAME) or a description in .toml."
+    ),
+]
+Memory = Annotated[
+    int | None,
+    typer.Option(
+        parser=bytes_of, metavar="BYTES", help="With a .toml: train within about so much, 1GB, from disk if need be."
     ),
 ]
 Likelihoods = Annotated[

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import math
 import os
+import tempfile
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -23,31 +26,43 @@ from ppvae.runs.settings import Settings, settings_of
 
 if TYPE_CHECKING:
     from ppvae.data import Dataset
-    from ppvae.data.description import Items
+    from ppvae.data.description import Items, Room
     from ppvae.inference.fitted import Fitted
     from ppvae.language.modality import Modality
 
 
-def data_set(
-    name: str, max_bytes: int | None = None, likelihood: Sequence[str] = (), holdout: float = 0, seed: int = 0
-) -> Dataset:
+class Wanted(NamedTuple):
+    """How data are wanted.
+
+    ``likelihood`` by name, or the modalities that a run knows; the rows that :func:`split` holds out do not tell how
+    files become numbers; ``room`` is for numbers that do not fit into memory.
+    """
+
+    likelihood: Mapping[str, str] = MappingProxyType({})
+    known: Sequence[Modality] = ()
+    holdout: float = 0
+    seed: int = 0
+    room: Room | None = None
+
+
+ALL = Wanted()
+
+
+def data_set(name: str, max_bytes: int | None = None, likelihood: Sequence[str] = (), wanted: Wanted = ALL) -> Dataset:
     """The shipped data set of this name, or the one in this file.
 
     Args:
         name: of a shipped set, of an ``.npz`` file, or of a description of folders and tables that ends in ``.toml``.
         max_bytes: refuse an ``.npz`` file that unpacks to more.
         likelihood: ``name=likelihood`` texts; what is guessed without being sure is said.
-        holdout, seed: as for :func:`split`: the rows held out do not tell how files become numbers.
+        wanted: all else.
     """
     chosen = {key: str(value) for key, value in assignments(likelihood, "--likelihood").items()}
-    return source(name, max_bytes)(chosen, (), holdout, seed)
+    return source(name, max_bytes)(wanted._replace(likelihood=chosen))
 
 
-Source = Callable[[Mapping[str, str], Sequence["Modality"], float, int], "Dataset"]
-
-
-def source(name: str, max_bytes: int | None) -> Source:
-    """What makes the named data a data set of likelihoods or known modalities; a file is read and checked at once."""
+def source(name: str, max_bytes: int | None) -> Callable[[Wanted], Dataset]:
+    """What makes the named data a data set; a file is read and checked at once."""
     if name in datasets.NAMES:
         return partial(_shipped, name)
     if not name.endswith((".npz", ".toml")) and not os.path.exists(name):
@@ -59,33 +74,42 @@ def source(name: str, max_bytes: int | None) -> Source:
     return partial(_read, reader.arrays_in(name, max_bytes))
 
 
-def _shipped(name: str, likelihood: Mapping[str, str], known: Sequence[Modality], holdout: float, seed: int) -> Dataset:
-    if likelihood:
+def _shipped(name: str, wanted: Wanted) -> Dataset:
+    if wanted.likelihood:
         raise ValueError(f"the shipped data set {name} says its likelihoods itself; leave --likelihood out")
     return datasets.load(name)
 
 
-def _described(
-    items: Items, likelihood: Mapping[str, str], known: Sequence[Modality], holdout: float, seed: int
-) -> Dataset:
+def _described(items: Items, wanted: Wanted) -> Dataset:
     from ppvae.data import description
 
-    if likelihood:
-        raise ValueError(
-            f"{str(items.path)!r} says its likelihoods itself: write likelihood there, and leave the option out"
-        )
-    rows = split_rows(len(items.ids), 1 - holdout, seed)[0] if holdout else None
-    return _asking(lambda: description.data_set(items, rows, known))
+    if wanted.likelihood:
+        raise ValueError(f"{str(items.path)!r} says its likelihoods itself: write them there, not after --likelihood")
+    rows = split_rows(len(items.ids), 1 - wanted.holdout, wanted.seed)[0] if wanted.holdout else None
+    return _asking(lambda: description.data_set(items, rows, wanted.known, wanted.room))
 
 
-def _read(
-    arrays: Mapping[str, np.ndarray],
-    likelihood: Mapping[str, str],
-    known: Sequence[Modality],
-    holdout: float,
-    seed: int,
-) -> Dataset:
-    return _asking(lambda: reader.data_set(arrays, likelihood, known))
+def _read(arrays: Mapping[str, np.ndarray], wanted: Wanted) -> Dataset:
+    return _asking(lambda: reader.data_set(arrays, wanted.likelihood, wanted.known))
+
+
+@contextmanager
+def room(data: str, memory: int | None, run: Path) -> Iterator[Room | None]:
+    """Room on disk beside a run, within the block, for the numbers that a description leads to.
+
+    Raises:
+        ValueError: the data are no description.
+    """
+    if memory is None:
+        yield None
+        return
+    if not data.endswith(".toml"):
+        raise ValueError(f"--memory is for a description in .toml; {data!r} is read as a whole")
+    from ppvae.data.description import Room
+
+    run.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{run.name}.", dir=run.parent) as folder:
+        yield Room(Path(folder), memory)
 
 
 def _asking(make: Callable[[], Dataset]) -> Dataset:
@@ -173,7 +197,7 @@ def known(
     named = None if data is None else source(data, max_bytes)
     fitted = run(folder, made_by, backend, device)
     found = named or source(_own(folder, fitted), max_bytes)
-    return fitted, found({}, fitted.modalities, 0, 0)
+    return fitted, found(Wanted(known=fitted.modalities))
 
 
 def looked_at(

@@ -2,113 +2,23 @@
 
 from __future__ import annotations
 
-import tomllib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
 from ppvae.data.columns import numbers, table, texts
 from ppvae.data.dataset import Dataset
+from ppvae.data.entries import Description, Numbers, parsed
 from ppvae.data.preprocessing import Preprocessing, library_of, preprocessing
+from ppvae.data.stored import encoded
 from ppvae.language.modality import Modality
 
+COPIES = 4  # of the data that training in memory holds: all rows, those to train on, and both while they are made
 LIKELIHOODS = {"text": "autoregressive", "image": "logistic", "category": "categorical"}  # where there are levels
-
-
-class Entry(BaseModel):
-    """What every modality may say of itself."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    likelihood: str | None = None
-
-
-class Pictures(Entry):
-    """A folder of pictures; the id of each is its name without the ending."""
-
-    kind: Literal["image"]
-    folder: str
-    size: tuple[PositiveInt, PositiveInt] | None = None
-    channels: Literal[1, 3] | None = None
-    levels: Literal[256] | None = None
-
-
-class Recordings(Entry):
-    """A folder of sounds; the id of each is its name without the ending."""
-
-    kind: Literal["sound"]
-    folder: str
-    rate: PositiveInt | None = None
-    bands: PositiveInt = 32
-    seconds: PositiveFloat | None = None
-    hop: PositiveFloat = 0.01
-    window: PositiveFloat = 0.04
-
-
-class Traces(Entry):
-    """A folder of CSV files, each a series with a column ``time``; the id of each is its name without the ending."""
-
-    kind: Literal["series"]
-    folder: str
-    start: float | None = None
-    step: PositiveFloat | None = None
-    times: PositiveInt | None = None
-
-
-class Captions(Entry):
-    """A column of texts in a table."""
-
-    kind: Literal["text"]
-    table: str
-    id: str = "id"
-    column: str
-    tokens: Literal["characters", "words", "bpe"] = "characters"
-    vocabulary: PositiveInt | None = None
-    length: PositiveInt | None = None
-
-
-class Names(Entry):
-    """A column of categories in a table."""
-
-    kind: Literal["category"]
-    table: str
-    id: str = "id"
-    column: str
-
-
-class Numbers(Entry):
-    """Columns of numbers in a table."""
-
-    kind: Literal["vector"]
-    table: str
-    id: str = "id"
-    columns: Annotated[list[str], Field(min_length=1)]
-
-
-class Label(BaseModel):
-    """A column of labels in a table: never seen by a program."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    table: str
-    id: str = "id"
-    column: str
-
-
-class Description(BaseModel):
-    """The whole file: modalities and labels by name."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    modalities: Annotated[
-        dict[str, Annotated[Pictures | Recordings | Traces | Captions | Names | Numbers, Field(discriminator="kind")]],
-        Field(min_length=1),
-    ]
-    labels: dict[str, Label] = {}
 
 
 class Items(NamedTuple):
@@ -119,6 +29,13 @@ class Items(NamedTuple):
     ids: list[str]
     found: dict[str, Any]
     labels: dict[str, dict[str, str]]
+
+
+class Room(NamedTuple):
+    """A folder for numbers on disk, and the bytes of memory above which they lie there."""
+
+    folder: Path
+    memory: int
 
 
 def described(path: str | Path) -> Items:
@@ -132,7 +49,7 @@ def described(path: str | Path) -> Items:
             there twice; or a modality has no id in common with the others.
     """
     path = Path(path)
-    description = _parsed(path)
+    description = parsed(path)
     found: dict[str, Any] = {}
     for name, entry in description.modalities.items():
         with _at(path, f"modalities.{name}"):
@@ -147,57 +64,81 @@ def described(path: str | Path) -> Items:
     return Items(path, description, ids, found, labels)
 
 
-def data_set(items: Items, rows: Sequence[int] | np.ndarray | None = None, known: Sequence[Modality] = ()) -> Dataset:
+def data_set(
+    items: Items,
+    rows: Sequence[int] | np.ndarray | None = None,
+    known: Sequence[Modality] = (),
+    room: Room | None = None,
+) -> Dataset:
     """The items as a data set; what an id lacks is a hole.
 
     Args:
         items: what :func:`described` found.
         rows: those to train on, which alone say how pictures, texts and sounds become numbers; all where left out.
         known: modalities of a run, which say it themselves.
+        room: where the numbers are to lie if there is no room for them in memory.
 
     Raises:
         ValueError: a file is damaged, or what is there does not make a modality.
     """
     train = items.ids if rows is None else [items.ids[row] for row in rows]
     told = {modality.name: modality for modality in known}
+    entries = items.description.modalities
+    frames = {name: held.reindex(items.ids) for name, held in items.found.items() if isinstance(entries[name], Numbers)}
+    likelihood = {name: chosen for name in frames if name not in told and (chosen := entries[name].likelihood)}
+    things = [name for name in entries if name not in frames]
+    made = {name: _preprocessing(items, name, told.get(name), train) for name in things}
+    modalities = [_modality(items, name, made[name]) for name in things if name not in told]
+    modalities += [told[name] for name in entries if name in told]
+    arrays, observed = _encoded(items, made, room)
+    labels = {name: [held.get(identity) for identity in items.ids] for name, held in items.labels.items()}
+    ids = None if frames else np.array(items.ids)  # those of data frames are their index
+    return Dataset({**arrays, **frames}, observed, labels, modalities, likelihood, ids)
+
+
+def _encoded(
+    items: Items, made: Mapping[str, Preprocessing], room: Room | None
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The numbers of all things and where there were any, in memory or, where they are too many, on disk."""
+    size = 4 * len(items.ids) * sum(math.prod(each.shape) for each in made.values())
     arrays: dict[str, Any] = {}
     observed: dict[str, np.ndarray] = {}
-    modalities = [told[name] for name in items.found if name in told]
-    likelihood = {}
-    for name, entry in items.description.modalities.items():
+    for name, each in made.items():
         with _at(items.path, f"modalities.{name}"):
-            if isinstance(entry, Numbers):
-                arrays[name] = items.found[name].reindex(items.ids)
-                likelihood |= {name: entry.likelihood} if entry.likelihood and name not in told else {}
-                continue
-            made = _preprocessing(entry, told.get(name), name, items.found[name], train)
-            arrays[name], observed[name] = made.encode(_things(entry, items.found[name], items.ids))
-            modalities += [] if name in told else [_modality(name, entry, made)]
-    numbered = any(isinstance(entry, Numbers) for entry in items.description.modalities.values())
-    labels = {name: [held.get(identity) for identity in items.ids] for name, held in items.labels.items()}
-    ids = None if numbered else np.array(items.ids)  # those of data frames are their index
-    return Dataset(arrays, observed, labels, modalities, likelihood, ids)
+            things = _things(items, name, items.ids)
+            if room is None or COPIES * size <= room.memory:
+                arrays[name], observed[name] = each.encode(things)
+            else:
+                arrays[name], observed[name] = encoded(room.folder / name, each, things, len(items.ids))
+    return arrays, observed
 
 
-def _preprocessing(
-    entry: Any, known: Modality | None, name: str, found: Mapping[str, Any], train: Sequence[str]
-) -> Preprocessing:
+def _preprocessing(items: Items, name: str, known: Modality | None, train: Sequence[str]) -> Preprocessing:
     """What the run knows, else what the training rows say."""
-    if known is not None:
-        return preprocessing(name, known.preprocessing or {})
+    entry: Any = items.description.modalities[name]
     options = entry.model_dump(exclude_unset=True, exclude={"kind", "folder", "table", "id", "column", "likelihood"})
-    made: Preprocessing = library_of(entry.kind).fitted(_things(entry, found, train), **options)
-    return made
+    with _at(items.path, f"modalities.{name}"):
+        if known is None:
+            made: Preprocessing = library_of(entry.kind).fitted(_things(items, name, train), **options)
+            return made
+        told = known.preprocessing or {"kind": "vector"}
+        if told.get("kind") != entry.kind:
+            raise ValueError(f"the run knows it as {told.get('kind')}, and here it is of kind {entry.kind}")
+        return preprocessing(name, told)
 
 
-def _modality(name: str, entry: Any, made: Preprocessing) -> Modality:
+def _modality(items: Items, name: str, made: Preprocessing) -> Modality:
+    entry: Any = items.description.modalities[name]
     kind = "vector" if entry.kind == "category" else entry.kind
     likelihood = entry.likelihood or ("normal" if made.levels is None else LIKELIHOODS[entry.kind])
-    return Modality(name, made.shape, likelihood, levels=made.levels, kind=kind, preprocessing=made.plain())
+    with _at(items.path, f"modalities.{name}"):
+        return Modality(name, made.shape, likelihood, levels=made.levels, kind=kind, preprocessing=made.plain())
 
 
-def _things(entry: Any, found: Mapping[str, Any], ids: Sequence[str]) -> Iterator[Any]:
+def _things(items: Items, name: str, ids: Sequence[str]) -> Iterator[Any]:
     """What each id has, read from its file where it is one; None where it has nothing."""
+    entry: Any = items.description.modalities[name]
+    found = items.found[name]
     read = library_of(entry.kind).read if _in_folder(entry) else str
     for identity in ids:
         yield read(found[identity]) if identity in found else None
@@ -243,34 +184,6 @@ def _check_joined(path: Path, found: Mapping[str, Any], labels: Mapping[str, Any
             raise ValueError(
                 f"{str(path)!r}: {name} has no id in common with another: one of its own is {own}, of theirs {theirs}"
             )
-
-
-def _parsed(path: Path) -> Description:
-    if not path.is_file():
-        raise ValueError(f"there is no data file {str(path)!r}")
-    try:
-        return Description.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except ValidationError as error:
-        raise ValueError(f"{str(path)!r}: {_told(error)}") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ValueError(f"cannot read {str(path)!r} as TOML: {error}") from None
-
-
-def _told(error: ValidationError) -> str:
-    """The first thing that is wrong, by its key in the file."""
-    first = error.errors()[0]
-    top, *inner = first["loc"]
-    key = ".".join(
-        map(str, [top, *inner[:1], *inner[2 if top == "modalities" else 1 :]])
-    )  # without the name of the kind
-    match first["type"]:
-        case "extra_forbidden":
-            return f"there is no key {key}; is it misspelled?"
-        case "missing" | "union_tag_not_found":
-            return f"the key {key}{'.kind' if first['type'] != 'missing' else ''} is missing"
-        case "union_tag_invalid":
-            return f"{key}.kind is {first['ctx']['tag']!r}; choose one of {first['ctx']['expected_tags']}"
-    return f"{key} is {first['input']!r}: {first['msg'].lower()}"
 
 
 @contextmanager

@@ -68,8 +68,7 @@ def _fitted(
     modality: Modality, array: np.ndarray, observed: np.ndarray | None, features: Sequence[Any] | None
 ) -> Modality:
     """The modality, which fits the array, with what it left open."""
-    for place, block in in_blocks(array):
-        check_fits(modality, block, features, None if observed is None else observed[place])
+    check_fits(modality, array, features, observed)
     if modality.features is None and features is not None and len(modality.shape) == 1:
         modality = replace(modality, features=tuple(features))
     if modality.center is None or modality.spread is None:
@@ -94,6 +93,12 @@ def check_fits(
     if array.shape[1:] != modality.shape:
         raise ValueError(f"{what} has items of shape {array.shape[1:]}, but shape {modality.shape} was declared")
     _check_features(modality, features)
+    for place, block in in_blocks(array):
+        _check_values(what, modality, block, None if observed is None else observed[place])
+
+
+def _check_values(what: str, modality: Modality, array: np.ndarray, observed: np.ndarray | None) -> None:
+    """Raise ValueError where values or holes do not fit the modality."""
     if modality.likelihood not in REALS and (bad := array[_impossible(modality, array)]).size:
         numbers = "numbers" if modality.likelihood == "continuous_bernoulli" else "whole numbers"
         limit = f"from 0 to {modality.top:.0f}" if np.isfinite(modality.top) else "of 0 or more"

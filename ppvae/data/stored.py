@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-BLOCK = 2**22  # numbers that are read at once
+from ppvae.data.preprocessing import Preprocessing
+
+BLOCK = 2**20  # numbers that are read at once
+THINGS = 256  # that are encoded at once
 
 
 @dataclass(frozen=True, eq=False)
 class Stored:
-    """An array ``(items, *shape)`` in an ``.npy`` file, or those of its rows that ``rows`` names, in their order.
+    """An array ``(items, *shape)`` in a file, row after row, or those of its rows that ``rows`` names, in their order.
 
-    Indexing reads what is asked for through a map of its own, so that nothing that was read stays in memory.
+    Indexing reads what is asked for, and nothing else: a map of the file would count what lies around it, too.
     """
 
     path: Path
@@ -33,7 +37,14 @@ class Stored:
         return self.shape[0]
 
     def __getitem__(self, rows: Any) -> np.ndarray:
-        return np.array(np.load(self.path, mmap_mode="r")[self.rows[rows]])
+        chosen = np.asarray(self.rows[rows])
+        found = np.empty((chosen.size, *self.shape[1:]), self.dtype)
+        size = found.nbytes // max(chosen.size, 1)
+        with self.path.open("rb", buffering=0) as file:
+            for row, into in zip(chosen.flat, found.reshape(chosen.size, -1), strict=True):
+                file.seek(int(row) * size)
+                file.readinto(into.data)
+        return found.reshape(*chosen.shape, *self.shape[1:])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self[:] if dtype is None else self[:].astype(dtype)
@@ -46,13 +57,23 @@ class Stored:
 
 def stored(path: Path, blocks: Iterable[np.ndarray], items: int, shape: tuple[int, ...]) -> Stored:
     """Write blocks of float32 rows, ``(some, *shape)`` and together ``items``, one after the other."""
-    kind, whole = np.dtype(np.float32), (items, *shape)
     with path.open("wb") as file:
-        header = {"descr": np.lib.format.dtype_to_descr(kind), "fortran_order": False, "shape": whole}
-        np.lib.format.write_array_header_1_0(file, header)
         for block in blocks:
-            file.write(np.ascontiguousarray(block, kind).tobytes())
-    return Stored(path, whole, kind, np.arange(items))
+            np.asarray(block, np.float32).tofile(file)
+    return Stored(path, (items, *shape), np.dtype(np.float32), np.arange(items))
+
+
+def encoded(path: Path, made: Preprocessing, things: Iterator[Any], items: int) -> tuple[Stored, np.ndarray]:
+    """Things as rows in a file, read and encoded some at a time, and where they were measured."""
+    observed: list[np.ndarray] = []
+
+    def blocks() -> Iterator[np.ndarray]:
+        while some := list(islice(things, THINGS)):
+            array, seen = made.encode(some)
+            observed.append(seen)
+            yield array
+
+    return stored(path, blocks(), items, made.shape), np.concatenate(observed)
 
 
 def in_blocks(array: Any) -> Iterator[tuple[slice, np.ndarray]]:

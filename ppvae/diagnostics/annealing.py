@@ -20,11 +20,12 @@ import numpy as np
 import numpyro
 
 from ppvae.data.dataset import Dataset
-from ppvae.diagnostics.evidence import Evidence, log_mean
+from ppvae.diagnostics.evidence import Evidence
 from ppvae.diagnostics.simulation import conditions
 from ppvae.inference import subset_questions
 from ppvae.inference.chunks import answer
 from ppvae.inference.fitted import Fitted
+from ppvae.inference.log_means import log_mean
 from ppvae.inference.questions import Question
 from ppvae.inference.unconstrained import Unconstrained, unconstrained
 from ppvae.language.batch import Batch

@@ -17,6 +17,7 @@ from ppvae.diagnostics.khat import THRESHOLD
 from ppvae.inference import subset_questions
 from ppvae.inference.arviz import psis
 from ppvae.inference.fitted import Fitted
+from ppvae.inference.log_means import log_mean, other_seed
 from ppvae.inference.questions import Question
 
 
@@ -85,7 +86,7 @@ def conditional(
     """
     given = [name for name in fitted.known(given) if name not in ask]
     both = estimate(fitted, data, [*fitted.asked(ask), *given], particles, seed)
-    rest = estimate(fitted, data, given, particles, _other(seed))
+    rest = estimate(fitted, data, given, particles, other_seed(seed))
     seen = np.any([data.present(name) for name in ask], 0)
     return _combined(f"log p({', '.join(ask)} | {subset_questions.label(given)})", [both], [rest], seen)
 
@@ -95,7 +96,7 @@ def pointwise_information(
 ) -> Evidence:
     """``log p(x_a, x_b) − log p(x_a) − log p(x_b)`` of each item that has both: their mutual information, pointwise."""
     both = estimate(fitted, data, fitted.asked([one, other]), particles, seed)
-    alone = [estimate(fitted, data, [name], particles, _other(seed, n)) for n, name in enumerate((one, other))]
+    alone = [estimate(fitted, data, [name], particles, other_seed(seed, n)) for n, name in enumerate((one, other))]
     seen = data.present(one) & data.present(other)
     return _combined(f"pointwise information of {one} and {other}", [both], alone, seen)
 
@@ -123,15 +124,6 @@ def _left_out(name: str, joint: np.ndarray, like: np.ndarray, seen: np.ndarray) 
     return _where(Evidence(f"log p({name} | the other modalities)", values, errors, khat), seen)
 
 
-def log_mean(log_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The log mean of exp over axis 0, and its standard error (delta method)."""
-    draws = len(log_weights)
-    value = logsumexp(log_weights, axis=0) - np.log(draws)
-    if draws < 2:
-        return value, np.full_like(value, np.nan)
-    return value, np.exp(log_weights - value).std(0, ddof=1) / np.sqrt(draws)
-
-
 def _combined(what: str, plus: Sequence[Evidence], minus: Sequence[Evidence], seen: np.ndarray) -> Evidence:
     """The sum of independent estimates less that of others; k-hat is the worst."""
     parts = [*plus, *minus]
@@ -142,11 +134,6 @@ def _combined(what: str, plus: Sequence[Evidence], minus: Sequence[Evidence], se
 
 def _where(found: Evidence, seen: np.ndarray) -> Evidence:
     return Evidence(found.what, *(np.where(seen, a, np.nan) for a in (found.values, found.errors, found.khat)))
-
-
-def _other(seed: int, number: int = 0) -> int:
-    """A seed for independent draws."""
-    return int(np.random.SeedSequence([seed, number, 1]).generate_state(1)[0])
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.special import logsumexp
@@ -26,6 +26,9 @@ from ppvae.runs.description import Description, describe
 from ppvae.runs.settings import Settings
 from ppvae.runs.snapshot import Snapshot
 from ppvae.runs.vae import VAE
+
+if TYPE_CHECKING:
+    from ppvae.inference.consistency import Consistency
 
 LIBRARIES = ("ppvae", "torch", "pyro-ppl", "jax", "numpyro", "optax", "numpy")
 
@@ -164,6 +167,18 @@ class Fitted:
         question = Question(questions.log_weights, particles, reduce=_sums)
         sums = self._ask(question, data, given, seed)["log_weights"]
         return sums[::2].sum(0) / particles, logsumexp(sums[1::2], axis=0) - np.log(particles)
+
+    def consistency(self, data: Dataset, particles: int = 1000, seed: int = 0) -> Consistency:
+        """Which modality of which item disagrees with the rest: ``log p(x_m | rest) − log p(x_m)``, in nats.
+
+        ``found.suspects()`` are rows that may be mispaired, swapped or corrupted; ``fit(weights=)`` can do without.
+
+        Raises:
+            ValueError: the data have fewer than two modalities that the model explains.
+        """
+        from ppvae.inference.consistency import consistency
+
+        return consistency(self, data, particles, seed)
 
     def to_arviz(
         self,

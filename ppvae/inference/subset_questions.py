@@ -7,7 +7,7 @@ have one shape, so that a backend compiles a question once.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,13 +15,16 @@ from ppvae.data.dataset import Dataset
 from ppvae.data.modalities import check_fits
 from ppvae.inference import questions
 from ppvae.inference.chunks import DRAWS, answer
-from ppvae.inference.fitted import Fitted
 from ppvae.inference.questions import Question
 from ppvae.language.batch import Batch
 from ppvae.language.pieces import pieces, whole
 from ppvae.language.ppl import items, ops
 from ppvae.language.traces import Sites, density, is_local, joint, latents, mixtures, random_sites
 from ppvae.language.traces import log_weights as weights
+from ppvae.objectives.stratified import is_private
+
+if TYPE_CHECKING:
+    from ppvae.inference.fitted import Fitted
 
 GIVEN = "given "  # before a modality's name: the mask of the items that show it
 AT = "at "  # before a name: an array that stands beside the data
@@ -147,6 +150,12 @@ def shown(batch: Batch) -> Batch:
     return inner.without({name: ~ops.as_tensor(masks[GIVEN + name]) for name in inner.arrays})
 
 
+def hidden(model: Any, batch: Batch) -> Batch:
+    """What the batch's masks do not show, and what the model takes as given."""
+    masks, inner = batch.observed or {}, measurements(batch)
+    return inner.without({n: ops.as_tensor(masks[GIVEN + n]) for n in inner.arrays if n not in model.conditions})
+
+
 def measurements(batch: Batch) -> Batch:
     """The batch without the arrays that stand beside the data."""
     return batch.given([name for name in batch.arrays if not name.startswith(AT)])
@@ -249,6 +258,20 @@ def divergences(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, A
         part = random_sites(guide, shown(batch), latents(whole))
     local = {name: site for name, site in whole.items() if is_local(site)}
     return {"divergences": total(whole, local) - total(part, local)}
+
+
+def conflicts(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
+    """``log q − log r`` at draws of q, plus ``log r − log q`` at draws of r: ``(draws, items)``.
+
+    Here q is q(z | x_S), S what is shown, and r the posterior given all the rest; latents of one modality are left out.
+    Their mean is Jeffreys' divergence.
+    """
+    one, other = shown(batch), hidden(model, batch)
+    with items().repeated(draws):
+        q, r = random_sites(guide, one), random_sites(guide, other)
+        r_at_q, q_at_r = random_sites(guide, other, latents(q)), random_sites(guide, one, latents(r))
+    names = [name for name, site in q.items() if is_local(site) and not is_private(name)]
+    return {"conflicts": total(q, names) - total(r_at_q, names) + total(r, names) - total(q_at_r, names)}
 
 
 def densities(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:

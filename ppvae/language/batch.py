@@ -24,6 +24,8 @@ class Batch:
         size: items in this batch; needed only where no modality is given.
         ask: the modalities that a model is run for; all of its own if None.
         index: the numbers of these items in the whole data set, ``(items,)``; None where there is none.
+        weights: how much each item counts in what training maximises, ``(items,)``, one on average over the whole data
+            set; None where all count alike.
     """
 
     arrays: Mapping[str, Any] = field(default_factory=dict)
@@ -32,6 +34,7 @@ class Batch:
     size: int = -1
     ask: tuple[str, ...] | None = None
     index: Any = None
+    weights: Any = None
 
     def __post_init__(self) -> None:
         arrays, observed = dict(self.arrays), dict(self.observed or {})

@@ -11,10 +11,11 @@ import numpy as np
 from ppvae.language.guesses import guess_likelihood
 from ppvae.language.tokens import SPECIAL
 
-LIKELIHOODS = (
+ELEMENTWISE = (
     *("normal", "laplace", "student_t", "bernoulli", "continuous_bernoulli", "categorical"),
-    *("logistic", "logistic_mixture", "poisson", "negative_binomial", "autoregressive"),
+    *("logistic", "logistic_mixture", "poisson", "negative_binomial"),
 )
+LIKELIHOODS = (*ELEMENTWISE, "autoregressive")
 RESERVED = ("_INPUT", "_RETURN")  # Pyro's traces keep arguments and results under these
 COUNTS = ("poisson", "negative_binomial")
 REALS = ("normal", "laplace", "student_t")  # take any number
@@ -22,7 +23,7 @@ LEVELED = ("categorical", "autoregressive", "logistic", "logistic_mixture")  # t
 CATEGORIES = ("categorical", "autoregressive")  # whose values are names
 CHANNELLED = {"image": "(channels, height, width)", "sound": "(bands, frames)", "series": "(channels, times)"}
 KINDS = {"vector": "", "text": "(positions,)", **CHANNELLED}
-BLOCK = 2**22  # numbers that are taken to float64 at once
+BLOCK = 2**20  # numbers that are taken to float64 at once
 
 
 @dataclass(frozen=True, eq=False)

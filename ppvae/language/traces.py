@@ -7,17 +7,25 @@ from dataclasses import replace
 from typing import Any
 
 from ppvae.language.batch import Batch
-from ppvae.language.elimination import Hidden, conditionals
+from ppvae.language.elimination import Hidden, axes, conditionals, eliminated
 from ppvae.language.ppl import dist, handlers, items, ops
 
 Sites = dict[str, Any]
+
+
+class Traced(Sites):
+    """The random sites of a run, and the rows that its plates picked, where they picked some of many."""
+
+    rows: dict[str, Any]
 
 
 def random_sites(program: Any, batch: Batch, latents: Mapping[str, Any] | None = None) -> Sites:
     """The random sites of a program that is run once, at the given values of its latents if there are any."""
     known: Any = handlers
     trace = known.trace(known.condition(program, data=latents or {})).get_trace(batch)
-    return {name: site for name, site in trace.nodes.items() if is_random(site)}
+    found = Traced({name: site for name, site in trace.nodes.items() if is_random(site)})
+    found.rows = {name: site["value"] for name, site in trace.nodes.items() if items().picks_rows(site)}
+    return found
 
 
 def is_random(site: Any) -> bool:
@@ -42,8 +50,12 @@ def is_enumerated(site: Any) -> bool:
 
 
 def latents(sites: Sites) -> dict[str, Any]:
-    """The values of the sites that were drawn, by name."""
-    return {name: site["value"] for name, site in sites.items() if not site["is_observed"]}
+    """The values of the sites that were drawn, by name; of a whole run also the rows that its plates picked.
+
+    Another program at these values speaks of the same rows, as Pyro's and NumPyro's own estimators have it.
+    """
+    drawn = {name: site["value"] for name, site in sites.items() if not site["is_observed"]}
+    return {**getattr(sites, "rows", {}), **drawn}
 
 
 def density(site: Any) -> Any:
@@ -125,12 +137,18 @@ def enumerated(proposal: Sites) -> list[str]:
 
 
 def expected(values: Any, proposal: Sites) -> Any:
-    """The mean over what the guide enumerates, and over draws: ``(items,)``."""
-    names = enumerated(proposal)
-    if names and values.ndim > 2:
-        chances = ops.exp(sum(density(proposal[name]) for name in names))
-        weighted = chances * ops.where(chances > 0, values, 0.0)  # what cannot be counts nothing, 0 log 0 too
-        values = weighted.reshape(-1, *weighted.shape[-2:]).sum(0)
+    """The mean over what the guide enumerates, and over draws: ``(items,)``.
+
+    Only latents count that the values depend on, directly or through others: the chances of the rest sum to one.
+    """
+    hidden = [_hidden(proposal[name]) for name in enumerated(proposal)]
+    if needed := axes([values], 2):
+        for latent in reversed(hidden):
+            needed |= axes([latent.log_prob], 2) if latent.axis in needed else set()
+        chances = ops.exp(sum(latent.log_prob for latent in hidden if latent.axis in needed))
+        values = chances * ops.where(chances > 0, values, 0.0)  # what cannot be counts nothing, 0 log 0 too
+    if hidden and values.ndim > 2:
+        values = values.reshape(-1, *values.shape[-2:]).sum(0)
     return values.mean(0) if values.ndim > 1 else values
 
 
@@ -140,10 +158,10 @@ def log_weights(target: Sites, proposal: Sites, beta: Any = 1.0) -> Any:
     Shape ``(draws, items)``, or ``(items,)`` for a single draw.
     """
     names, data = enumerated(proposal), measured(target, proposal)
-    log_p = joint(target, proposal)
-    total = sum(value if name in data else beta * value for name, value in log_p.items())
-    total = total - beta * sum(density(s) for name, s in proposal.items() if is_local(s) and name not in names)
-    return ops.logsumexp(total.reshape(-1, *total.shape[-2:]), 0) if names else total
+    factors = [value if name in data else beta * value for name, value in joint(target, proposal).items()]
+    factors += [-beta * density(s) for name, s in proposal.items() if is_local(s) and name not in names]
+    total = sum(eliminated(factors, axes(factors, 2), 2))
+    return total.reshape(total.shape[-2:]) if names else total
 
 
 def divergence(q: Any, p: Any, analytic: bool = True) -> Any:

@@ -75,9 +75,10 @@ def judges(data: Dataset, label: str, make: Callable[[], Any] = linear) -> Judge
     truth, fitted = labels(data, label), {}
     for modality in data.modalities or ():
         seen = complete(data, name := modality.name) & known(truth)
-        tokens = [OneHotEncoder(handle_unknown="ignore", sparse_output=False)] if modality.kind == "text" else []
-        values = data.arrays[name][seen].reshape(seen.sum(), -1)
-        fitted[name] = make_pipeline(*tokens, make()).fit(values, truth[seen])
+        judge = make()
+        if modality.kind == "text":
+            judge = make_pipeline(OneHotEncoder(handle_unknown="ignore", sparse_output=False), judge)
+        fitted[name] = judge.fit(data.arrays[name][seen].reshape(seen.sum(), -1), truth[seen])
     return Judges(label, fitted)
 
 

@@ -85,7 +85,7 @@ def likenesses(
     Each is predicted from the ``given`` modalities, by default from all others that the data have, and from itself
     where there is no other. Items that have nothing of these are NaN.
     """
-    found = {}
+    found: dict[str, dict[str, np.ndarray]] = {}
     for modality in fitted.modalities:
         name = modality.name
         if modality.kind in MEASURED and name in data.arrays and name in fitted.explained:

@@ -100,16 +100,18 @@ def _made(stage: Stage) -> Stage:
     return replace(stage, objective=made)
 
 
-def exact(objective: Objective | str | Estimator, enumerates: bool) -> Objective | Estimator:
-    """What is run: for a pair that enumerates latents ppvae's own ELBO in place of the libraries' plain ones.
+def exact(objective: Objective | str | Estimator, enumerates: bool, weighs: bool = False) -> Objective | Estimator:
+    """What is run: ppvae's own ELBO for the libraries' plain ones where latents are enumerated or items weighed.
 
     Raises:
-        ValueError: the objective is an estimator that sums nothing out.
+        ValueError: the objective is an estimator that does neither.
     """
     if isinstance(objective, str):
         objective = Estimator(ESTIMATORS[objective])
-    if not enumerates or not isinstance(objective, Estimator):
+    if not (enumerates or weighs) or not isinstance(objective, Estimator):
         return objective
+    if not objective.by_site and weighs:
+        raise ValueError(f"the objective {objective.name} does not tell items apart: drop weights, or choose elbo")
     if not objective.by_site:
         raise ValueError(f'the objective {objective.name} sums no latent out: drop infer={{"enumerate": ...}}')
     return elbo(objective.name == "TraceMeanField_ELBO")

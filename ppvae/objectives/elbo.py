@@ -97,13 +97,22 @@ def added(*parts: Mapping[str, Any]) -> dict[str, Any]:
     return total
 
 
-def times(weight: Any, part: Mapping[str, Any]) -> dict[str, Any]:
-    """Shares times a weight, a number or ``(items,)``; what all items share is weighed by the weight's mean."""
-    level = weight.mean() if getattr(weight, "ndim", 0) else weight
+def times(weight: Any, part: Mapping[str, Any], batch: Batch | None = None) -> dict[str, Any]:
+    """Shares times a weight, a number or ``(items,)``; what all items share is weighed by the weight's mean.
+
+    Where something may be shared by all, the batch tells how much each item counts in that mean.
+    """
+    level = item_mean(weight, batch) if getattr(weight, "ndim", 0) else weight
     return {name: value * (weight if getattr(value, "ndim", 0) else level) for name, value in part.items()}
 
 
 def per_item(parts: Mapping[str, Any], batch: Batch) -> dict[str, Any]:
     """Shares in nats per item: the mean over the batch of ``(items,)``, the share in the data set of what is global."""
-    parts = {name: value.mean() if getattr(value, "ndim", 0) else value / batch.total for name, value in parts.items()}
-    return pooled(parts, batch.arrays)
+    local = {name for name, value in parts.items() if getattr(value, "ndim", 0)}
+    shares = {n: item_mean(value, batch) if n in local else value / batch.total for n, value in parts.items()}
+    return pooled(shares, batch.arrays)
+
+
+def item_mean(values: Any, batch: Batch | None) -> Any:
+    """The mean of ``(items,)``, each item counting as much as the batch says."""
+    return (values if batch is None or batch.weights is None else values * batch.weights).mean()

@@ -7,7 +7,7 @@ from typing import Any
 from ppvae.language.batch import Batch
 from ppvae.language.ppl import ops
 from ppvae.language.traces import alone, density, random_sites
-from ppvae.objectives.elbo import Objective, bound
+from ppvae.objectives.elbo import Objective, bound, item_mean
 
 
 def m2(alpha: float = 0.1, analytic: bool = True) -> Objective:
@@ -28,7 +28,7 @@ def m2(alpha: float = 0.1, analytic: bool = True) -> Objective:
         labelled, y = batch.present(model.label), batch.get(model.label)[..., 0]
         rest = batch.given([name for name in batch.arrays if name != model.label])
         log_q = ops.where(labelled, density(random_sites(guide, alone(rest), {"y": y})["y"]), 0.0)
-        count = ops.clamp(ops.where(labelled, 1.0, 0.0).sum(), min=1.0)
-        return {**found, "the classifier": alpha * batch.size / count * log_q}
+        share = item_mean(ops.where(labelled, 1.0, 0.0), batch)
+        return {**found, "the classifier": alpha * log_q / ops.where(share > 0, share, 1.0)}
 
     return objective

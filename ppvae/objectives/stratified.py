@@ -37,7 +37,7 @@ def mmvae(draws: int = 10, gradient: Gradient = "dreg") -> Objective:
     def objective(model: Any, guide: Any, batch: Batch, beta: Any) -> dict[str, Any]:
         shares = stratum_shares(model, batch)
         parts = [stratum(model, guide, batch, part, draws, gradient, beta) for part in singles(model, batch)]
-        return added(*(times(share, part) for share, part in zip(shares, parts, strict=True)))
+        return added(*(times(share, part, batch) for share, part in zip(shares, parts, strict=True)))
 
     return objective
 
@@ -92,7 +92,7 @@ def dmvae(weight: float = 1.0, analytic: bool = True) -> Objective:
         total = reconstructions(model, batch, proposal, weight, beta, analytic)
         for name, part in zip(explained(model, batch), singles(model, batch), strict=True):
             crossed = reconstructions(model, batch, {**proposal, **shared(guide, part)}, weight, beta, analytic)
-            total = added(total, times(ops.where(batch.present(name), 1.0, 0.0), crossed))
+            total = added(total, times(ops.where(batch.present(name), 1.0, 0.0), crossed, batch))
         return total
 
     return objective

@@ -78,7 +78,8 @@ def weighted(analytic: bool = True) -> Objective:
         kept = ops.einsum("is,sm->mi", which * ops.ones_like(probs.T), members) > 0.5
         part = batch.without({name: ~kept[i] for i, name in enumerate(names)})
         entropy = -(pi * ops.log(ops.clamp(pi, min=1e-30))).sum(0)
-        return {**times(weight, bound(model, guide, part, beta, analytic, scored=batch)), "subsets": entropy}
+        shares = bound(model, guide, part, beta, analytic, scored=batch)
+        return {**times(weight, shares, batch), "subsets": entropy}
 
     return objective
 

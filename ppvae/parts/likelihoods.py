@@ -171,7 +171,7 @@ def autoregressive(self: Family, y: Any) -> Any:
     """x_t ~ Categorical(softmax(decoder(y, x_1, ..., x_{t-1}))) up to the end of the text, y the latents."""
     if not hasattr(self, "decoder"):
         raise ValueError(f"text {self.name!r} is written by a decoder, and this model has none: leave it out")
-    return Autoregressive(self.decoder, y, *self.shape, self.levels)
+    return Autoregressive(self.decoder, y, self.shape[0], self.levels or 0)
 
 
 def _log_rate(self: Family, y: Any) -> Any:

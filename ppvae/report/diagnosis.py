@@ -72,6 +72,24 @@ class Prediction:
 
 
 @dataclass(frozen=True)
+class Suspect:
+    """A row that disagrees with itself.
+
+    Attributes:
+        row: its number in the data.
+        modality: the one that fits the rest worst.
+        nats: how much less likely that is given the rest than alone, and ``error``, its standard error.
+        conflict: of the guide's posteriors given either, in nats; None where it was not measured.
+    """
+
+    row: int
+    modality: str
+    nats: float
+    error: float
+    conflict: float | None
+
+
+@dataclass(frozen=True)
 class Likeness:
     """How near predictions of a text, image or sound from all others are to what was measured.
 
@@ -105,6 +123,7 @@ class Diagnosis:
         history: ``epoch``, ``loss`` and, if there was any, ``validation_loss``, in nats per item; ``best_epoch`` where
             that chose the weights.
         likenesses: of the predictions of texts, images and sounds.
+        suspects: rows that disagree with themselves, the worst first; None where that was not asked.
     """
 
     method: str
@@ -121,6 +140,7 @@ class Diagnosis:
     missing: tuple[str, ...]
     history: tuple[Mapping[str, Any], ...]
     likenesses: tuple[Likeness, ...] = ()
+    suspects: tuple[Suspect, ...] | None = None
 
 
 def summary(measures: Measures) -> Diagnosis:
@@ -146,6 +166,24 @@ def summary(measures: Measures) -> Diagnosis:
         },
         missing=tuple(name for name in fitted.explained if name not in parts.names),
         history=tuple({key: entry[key] for key in kept if key in entry} for entry in fitted.history),
+        suspects=_suspects(measures),
+    )
+
+
+def _suspects(measures: Measures) -> tuple[Suspect, ...] | None:
+    found, numbers = measures.consistency, measures.rows
+    if found is None or numbers is None:
+        return None
+    each = [(row, culprit := found.culprits[row], found.conflict[culprit, row]) for row in found.suspects()]
+    return tuple(
+        Suspect(
+            int(numbers[row]),
+            found.names[culprit],
+            -float(found.scores[row]),
+            float(found.errors[culprit, row]),
+            None if np.isnan(conflict) else float(conflict),
+        )
+        for row, culprit, conflict in each
     )
 
 

@@ -15,6 +15,7 @@ from ppvae.diagnostics.khat import KHat, khat
 from ppvae.diagnostics.modality_contributions import Contribution, contribution
 from ppvae.diagnostics.simulation import simulate
 from ppvae.inference import subset_questions
+from ppvae.inference.consistency import Consistency
 from ppvae.inference.fitted import Fitted
 from ppvae.metrics.reconstruction import likenesses
 from ppvae.training.progress import tracked
@@ -76,6 +77,7 @@ class Measures:
         subsets: each modality alone, all others of each, all, and whatever else was asked for.
         parts: what the posterior would lose without each modality.
         alike: how near each text, image and sound is predicted from all others, by modality and measure ``(items,)``.
+        consistency: of the rows, whose numbers in the data are ``rows``; None where the data have but one modality.
     """
 
     fitted: Fitted
@@ -85,6 +87,8 @@ class Measures:
     subsets: tuple[Subset, ...]
     parts: Contribution
     alike: Mapping[str, Mapping[str, np.ndarray]]
+    consistency: Consistency | None = None
+    rows: np.ndarray | None = None
 
 
 def measure(
@@ -110,12 +114,21 @@ def measure(
     """
     effort = effort or Effort()
     effort = replace(effort, items=min(effort.items, max(len(data), Effort.items)))
-    rows = data.take(np.random.default_rng(effort.seed).permutation(len(data))[: effort.items])
+    numbers = np.random.default_rng(effort.seed).permutation(len(data))[: effort.items]
+    rows = data.take(numbers)
     tasks = [partial(_subset, fitted, rows, given, effort) for given in _subsets(fitted, data, also)]
     found = [task() for task in tracked(tasks, "measuring", progress)]
     parts = contribution(fitted, rows, seed=effort.seed)
     alike = likenesses(fitted, rows, seed=effort.seed)
-    return Measures(fitted, effort, len(rows), trained_on, tuple(found), parts, alike)
+    agree = _consistency(fitted, rows, effort)
+    return Measures(fitted, effort, len(rows), trained_on, tuple(found), parts, alike, agree, numbers)
+
+
+def _consistency(fitted: Fitted, rows: Dataset, effort: Effort) -> Consistency | None:
+    """Of all rows, with as many weights as are drawn of some for k-hat."""
+    if len(subset_questions.explained(fitted, rows)) < 2:
+        return None
+    return fitted.consistency(rows, max(25, effort.weighed * effort.particles // len(rows)), effort.seed)
 
 
 def _subsets(fitted: Fitted, data: Dataset, also: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:

@@ -19,6 +19,7 @@ from ppvae.training.progress import tracked
 
 KINDS = dict(zip(judging.LEVELS, ("trust", "care", "distrust"), strict=True))
 SIGNS = dict(zip(judging.LEVELS, ("✓", "!", "✕"), strict=True))
+SHOWN = 20  # suspicious rows, at most
 HERE = Path(__file__).parent
 
 
@@ -57,6 +58,7 @@ def page(diagnosis: Diagnosis, said: Verdict, pictures: Sequence[Picture], folde
         posteriors=list(zip(diagnosis.posteriors, said.posteriors, strict=True)),
         pictures=pictures,
         folder=folder,
+        shown=SHOWN,
         version=__version__,
     )
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from ppvae.language.batch import Batch
+from ppvae.language.ppl import items, ops
 from ppvae.objectives import Estimator, Objective, Stage, ends, exact, stage_at, stages
 from ppvae.runs.settings import Settings
 from ppvae.runs.vae import VAE
@@ -36,13 +38,29 @@ class Sites:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A pair, how to train it, what its sites are, the number of items, and that of steps in an epoch."""
+    """A pair, how to train it, what its sites are, the number of items, and that of steps in an epoch.
+
+    ``weights`` say how much each item counts, ``(items,)``; None where all count alike.
+    """
 
     vae: VAE
     settings: Settings
     sites: Sites
     items: int
     steps: int
+    weights: np.ndarray | None = None
+
+    def weighed(self, batch: Batch) -> Batch:
+        """The items of a batch as they count in this run, if they are its own: nothing is seen of what counts nothing.
+
+        ``total`` is then the weight of all data, as if an item of weight two stood there twice.
+        """
+        if self.weights is None or batch.index is None:
+            return batch
+        weights = ops.as_tensor(self.weights, dtype=items().float_dtype())[batch.rows]
+        seen = batch.without(dict.fromkeys(batch.arrays, weights == 0))
+        whole = float(self.weights.sum())
+        return replace(seen, weights=weights * (self.items / whole), total=whole)  # type: ignore[arg-type]
 
     def stage_at(self, step: int) -> int:
         """Which stage of the objective a step belongs to."""
@@ -70,7 +88,7 @@ class Plan:
 
     def objective(self, number: int) -> Objective | Estimator:
         """What is maximised in a stage: a function, or a library's own estimator."""
-        return exact(self.stage(number).objective, bool(self.sites.enumerated))
+        return exact(self.stage(number).objective, bool(self.sites.enumerated), self.weights is not None)
 
     def particles(self, number: int) -> int:
         """The number of Monte Carlo samples in a stage, for a function as objective."""

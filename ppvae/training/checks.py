@@ -35,11 +35,14 @@ from ppvae.training.state import check_unchanged, prepared
 
 ROWS = 4
 UNUSUAL = 1009  # times the items of a batch: a weight that nobody gives them for another reason
+MOST = 60  # enumerated latents: torch's arrays have 64 dimensions, and items, draws and events take some
 AGAIN = 3  # runs, since subsets drawn anew may be the same ones by chance
 
 
-def inspect(vae: VAE, data: Dataset, settings: Settings) -> tuple[Sites, Batch]:
+def inspect(vae: VAE, data: Dataset, settings: Settings, weighs: bool = False) -> tuple[Sites, Batch]:
     """What the programs' sites are, after running both on a few rows, and these rows.
+
+    Objectives that must tell items apart are those of ppvae, and all of them where a run ``weighs`` its items.
 
     What they declare by ``pyro.param`` becomes theirs, with initial values from the run's seed and in its dtype.
 
@@ -59,7 +62,7 @@ def inspect(vae: VAE, data: Dataset, settings: Settings) -> tuple[Sites, Batch]:
             _check_same_density(vae.guide, batch)
         subsampled = _subsampled(vae, batch, model)
     objectives = [stage.objective for stage in stages(vae.objective)]
-    if enumerated or not all(isinstance(objective, str | Estimator) for objective in objectives):
+    if enumerated or weighs or not all(isinstance(objective, str | Estimator) for objective in objectives):
         _check_local(model, data.arrays)
     if any(isinstance(objective, Estimator) and objective.name == "RenyiELBO" for objective in objectives):
         _check_all_local(model)
@@ -101,7 +104,7 @@ def _first_tried(vae: VAE, data: Dataset, settings: Settings) -> tuple[Batch, di
 
 def _tell_apart(vae: VAE, noted: Mapping[str, bool]) -> None:
     """Tell the programs which of their plates do not go over the items."""
-    for program in vae.pair.values():
+    for program in (vae.model, vae.guide):
         program.other_plates |= {name for name, long in noted.items() if not long}
 
 
@@ -118,14 +121,15 @@ def _per_item(error: ValueError, data: Dataset) -> str:
 def _subsampled(vae: VAE, batch: Batch, model: dict[str, Any]) -> bool:
     """Does a batch speak for the whole data set? Programs that run on all rows alone do not, as there are no others."""
     if batch.total == batch.size:
-        batch = replace(batch, total=UNUSUAL * batch.size)
         try:
-            model, _ = _tried(vae, batch)
+            model, _ = _tried(vae, batch := replace(batch, total=UNUSUAL * batch.size))
         except ValueError:
             return False
-    weight = batch.total / batch.size  # of an item, by its plate or by poutine.scale; other scales say nothing of items
+    weight = torch.tensor(
+        (batch.total or batch.size) / batch.size
+    ).double()  # of an item, by its plate or by poutine.scale
     return any(
-        bool(torch.isclose(torch.as_tensor(site["scale"]), torch.tensor(weight)).any())
+        bool(torch.isclose(torch.as_tensor(site["scale"]).double(), weight).any())
         or any(frame.name == "items" and frame.full_size == batch.total for frame in site["cond_indep_stack"])
         for site in model.values()
     )
@@ -225,6 +229,11 @@ def _enumerated(role: str, sites: dict[str, Any]) -> frozenset[str]:
 
 def _check_enumeration(vae: VAE, batch: Batch, names: Collection[str]) -> None:
     """Raise ValueError where the programs do not run on all values at once."""
+    if len(names) > MOST:
+        raise ValueError(
+            f"{len(names)} latents take all of their values at once, each along a dimension of its own, and there are "
+            f"at most {MOST} of these: sum a longer chain out in one site, such as dist.DiscreteHMM"
+        )
     try:
         paired(vae.model, vae.guide, batch, draws=2)
     except (RuntimeError, ValueError, IndexError, TypeError, KeyError) as error:

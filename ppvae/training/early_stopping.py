@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from ppvae.data.dataset import Dataset
 from ppvae.objectives import stages
 from ppvae.runs.plan import Plan
 from ppvae.runs.settings import Settings
@@ -31,17 +30,17 @@ def why_not_auto(vae: VAE, settings: Settings) -> str | None:
     return None
 
 
-def hold_out(data: Dataset, seed: int) -> tuple[Dataset, Dataset]:
-    """The items to train on, and a tenth, drawn from the seed, to watch; centers and spreads stay those of all.
+def held_out(weights: np.ndarray, seed: int) -> np.ndarray:
+    """Which items are watched and not trained on, ``(items,)``: a tenth of those that count, drawn from the seed.
 
     Raises:
-        ValueError: there is but one item.
+        ValueError: there is but one item that counts.
     """
-    if len(data) < 2:
+    counting = np.flatnonzero(weights)
+    if len(counting) < 2:
         raise ValueError("one item cannot be split into some to train on and some to watch: give validation=")
-    order = np.random.default_rng([seed, STREAM]).permutation(len(data))
-    cut = math.ceil(SHARE * len(data))
-    return data.take(np.sort(order[cut:])), data.take(np.sort(order[:cut]))
+    chosen = np.random.default_rng([seed, STREAM]).permutation(counting)[: math.ceil(SHARE * len(counting))]
+    return np.isin(np.arange(len(weights)), chosen)
 
 
 def best_epoch(history: History, newest: Mapping[str, Any], plan: Plan) -> int:

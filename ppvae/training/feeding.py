@@ -14,7 +14,7 @@ from ppvae.data.stored import Stored
 from ppvae.runs.plan import Info
 from ppvae.runs.settings import Settings
 
-NUMBERS = 2**23  # at most so many of a block, but at least those of one step
+NUMBERS = 2**21  # at most so many of a block, but at least those of one step
 
 
 class Block(NamedTuple):

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from ppvae.data.dataset import Dataset
+from ppvae.data.weights import checked
 from ppvae.inference.fitted import Fitted
 from ppvae.language.batch import Batch
 from ppvae.runs import checkpoint
@@ -25,7 +26,7 @@ from ppvae.runs.snapshot import Snapshot
 from ppvae.runs.vae import VAE
 from ppvae.training import checks, loading
 from ppvae.training.agreement import check_agreement, is_written_by_user
-from ppvae.training.early_stopping import hold_out, overtrained, why_not_auto, why_stop
+from ppvae.training.early_stopping import held_out, overtrained, why_not_auto, why_stop
 from ppvae.training.epochs import engine_of, epochs, in_stage, pace_of, steps_in
 from ppvae.training.interruption import terminable
 from ppvae.training.measured import measured
@@ -36,20 +37,20 @@ from ppvae.training.validation import Validation, prepared
 Callback = Callable[..., object]
 
 
-def init(vae: VAE, data: Dataset, **options: Any) -> Any:
+def init(vae: VAE, data: Dataset, weights: Any = None, **options: Any) -> Any:
     """The state before the first step, of a copy of the pair; options are those of :class:`Settings`.
 
     Raises:
         ValueError: a setting is wrong, or the programs do not fit each other or the data.
     """
-    settings = settings_of(**options)
+    settings, counts = settings_of(**options), None if weights is None else checked(weights, len(data))
     if settings.epochs == "auto" and (reason := why_not_auto(vae, settings)):
         raise ValueError(f"epochs cannot be 'auto' here: {reason}; give a number")
     check_trainable(settings, [name for name, p in vae.pair.named_parameters() if p.requires_grad])
     vae = copy.deepcopy(vae)
     vae.pair.to(dtype=getattr(torch, settings.dtype))
-    sites, tried = checks.inspect(vae, data, settings)
-    plan = Plan(vae, settings, sites, len(data), steps_in(len(data), settings))
+    sites, tried = checks.inspect(vae, data, settings, counts is not None)
+    plan = Plan(vae, settings, sites, len(data), steps_in(len(data), settings), counts)
     engine = engine_of(settings)
     if settings.backend == "numpyro" and is_written_by_user(vae):
         check_agreement(vae, tried)
@@ -81,6 +82,7 @@ def fit(
     progress: bool | None = None,
     callbacks: Sequence[Callback] = (),
     notes: Mapping[str, Any] | None = None,
+    weights: Any = None,
     **options: Any,
 ) -> Fitted:
     """Train a pair with SVI and return it fitted; the pair that was passed stays as it was.
@@ -103,6 +105,9 @@ def fit(
             needs a second argument gets the pair as it is then, a Fitted of its own. Other threads may use ppvae
             meanwhile.
         notes: facts to keep with the run; why training ended is added as ``stopped``.
+        weights: how much each item of ``data`` counts, ``(items,)``, 0 or more: one of weight 2 counts as if it stood
+            there twice, one of weight 0 as if it were not there. Losses of training are per unit of weight, those of
+            ``validation`` per item.
         **options: those of :class:`~ppvae.runs.settings.Settings`: ``backend``, ``epochs``, ``batch_size``, ...
 
     Raises:
@@ -111,17 +116,18 @@ def fit(
     """
     if not isinstance(vae, VAE | Fitted) or not isinstance(data, Dataset):
         raise TypeError(f"fit takes a VAE and a Dataset, not {type(vae).__name__} and {type(data).__name__}")
-    settings = settings_of(**options)
+    settings, counts = settings_of(**options), checked(weights, len(data))
     data, before = measured(data, settings.dtype), _before(vae, out, resume)
     pair = before.vae if before else vae
     assert isinstance(pair, VAE)
-    trained = data
+    trained, kept = data, slice(None)
     if validation is None and settings.watches:
-        trained, validation = hold_out(data, settings.seed)
-    state = init(pair, trained, **options)
-    held_out = None if validation is None else prepared(state.plan.vae, trained, validation)
+        watched = held_out(counts, settings.seed)
+        trained, validation, kept = data.take(~watched), data.take(watched), ~watched
+    state = init(pair, trained, None if weights is None else counts[kept], **options)
+    others = None if validation is None else prepared(state.plan.vae, trained, validation)
     start = before or Fitted(state.plan.vae, data.modalities or (), settings, [], Snapshot({}))
-    keys = {"data": data_key(data), "order": data.order}
+    keys = {"data": data_key(data, counts), "order": data.order}
     keys |= {} if validation is None else {"validation": data_key(validation)}
     if before is not None:
         _check_same_run(before, settings, keys)
@@ -131,15 +137,17 @@ def fit(
     start = replace(start, vae=state.plan.vae, settings=settings, notes=facts)
     description = start.description()
     with nullcontext() if out is None else checkpoint.claimed(out, description, force):
-        fitted = _train(state, start, trained, held_out, out, progress, callbacks)
+        fitted = _train(state, start, trained, others, out, progress, callbacks)
     if sentence := overtrained(fitted.history):
         say(sentence, progress)
     return fitted
 
 
-def data_key(data: Dataset) -> int:
-    """A number that tells one data set from another, in whatever order its rows are."""
-    return int(np.bitwise_xor.reduce(data.keys.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(12))
+def data_key(data: Dataset, weights: np.ndarray | None = None) -> int:
+    """A number that tells one data set from another, in whatever order its rows are, and how much these count."""
+    counts = np.ones(len(data)) if weights is None else weights
+    rows = data.keys.astype(np.uint64) + (counts.view(np.uint64) ^ np.float64(1).view(np.uint64))
+    return int(np.bitwise_xor.reduce(rows * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(12))
 
 
 def _before(vae: VAE | Fitted, out: str | Path | None, resume: bool) -> Fitted | None:
@@ -163,7 +171,7 @@ def _check_same_run(before: Fitted, settings: Settings, keys: Mapping[str, int])
     if before.snapshot.step and "function " in str(rates) and (now.lr, now.guide_lr) == (LR, None):
         raise ValueError(f"this run was trained with {rates}, of which names alone are kept; pass lr again")
     if before.notes.get("data") not in (None, keys["data"]):
-        raise ValueError("this run was trained on other data; resume it with the same data set and split")
+        raise ValueError("this run was trained on other data; resume it with the same data set, split and weights")
     watched = settings.watches and before.history and before.history[-1].get("best_epoch")
     if watched and before.notes.get("validation") != keys["validation"]:
         raise ValueError("this run watched other held-out items; resume it with the same validation, or the same seed")

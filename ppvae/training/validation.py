@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from ppvae.data.dataset import Dataset
 from ppvae.runs.vae import VAE
 from ppvae.training.checks import check_values
 
-CHUNK = 1000  # items at once, at most
+CHUNK, NUMBERS = 1000, 2**22  # items, and numbers measured of them, at once, at most
 DRAWS = 250  # at least
 
 
@@ -31,7 +32,8 @@ class Validation:
         """
         items = len(next(iter(self.arrays.values())))
         rows = np.tile(np.arange(items), -(-DRAWS // items))
-        chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
+        size = max(min(CHUNK, NUMBERS // sum(math.prod(array.shape[1:]) for array in self.arrays.values())), 1)
+        chunks = [rows[start : start + size] for start in range(0, len(rows), size)]
         losses = [self._loss(engine, state, chunk, number) for number, chunk in enumerate(chunks)]
         return float(np.average(losses, weights=[len(chunk) for chunk in chunks]))
 

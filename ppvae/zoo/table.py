@@ -216,6 +216,13 @@ METHODS = {
         "Argelaguet et al. 2018, doi:10.15252/msb.20178124",
         "loadings that can be read: linear, sparse, Bayesian",
     ),
+    "delayed": Row(
+        "delayed:Delayed",
+        "delayed:Delayed",
+        "elbo",
+        "Johnson et al. 2016, arXiv:1603.06277 (the guide)",
+        "series that see the same thing with unknown lags between them",
+    ),
 }
 
 

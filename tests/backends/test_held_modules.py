@@ -1,8 +1,9 @@
-"""Modules that a text reaches other than by an attribute train on NumPyro as on Pyro: in lists, partials, closures."""
+"""Modules that a text reaches other than by an attribute train on NumPyro as on Pyro: in lists, partials, objects."""
 
 from __future__ import annotations
 
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -67,17 +68,19 @@ def test_a_module_held_otherwise_has_the_same_gradients_on_both_backends(way: st
     assert len(found["parameters"]) == len(list(net.parameters()))
 
 
-class Closed(Program):
-    """Its distributions are made of a module that only a closure reaches."""
+class Kept(Program):
+    """Its distributions are made of a module that only an object reaches."""
 
     def __init__(self, net: Net):
         super().__init__()
         self.net = net
-        self.flow = lambda base: dist.TransformedDistribution(base, net.flows)
+        self.kept = SimpleNamespace(flows=net.flows)
 
     def forward(self, batch):
         with batch.plate():
-            pyro.sample("x", self.flow(dist.Normal(torch.zeros(2), 1.0)), obs=batch.get("x"))
+            pyro.sample(
+                "x", dist.TransformedDistribution(dist.Normal(torch.zeros(2), 1.0), self.kept.flows), obs=batch.get("x")
+            )
 
 
 class Nothing(Program):
@@ -88,7 +91,7 @@ class Nothing(Program):
 
 
 def test_a_distribution_remembers_what_stands_for_the_tensors_of_its_text() -> None:
-    vae = VAE(model=Closed(Net()), guide=Nothing())
+    vae = VAE(model=Kept(Net()), guide=Nothing())
     found = ppvae.parity(vae, Dataset({"x": np.random.default_rng(0).normal(size=(6, 2))}).batch(), dtype="float64")
     assert found["max_gradient_difference"] < 1e-12
 
@@ -107,3 +110,26 @@ def test_parity_knows_programs_without_a_gradient_at_their_latents() -> None:
     found = ppvae.parity(VAE(model=Level(), guide=Point()), Dataset({"x": np.ones((4, 2))}).batch(), dtype="float64")
     assert found["ok"]
     assert found["parameters"] == {"guide.pyro_params.point": 0.0}
+
+
+def test_what_a_guide_is_sure_of_is_compared_by_value() -> None:
+    class Point(Program):
+        def forward(self, batch):
+            start = torch.linspace(0.1, 0.4, 12).reshape(4, 3)
+            shares = pyro.param("point", start / start.sum(-1, keepdim=True), constraint=dist.constraints.simplex)
+            pyro.sample("shares", dist.Delta(shares).to_event(2))
+
+    class Shares(Program):
+        def forward(self, batch):
+            shares = pyro.sample("shares", dist.Dirichlet(torch.ones(4, 3)).to_event(1))
+            with batch.plate():
+                pyro.sample("x", dist.Normal(shares.sum(0), 1.0).to_event(1), obs=batch.get("x"))
+
+    data = Dataset({"x": np.random.default_rng(0).normal(size=(20, 3))})
+    found = ppvae.parity(VAE(model=Shares(), guide=Point()), data.batch(), dtype="float64")
+    assert found["ok"]
+    ends = [
+        ppvae.fit(VAE(model=Shares(), guide=Point()), data, backend=backend, epochs=3).history[-1]["loss"]
+        for backend in ("pyro", "numpyro")
+    ]
+    assert ends[0] == pytest.approx(ends[1], rel=1e-4)

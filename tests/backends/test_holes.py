@@ -16,7 +16,8 @@ import ppvae
 from ppvae import VAE, Batch, Dataset, Modality, Program, dist, ops
 from ppvae import pyro as pyro_words
 from ppvae.backends import numpyro, pyro
-from ppvae.language.modality import LIKELIHOODS, REALS
+from ppvae.language.modality import ELEMENTWISE, REALS
+from ppvae.language.tokens import END, PADDING
 from ppvae.training import fit as fitting
 
 ITEMS, WIDTH = 6, 2
@@ -27,7 +28,7 @@ both = pytest.mark.parametrize("backend", BACKENDS)
 
 def modalities() -> list[Modality]:
     """One modality of each likelihood."""
-    return [Modality(family, (WIDTH,), family, levels=3, center=0.5, spread=1.5) for family in LIKELIHOODS]
+    return [Modality(family, (WIDTH,), family, levels=3, center=0.5, spread=1.5) for family in ELEMENTWISE]
 
 
 @cache
@@ -47,8 +48,8 @@ def seen(first: int) -> dict[str, np.ndarray]:
     One item has everything, one nothing, and one modality is missing throughout.
     """
     rng = np.random.default_rng(1)
-    by_item = LIKELIHOODS[first::2]
-    masks = {name: rng.random(ITEMS if name in by_item else (ITEMS, WIDTH)) < 0.6 for name in LIKELIHOODS}
+    by_item = ELEMENTWISE[first::2]
+    masks = {name: rng.random(ITEMS if name in by_item else (ITEMS, WIDTH)) < 0.6 for name in ELEMENTWISE}
     for mask in masks.values():
         mask[0], mask[1] = True, False
     masks["poisson"][:] = False
@@ -111,7 +112,7 @@ def test_what_fills_a_hole_moves_no_loss_and_no_gradient(backend: str, method: s
 
     quiet = filled(0.0)
     assert np.isfinite(quiet["loss"])
-    assert set(LIKELIHOODS) < set(quiet) or "the bound" in quiet
+    assert set(ELEMENTWISE) < set(quiet) or "the bound" in quiet
     for nonsense in (1e9, np.nan, -np.inf):
         loud = filled(nonsense)
         for name, value in quiet.items():
@@ -126,7 +127,7 @@ def test_a_modality_that_nobody_has_counts_nothing_and_trains_nothing(backend: s
     gradients = {name: value for name, value in found.items() if name.startswith("gradient")}
     absent = [name for name in gradients if ".poisson." in name]
     assert all(not gradients[name].any() for name in absent)
-    for family in set(LIKELIHOODS) - {"poisson"}:
+    for family in set(ELEMENTWISE) - {"poisson"}:
         assert any(gradients[name].any() for name in gradients if f"guide.encoders.networks.{family}." in name)
         assert any(gradients[name].any() for name in gradients if f"model.likelihoods.{family}." in name)
 
@@ -141,7 +142,7 @@ def test_an_all_zero_row_is_data(backend: str) -> None:
     for mask in hidden.values():
         mask[0] = False
     missing = loss_and_gradient(backend, "mvae", arrays, hidden)
-    for family in set(LIKELIHOODS) - {"poisson", "continuous_bernoulli"}:
+    for family in set(ELEMENTWISE) - {"poisson", "continuous_bernoulli"}:
         assert zero[family] < missing[family]
     assert zero["continuous_bernoulli"] != missing["continuous_bernoulli"]  # a density on 0..1 may be above one
 
@@ -156,7 +157,7 @@ def test_a_data_set_forgets_what_stood_in_its_holes(first: int, nonsense: float)
         return Dataset(arrays, observed=masks, modalities=modalities())
 
     quiet, loud = filled(0.0), filled(nonsense)
-    for name in LIKELIHOODS:
+    for name in ELEMENTWISE:
         assert np.array_equal(quiet.arrays[name], loud.arrays[name])
         assert np.array_equal(quiet.observed[name], loud.observed[name])
         assert np.array_equal(quiet.refitted().modalities[0].center, loud.refitted().modalities[0].center)
@@ -165,15 +166,18 @@ def test_a_data_set_forgets_what_stood_in_its_holes(first: int, nonsense: float)
 
 @both
 def test_a_step_on_rows_with_nonsense_in_their_holes_is_the_same_step(backend: str) -> None:
-    chosen = ["normal", "categorical", "negative_binomial"]
-    masks = {name: seen(0)[name] for name in chosen}
+    chosen = ["normal", "categorical", "negative_binomial", "text"]
+    texts = np.array([[END, PADDING], [4, END], [5, 4]] * 2, np.float32)
+    whole, masks = complete() | {"text": texts}, seen(0) | {"text": np.arange(ITEMS) % 4 < 2}
+    masks = {name: masks[name] for name in chosen}
     kinds = [m for m in modalities() if m.name in chosen]
-    data = Dataset({name: complete()[name] for name in chosen}, modalities=kinds)
+    kinds.append(Modality("text", (WIDTH,), "autoregressive", levels=6, kind="text"))
+    data = Dataset({name: whole[name] for name in chosen}, modalities=kinds)
     vae = ppvae.method("mvae", kinds, latent=2, hidden=(3,))
     begin, found = fitting.init(vae, data, backend=backend, device="cpu"), []
     start = _snapshot(backend, begin)
     for value in (0.0, 1e9, np.nan):
-        arrays = {name: np.where(over(masks[name]), complete()[name], np.float32(value)) for name in chosen}
+        arrays = {name: np.where(over(masks[name]), whole[name], np.float32(value)) for name in chosen}
         # Pyro trains in place; on NumPyro the same state again spares a compilation.
         fresh = begin if backend == "numpyro" else fitting.init(vae, data, backend=backend, device="cpu")
         after, info = ppvae.step(fresh, Batch(arrays, masks))

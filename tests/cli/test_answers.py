@@ -67,6 +67,13 @@ def test_items_without_fitting_names_are_named_by_their_row(ids: np.ndarray | No
     assert files(tmp_path) == {"look/0.png", "look/1.png", "look/2.png"}
 
 
+def test_a_damaged_preprocessing_is_one_sentence(tmp_path: Path) -> None:
+    for name, shape in (("look", (2, 1, 3)), ("name", (1,))):
+        wrong = Modality(name, shape, levels=3, preprocessing=MADE[name].plain())
+        with pytest.raises(ValueError, match=f"the preprocessing of modality '{name}' is damaged"):
+            write(tmp_path, {name: DRAWN[name]}, [wrong])
+
+
 def test_commands_write_into_a_folder_and_never_over_what_is_there(tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     look = Modality("look", (1, 2, 3), kind="image", preprocessing=Images(1, 2, 3).plain())

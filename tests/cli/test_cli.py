@@ -176,6 +176,28 @@ def test_evaluate_reports_on_the_rows_held_out(run: Path, folder: Path, ppvae_) 
     assert ppvae_(*words, "--all").json["items"] == 80
 
 
+def test_evaluate_says_how_near_predicted_texts_and_pictures_come(ppvae_, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    kinds = [
+        ppvae.Modality("word", (3,), "autoregressive", levels=6, kind="text"),
+        ppvae.Modality("look", (1, 4, 4), kind="image"),
+    ]
+    words = np.array([[4, 3, 0], [5, 3, 0]])[rng.integers(2, size=6)]
+    data = ppvae.Dataset({"word": words, "look": rng.random((6, 1, 4, 4))}, modalities=kinds)
+    np.savez(tmp_path / "data.npz", **data.arrays)
+    vae = ppvae.method("mvae", data.modalities, latent=1, hidden=(4,))
+    fitted = ppvae.fit(vae, data, backend="pyro", epochs=0, out=tmp_path / "run", progress=False)
+    evaluate = ["evaluate", tmp_path / "run", "--data", tmp_path / "data.npz", "--all", "--particles", 2]
+    found = ppvae_(*evaluate, "--json").json
+    near = ppvae.metrics.likenesses(fitted, data)
+    for name, measure in (("word", "edit_distance"), ("word", "exact_match"), ("look", "ssim")):
+        values = near[name][measure]
+        told = {"mean": pytest.approx(values.mean()), "se": pytest.approx(values.std(ddof=1) / np.sqrt(6))}
+        assert found[f"{name}_{measure}"] == told
+    assert "word edit distance" in ppvae_(*evaluate).out
+    assert "look_ssim" in ppvae_(*evaluate, "--given", "word", "--json").json
+
+
 def test_evaluate_can_look_at_some_modalities_on_either_backend(run: Path, folder: Path, ppvae_) -> None:
     words = ["evaluate", run, "--data", folder / "data.npz", "--particles", 1000, "--given", "a", "--json"]
     one, other = (ppvae_(*words, "--backend", backend).json for backend in ("pyro", "numpyro"))

@@ -130,6 +130,18 @@ def test_only_the_rows_that_are_trained_on_say_how_files_become_numbers(folder: 
     assert [m.shape for m in again.modalities] == [m.shape for m in part.values()]
 
 
+def test_a_run_refuses_what_it_knows_as_something_else(folder: Path, tmp_path: Path) -> None:
+    known = data_set(described(folder / "mine.toml")).modalities
+    words = {"kind": "image", "folder": "pictures"}, {"kind": "sound", "folder": "sounds"}
+    for other, told in (("sound", words[0]), ("picture", words[1])):
+        lines = [f'{key} = "{folder / value if key == "folder" else value}"' for key, value in told.items()]
+        (tmp_path / "other.toml").write_text("\n".join([f"[modalities.{other}]", *lines]))
+        with pytest.raises(
+            ValueError, match=rf"modalities.{other}: the run knows it as {other.replace('picture', 'image')}"
+        ):
+            data_set(described(tmp_path / "other.toml"), known=[m for m in known if m.name == other])
+
+
 def test_a_run_finds_its_description_again_from_elsewhere(folder: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     run = str(tmp_path / "run")
     words = ["--latent", "2", "--set", "hidden=[8]", "--backend", "pyro", "--epochs", "1", "--out", run]
@@ -195,8 +207,8 @@ def put(name: str, content: bytes) -> Callable[[Path], Any]:
         (put("facts.csv", b"id,colour,shape,caption\n1,a,b,c\n1,c,d,e\n"), "has the id '1' twice in its column 'id'"),
         (put("facts.csv", b"id,colour,shape\n,a,b\n"), "has a row without an id in its column 'id'"),
         (
-            put("facts.csv", b"id,colour,shape,caption\nx,a,b,c\n"),
-            "colour has no id in common with another: one of its own is 'x'",
+            say('id = "name"\ncolumns = ["height", "width"]', 'id = "width"\ncolumns = ["height"]'),
+            "size has no id in common with another: one of its own is '",
         ),
         (put("facts.csv", b'id,colour,shape\n1,"a,b\n'), "cannot read '{root}/facts.csv' as a table"),
     ],

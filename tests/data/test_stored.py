@@ -26,7 +26,7 @@ def pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Dataset, Data
     monkeypatch.setattr(feeding, "NUMBERS", 3 * 5 * (12 + 10 + 2))  # two steps
     arrays = {"look": np.where(HOLES[:, None, None, None], IMAGES, 0), "walk": np.where(TICKS, SERIES, 0)}
     halves = {name: np.array_split(array, 3) for name, array in arrays.items()}
-    held = {name: stored(tmp_path / f"{name}.npy", halves[name], 40, a.shape[1:]) for name, a in arrays.items()}
+    held = {name: stored(tmp_path / name, halves[name], 40, a.shape[1:]) for name, a in arrays.items()}
     known = [Modality("look", (1, 3, 4)), Modality("walk", (2, 5))]
     size = {"size": np.random.default_rng(3).normal(size=(40, 2))}
     made = [
@@ -53,14 +53,14 @@ def test_rows_are_those_of_the_array_in_any_order(pair: tuple[Dataset, Dataset])
 def test_values_that_do_not_fit_are_found_in_every_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disk, "BLOCK", 2)
     numbers = np.array([[0.0], [1.0], [0.0], [0.0], [2.0]])
-    held = stored(tmp_path / "a.npy", [numbers], 5, (1,))
+    held = stored(tmp_path / "a", [numbers], 5, (1,))
     with pytest.raises(ValueError, match=r"takes whole numbers from 0 to 1, but holds 2\.0"):
         Dataset({"a": held}, modalities=[Modality("a", (1,), "bernoulli")])
 
 
 @pytest.mark.parametrize("backend", ["pyro", "numpyro"])
 def test_training_from_disk_ends_with_the_bits_of_training_in_memory(pair: tuple[Dataset, Dataset], backend) -> None:
-    vae = ppvae.method("mopoe", pair[0].modalities, latent=2, hidden=(4,), seed=0)
+    vae = ppvae.method("mvae", pair[0].modalities, latent=2, hidden=(4,), seed=0)
     runs = [
         ppvae.fit(vae, data, backend=backend, epochs=2, batch_size=6, patience=9, seed=0, progress=False)
         for data in pair

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ppvae import cli
-from ppvae.report.diagnosis import Diagnosis, Posterior, Prediction
+from ppvae.report.diagnosis import Diagnosis, Posterior, Prediction, Suspect
 from ppvae.report.figures import Picture
 from ppvae.report.page import page as written
 from ppvae.report.verdict import verdict
@@ -56,7 +56,8 @@ def hostile() -> str:
         "shares": {HOSTILE: 0.001},
         "missing": (HOSTILE,),
     }
-    diagnosis = Diagnosis(posteriors=(posterior,), predictions=(prediction,), **about, **amounts)
+    suspects = (Suspect(3, HOSTILE, 20.0, 1.0, None),)
+    diagnosis = Diagnosis(posteriors=(posterior,), predictions=(prediction,), suspects=suspects, **about, **amounts)
     drawn = Picture("latents", HOSTILE, f'"{HOSTILE}', "data:,", "data:,", "01-x", 400, 300)
     return written(diagnosis, verdict(diagnosis), [drawn], HOSTILE)
 

@@ -436,9 +436,55 @@ def test_a_program_that_cannot_take_all_values_at_once_is_named_before_training(
 def test_a_measured_site_outside_the_plate_of_items_is_named_before_training(backend: str, blobs: Dataset) -> None:
     class Elsewhere(UserModel):
         def forward(self, batch: Any) -> Any:
-            with pyro.plate("rows", batch.size, dim=-1):
-                z = pyro.sample("z", dist.Normal(0.0, 1.0).expand([2]).to_event(1))
-                pyro.sample("x", dist.Normal(z, 0.3).to_event(1), obs=batch.get("x"))
+            z = pyro.sample("z", dist.Normal(0.0, 1.0).expand([batch.size, 2]).to_event(1))
+            pyro.sample("x", dist.Normal(z, 0.3).to_event(1), obs=batch.get("x"))
 
     with pytest.raises(ValueError, match="the model's site 'x' is not in the plate of items"):
         ppvae.fit(VAE(Elsewhere(), OnlyZ(), "iwae"), blobs, backend=backend, epochs=1)
+
+
+class Chain(Program):
+    """A state that jumps, as often as it is told."""
+
+    def __init__(self, steps: int):
+        super().__init__()
+        self.steps, self.jump = steps, nn.Parameter(torch.zeros(2, 2))
+
+    def forward(self, batch: Any) -> None:
+        probs = torch.ones(2) / 2
+        with batch.plate():
+            for t in pyro.markov(range(self.steps)):
+                z = pyro.sample(f"z_{t}", dist.Categorical(probs), infer=ENUMERATED)
+                probs = self.jump.softmax(-1)[z]
+            pyro.sample("x", dist.Normal(z.float(), 1.0), obs=batch.get("x"))
+
+
+class Silent(Program):
+    """The guide of a model all of whose latents are summed out."""
+
+    def forward(self, batch: Any) -> None:
+        pass
+
+
+def test_a_chain_longer_than_torch_has_dimensions_is_refused_in_a_sentence() -> None:
+    data = Dataset({"x": np.zeros(6)}, modalities=[ppvae.Modality("x", ())])
+    with pytest.raises(ValueError, match="70 latents take all of their values at once, each along a dimension of its"):
+        ppvae.fit(VAE(model=Chain(70), guide=Silent()), data, epochs=1)
+
+
+class Summed(Chain):
+    """The same chain as one site, that sums its states out."""
+
+    def forward(self, batch: Any) -> None:
+        jumps = self.jump.log_softmax(-1).expand(self.steps, 2, 2)
+        fn = dist.DiscreteHMM(torch.zeros(2), jumps, dist.Normal(torch.arange(2.0), 1.0))
+        with batch.plate():
+            pyro.sample("x", fn, obs=batch.get("x"))
+
+
+@both
+def test_a_longer_chain_is_one_site_that_sums_it_out(backend: str) -> None:
+    data = Dataset({"x": np.zeros((6, 70))})
+    vae = VAE(model=Summed(70), guide=Silent())
+    assert ppvae.parity(vae, data.batch(), dtype="float64")["ok"]
+    assert np.isfinite(ppvae.fit(vae, data, epochs=1, backend=backend).history[-1]["loss"])

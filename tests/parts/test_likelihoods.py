@@ -18,14 +18,14 @@ from ppvae import Batch, Modality, Program, handlers, ops, pyro
 from ppvae.backends import mirror
 from ppvae.backends.mirror.running.program import Mirror
 from ppvae.language import ppl
-from ppvae.language.modality import LEVELED, LIKELIHOODS, REALS
+from ppvae.language.modality import ELEMENTWISE, LEVELED, REALS
 from ppvae.parts.likelihoods import Likelihood
 
 BACKENDS = ("pyro", "numpyro")
 ITEMS, LATENT, SHAPE, LEVELS = 5, 3, (2, 4), 3
 
 both = pytest.mark.parametrize("backend", BACKENDS)
-every = pytest.mark.parametrize("family", LIKELIHOODS)
+every = pytest.mark.parametrize("family", ELEMENTWISE)
 
 
 class Model(Program):
@@ -44,7 +44,7 @@ class Model(Program):
 @cache
 def case(family: str) -> tuple[Model, np.ndarray]:
     """A model with random parameters and units, and data that fit it."""
-    rng = np.random.default_rng(LIKELIHOODS.index(family))
+    rng = np.random.default_rng(ELEMENTWISE.index(family))
     options = {"center": rng.normal(size=SHAPE), "spread": rng.uniform(0.5, 2, SHAPE), "levels": LEVELS}
     torch.manual_seed(0)
     model = Model(Modality("x", SHAPE, family, **options), rng.normal(size=(ITEMS, LATENT))).double()

@@ -130,7 +130,7 @@ def test_the_guides_own_plates_and_sites_stay_out_of_the_models_trace(data):
     np.testing.assert_allclose(density(sites["z"]).detach()[0], logpdf(model, z.numpy()), rtol=1e-10)
 
 
-@pytest.mark.parametrize("likelihood", ppvae.language.modality.LIKELIHOODS)
+@pytest.mark.parametrize("likelihood", ppvae.language.modality.ELEMENTWISE)
 def test_pseudo_inputs_are_values_the_likelihood_can_take(likelihood):
     levels = 4 if likelihood in LEVELED else None
     modality = Modality("x", (2, 3), likelihood, levels=levels, center=0.6, spread=0.2)

@@ -31,8 +31,8 @@ def texts(notebook: nbformat.NotebookNode, kind: str = "") -> Iterator[str]:
                 yield "\n".join([*output.get("traceback", []), output.get("data", {}).get("text/plain", "")])
 
 
-def test_there_are_six_lessons() -> None:
-    assert [path.stem[0] for path in PATHS] == ["1", "2", "3", "4", "5", "6"]
+def test_there_are_seven_lessons() -> None:
+    assert [path.stem[0] for path in PATHS] == ["1", "2", "3", "4", "5", "6", "7"]
     assert sum(path.stat().st_size for path in PATHS) < 1.5e6
 
 

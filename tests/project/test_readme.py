@@ -7,9 +7,16 @@ import shlex
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
+from ppvae.data.description import data_set, described
+from ppvae.data.preprocessing import library_of
+from ppvae.data.preprocessing.sounds import Recording
+
+PHOTO, CALL = Image.new("RGB", (40, 40), "teal"), Recording(np.zeros(4000, np.float32), 8000)
 ROOT = Path(__file__).parents[2]
 
 
@@ -44,6 +51,21 @@ def test_commands_run_in_order(tmp_path, monkeypatch):
         if program == "ppvae":
             result = CliRunner().invoke(app, words, catch_exceptions=False)
             assert result.exit_code == 0, f"{line}: {result.output}"
+
+
+def test_what_is_described_becomes_a_data_set(tmp_path):
+    (block,) = blocks("README.md", "toml")
+    (tmp_path / "mine.toml").write_text(block)
+    ids = ["a", "b", "c"]
+    for folder, ending, kind, thing in (("photos", "png", "image", PHOTO), ("calls", "wav", "sound", CALL)):
+        (tmp_path / folder).mkdir()
+        for identity in ids[1:]:
+            library_of(kind).write(tmp_path / folder / f"{identity}.{ending}", thing)
+    (tmp_path / "captions.csv").write_text("id,caption\na,one\nb,two\n")
+    data = data_set(described(tmp_path / "mine.toml"))
+    assert {m.name: m.kind for m in data.modalities} == {"photo": "image", "caption": "text", "call": "sound"}
+    assert sorted(data.ids) == ids
+    assert {name: int(data.present(name).sum()) for name in data.arrays} == {"photo": 2, "caption": 2, "call": 2}
 
 
 def test_make_knows_the_targets_that_the_readme_names():

@@ -25,6 +25,7 @@ from ppvae.report import figures
 from ppvae.report.diagnosis import POINTS, Diagnosis, Posterior, Prediction, summary, worst
 from ppvae.report.measures import Effort, Measures, label, measure
 from ppvae.report.page import evidence, facts, matrix, percent
+from ppvae.report.page import page as written
 from ppvae.report.verdict import CARE, DISTRUST, ENOUGH, TRUST, band, holm, verdict
 
 
@@ -371,3 +372,24 @@ def test_people_see_a_table_and_the_verdict(capsys: pytest.CaptureFixture[str]) 
     assert "Of 9 predictions, trust" in out
     assert f"all but {harness.LONG}" in out
     assert "Training saw these rows" in out
+
+
+def test_rows_that_disagree_with_themselves_are_named_and_otherwise_the_section_is_folded() -> None:
+    truth = lg.orthogonal()
+    rows = truth.draw(60, seed=0)
+    far = np.argsort(rows["a"] @ truth.weights["a"][:, 0])[[0, -1]]
+    swapped = {**rows, "a": rows["a"].copy()}
+    swapped["a"][far] = rows["a"][far[::-1]]
+    fitted, effort = lg.fitted(truth, lg.Exact(truth), "numpyro"), Effort(items=60, weighed=2, particles=25, draws=2)
+    found = measure(fitted, lg.dataset(truth, swapped), effort=effort, trained_on=False, progress=False)
+    suspects = summary(found).suspects
+    assert suspects is not None
+    assert {each.row for each in suspects[:2]} == set(far)
+    said = diagnosis()
+    folded = written(replace(said, suspects=()), verdict(said), [], "f")
+    opened = written(replace(said, suspects=suspects), verdict(said), [], "f")
+    assert "None of 300 rows" in folded
+    assert "<details open>" not in folded
+    assert f"<details open>\n<summary>{len(suspects)} of 300 rows" in opened
+    assert f'<th scope="row">{suspects[0].row}</th><td>{suspects[0].modality}</td>' in opened
+    assert "disagree with themselves" not in written(said, verdict(said), [], "f")

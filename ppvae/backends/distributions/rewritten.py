@@ -16,9 +16,11 @@ import torch.distributions as td
 from pyro.distributions import conjugate
 from pyro.distributions.sine_bivariate_von_mises import log_I1
 from pyro.distributions.transforms.utils import clamp_preserve_gradients
+from pyro.nn import PyroModule
 from pyro.ops.special import _SafeLog
 
 from ppvae.backends.mirror.running.standin import StandIn, interpreter
+from ppvae.language import ppl
 
 TERMS = 501  # of the series of a Bessel function, as many as Pyro takes at least
 
@@ -47,6 +49,26 @@ def _unchecked(
 ) -> None:
     """Values are checked on Pyro, before training."""
     theirs(self, torch.Size(batch_shape), torch.Size(event_shape), validate_args=False)
+
+
+@instead(td.Distribution, "_validate_sample")
+def _unlooked_at(theirs: Any, self: Any, value: Any) -> None:
+    """Nor are they in a distribution that was made outside of the text."""
+
+
+@instead(PyroModule, "__getattr__")
+def _drawn_attribute(theirs: Any, self: Any, name: str) -> Any:
+    """A ``PyroSample`` is drawn by the words of the running backend, once in a call of the outermost module."""
+    prior = vars(self).get("_pyro_samples", {}).get(name)
+    if prior is None or not self._pyro_context.active:
+        return theirs(self, name)
+    full = self._pyro_get_fullname(name)
+    value = self._pyro_context.get(full)
+    if value is None:
+        prior = prior if hasattr(prior, "sample") else prior(self)
+        value = (ppl.pyro.deterministic if isinstance(prior, torch.Tensor) else ppl.pyro.sample)(full, prior)
+        self._pyro_context.set(full, value)
+    return value
 
 
 @instead(td.Dirichlet, "rsample")

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 from pydantic import PositiveInt
@@ -106,8 +106,8 @@ def read(path: str | Path) -> Any:
         raise ValueError(f"cannot read {str(path)!r} as a picture: {_first_line(error)}") from None
 
 
-def write(path: str | Path, picture: Any) -> None:
-    """Write a picture as a PNG file."""
+def write(path: str | Path | IO[bytes], picture: Any) -> None:
+    """Write a picture as a PNG file, or into an open one."""
     picture.save(path, format="PNG")
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from pydantic import PositiveInt
@@ -150,8 +150,8 @@ def read(path: str | Path) -> Recording:
     return Recording(samples.mean(axis=1), rate)
 
 
-def write(path: str | Path, recording: Recording) -> None:
-    """Write a recording as a WAV file of 16 bits."""
+def write(path: str | Path | IO[bytes], recording: Recording) -> None:
+    """Write a recording as a WAV file of 16 bits, or into an open one."""
     extra("soundfile").write(path, recording.samples, recording.rate, format="WAV", subtype="PCM_16")
 
 

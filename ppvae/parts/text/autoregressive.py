@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pyro.distributions import TorchDistribution, constraints
@@ -26,11 +26,11 @@ class Autoregressive(TorchDistribution):
         levels: the size of the vocabulary.
     """
 
-    arg_constraints = {}  # noqa: RUF012 - torch declares it on the instance
+    arg_constraints: ClassVar[dict[str, Any]] = {}
 
-    def __init__(self, network: Any, z: Any, positions: int, levels: int, validate_args: bool | None = None) -> None:
-        self.network, self.z, self.levels = network, z, levels
-        super().__init__(z.shape[:-1], torch.Size([positions]), validate_args=validate_args)
+    def __init__(self, network: Any, z: Any, positions: int, levels: int) -> None:
+        self.network, self.z, self.positions, self.levels = network, z, positions, levels
+        super().__init__(z.shape[:-1], torch.Size([positions]), validate_args=False)
 
     @property
     def support(self) -> Any:
@@ -38,12 +38,12 @@ class Autoregressive(TorchDistribution):
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
         z = self.z.expand(*batch_shape, self.z.shape[-1])
-        return Autoregressive(self.network, z, *self.event_shape, self.levels, validate_args=False)
+        return Autoregressive(self.network, z, self.positions, self.levels)
 
     def log_prob(self, value: Any) -> Any:
         shape = torch.broadcast_shapes(self.batch_shape, value.shape[:-1])
         z = self.z.expand(*shape, self.z.shape[-1]).reshape(-1, self.z.shape[-1])
-        x = value.expand(*shape, *self.event_shape).reshape(-1, *self.event_shape).long()
+        x = value.expand(*shape, self.positions).reshape(-1, self.positions).long()
         before = torch.cat([torch.full_like(x[:, :1], START), x[:, :-1]], -1)
         _, logits = self._next(self.network.begin(z), before)
         each = logits.log_softmax(-1).gather(-1, x[..., None])[..., 0]
@@ -70,8 +70,8 @@ class Autoregressive(TorchDistribution):
             return (state, token, after | (token == END)), token
 
         first = torch.full(flat.shape[:1], START)
-        tokens = iterated(write, (self.network.begin(flat), first, first == END), *self.event_shape)
-        return tokens.movedim(0, -1).reshape(*z.shape[:-1], *self.event_shape)
+        tokens = iterated(write, (self.network.begin(flat), first, first == END), self.positions)
+        return tokens.movedim(0, -1).reshape(*z.shape[:-1], self.positions)
 
     def _next(self, state: Any, before: Any) -> tuple[Any, Any]:
         """The network's state after the tokens ``before``, ``(n, k)``, and the logits of those that come next."""

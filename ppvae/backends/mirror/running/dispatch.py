@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -17,8 +18,9 @@ from ppvae.backends.mirror.running.convert import leaf_to_jax, nested
 from ppvae.backends.mirror.running.refusals import function_error, located, method_name, refusal
 from ppvae.backends.mirror.running.standin import AUGMENTED, StandIn, interpreter
 from ppvae.backends.mirror.running.tables import FUNCTIONS, Key, MirrorError, draws, method_rule, random_rule
-from ppvae.backends.mirror.running.twin import UNASKED, asked, fitted, replaced, standing, tensors, viewed
+from ppvae.backends.mirror.running.twin import UNASKED, asked, fitted, leaves, replaced, standing, tensors, viewed
 
+COMPARISONS = frozenset({operator.eq, operator.ne, operator.lt, operator.le, operator.gt, operator.ge})
 _OPTIONAL = frozenset({"out", "generator"})  # None is their absence
 _DETACHED = frozenset({"detach", "data"})
 
@@ -34,6 +36,7 @@ class Dispatch(TorchFunctionMode):
         self.key = key
         self.known = known
         self.kept: list[torch.Tensor] = []  # nobody else may have an id that is known
+        self.compared: dict[Any, tuple[Any, Any]] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return self.call(func, args, kwargs or {})
@@ -77,12 +80,18 @@ class Dispatch(TorchFunctionMode):
         if rule is None and (changes or answer is UNASKED):
             raise function_error(function)
         try:
-            result = self._computed(rule, *arrays) if rule else _seen(function, answer, leaves([args, kwargs]))
+            result = (
+                self._computed(function, rule, *arrays) if rule else _seen(function, answer, leaves([args, kwargs]))
+            )
             return _changed(args[0], result) if changes else _answered(function, answer, result, (args, kwargs))
         except Exception as error:
             raise located(function, error) from error
 
-    def _computed(self, rule: Any, args: Any, kwargs: Any) -> Any:
+    def _computed(self, function: Any, rule: Any, args: Any, kwargs: Any) -> Any:
+        """What a rule gives; of a comparison made twice the same array, by which two masks are known to be one."""
+        if function in COMPARISONS:
+            key = function, *(id(leaf) if is_array(leaf) else (type(leaf), leaf) for leaf in args)
+            return self.compared.setdefault(key, (args, rule(*args)))[1]  # arguments kept, so that ids stay theirs
         kwargs = kwargs | {"inplace": False} if kwargs.get("inplace") else kwargs
         result = rule(*args, **kwargs)
         return result if torch.is_grad_enabled() else jax.lax.stop_gradient(result)
@@ -167,15 +176,6 @@ def _is_method(function: Any) -> bool:
 def is_array(leaf: Any) -> bool:
     """Whether a leaf comes from JAX or numpy and is to stand in for a tensor."""
     return isinstance(leaf, (jax.Array, np.ndarray))
-
-
-def leaves(value: Any) -> Iterator[Any]:
-    """The leaves of a nest of lists, tuples and dicts."""
-    if isinstance(value, (list, tuple, dict)):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from leaves(item)
-    else:
-        yield value
 
 
 @contextmanager

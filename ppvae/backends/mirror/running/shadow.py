@@ -16,11 +16,12 @@ from torch.distributions import Transform
 from torch.nn.utils.parametrize import is_parametrized
 
 from ppvae.backends.mirror.running.convert import nested
-from ppvae.backends.mirror.running.dispatch import is_array, leaves
+from ppvae.backends.mirror.running.dispatch import is_array
 from ppvae.backends.mirror.running.parameters import Parameters
 from ppvae.backends.mirror.running.refusals import PATH, layer_error, stock
 from ppvae.backends.mirror.running.standin import StandIn, interpreter
 from ppvae.backends.mirror.running.tables import MirrorError, layer_rule
+from ppvae.backends.mirror.running.twin import leaves
 from ppvae.language.batch import Batch
 from ppvae.language.statistics import keeps_statistics
 
@@ -61,7 +62,7 @@ class Shadows:
         if isinstance(module, Transform):
             state["_inv"] = None  # it would lead to the module itself
         state |= {"training": self.training, PATH: p.prefix.rstrip(".")}
-        rule = layer_rule(module)
+        rule = None if module.__dict__.get("_pyro_samples") else layer_rule(module)
         return state if rule is None else state | {"forward": partial(_run_leaf, rule, module, p)}
 
     def _tensor(self, name: str, tensor: torch.Tensor | None, p: Parameters) -> Any:
@@ -94,12 +95,6 @@ def _check(module: nn.Module, p: Parameters) -> None:
         raise layer_error(module, path)
     if isinstance(module, torch.jit.ScriptModule):
         raise MirrorError(f"the compiled torch.jit module at {path!r} has no mirror; use the module it was made of")
-    if sampled := vars(module).get("_pyro_samples"):
-        name = next(iter(sampled))
-        raise MirrorError(
-            f"the PyroSample {name!r} of {type(module).__name__} at {path!r} has no mirror; draw it in forward, "
-            f"{name} = pyro.sample(...), and use the function of the layer, such as F.linear(x, {name})"
-        )
     if rule is not None and vars(module).get("_pyro_params"):
         raise MirrorError(f"the layer {type(module).__name__} at {path!r} has a mirror, its PyroParam has not")
     if rule is not None and is_parametrized(module):

@@ -162,6 +162,8 @@ class StandIn(torch.Tensor):
     backward = register_hook = retain_grad = requires_grad_ = _differentiated
 
     def __deepcopy__(self, memo: Any) -> Any:
+        if interpreter.get(None) is None:  # left behind in what a transform remembers of its last value
+            return self
         raise refusal("a deep copy of a computed tensor is refused, as it is by torch", "use x.clone()")
 
 

@@ -1,0 +1,52 @@
+"""Fitting: the training that a command line asked for, and what an interruption of it keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ppvae.data import Dataset
+    from ppvae.runs.settings import Settings
+    from ppvae.runs.vae import VAE
+
+
+def trained(
+    vae: VAE,
+    rows: Dataset,
+    held_out: Dataset | None,
+    settings: Settings,
+    folder: Path,
+    resume: bool,
+    force: bool,
+    notes: dict[str, Any],
+) -> dict[str, Any]:
+    """Train a pair into its folder; returns the figures."""
+    from ppvae.cli import summaries
+    from ppvae.training.early_stopping import why_not_auto
+    from ppvae.training.fit import fit
+
+    if "epochs" not in settings.model_fields_set and not why_not_auto(vae, settings):
+        settings = settings.model_copy(update={"epochs": "auto"})
+    # What tells when to stop is a part of the other rows: those held out are for evaluate.
+    options = settings.model_dump() | {"validation": None if settings.watches else held_out}
+    with _interruptible(folder):
+        fitted = fit(vae, rows, out=folder, resume=resume, force=force, notes=notes, **options)
+    facts = {"method": notes["method"], "likelihoods": summaries.of_likelihoods(rows)}
+    return {"run": str(folder), **facts, **summaries.of_training(fitted)}
+
+
+@contextmanager
+def _interruptible(folder: Path) -> Iterator[None]:
+    """Ctrl-C says what is kept."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        from ppvae.runs import checkpoint
+
+        kept = f"the checkpoint in {folder} is kept: the same command with --resume goes on from it"
+        raise KeyboardInterrupt(
+            f"Interrupted; {kept if checkpoint.exists(folder) else 'there was no checkpoint yet'}."
+        ) from None

@@ -1,0 +1,134 @@
+"""Entries: what a description of data may say, and the sentence for what it may not."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+
+
+class Entry(BaseModel):
+    """What every modality may say of itself."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    likelihood: str | None = None
+
+
+class Pictures(Entry):
+    """A folder of pictures; the id of each is its name without the ending."""
+
+    kind: Literal["image"]
+    folder: str
+    size: tuple[PositiveInt, PositiveInt] | None = None
+    channels: Literal[1, 3] | None = None
+    levels: Literal[256] | None = None
+
+
+class Recordings(Entry):
+    """A folder of sounds; the id of each is its name without the ending."""
+
+    kind: Literal["sound"]
+    folder: str
+    rate: PositiveInt | None = None
+    bands: PositiveInt = 32
+    seconds: PositiveFloat | None = None
+    hop: PositiveFloat = 0.01
+    window: PositiveFloat = 0.04
+
+
+class Traces(Entry):
+    """A folder of CSV files, each a series with a column ``time``; the id of each is its name without the ending."""
+
+    kind: Literal["series"]
+    folder: str
+    start: float | None = None
+    step: PositiveFloat | None = None
+    times: PositiveInt | None = None
+
+
+class Captions(Entry):
+    """A column of texts in a table."""
+
+    kind: Literal["text"]
+    table: str
+    id: str = "id"
+    column: str
+    tokens: Literal["characters", "words", "bpe"] = "characters"
+    vocabulary: PositiveInt | None = None
+    length: PositiveInt | None = None
+
+
+class Names(Entry):
+    """A column of categories in a table."""
+
+    kind: Literal["category"]
+    table: str
+    id: str = "id"
+    column: str
+
+
+class Numbers(Entry):
+    """Columns of numbers in a table."""
+
+    kind: Literal["vector"]
+    table: str
+    id: str = "id"
+    columns: Annotated[list[str], Field(min_length=1)]
+
+
+class Label(BaseModel):
+    """A column of labels in a table: never seen by a program."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    table: str
+    id: str = "id"
+    column: str
+
+
+class Description(BaseModel):
+    """The whole file: modalities and labels by name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    modalities: Annotated[
+        dict[str, Annotated[Pictures | Recordings | Traces | Captions | Names | Numbers, Field(discriminator="kind")]],
+        Field(min_length=1),
+    ]
+    labels: dict[str, Label] = {}
+
+
+def parsed(path: Path) -> Description:
+    """A description from its TOML file.
+
+    Raises:
+        ValueError: it is missing, no TOML, or says what it may not.
+    """
+    if not path.is_file():
+        raise ValueError(f"there is no data file {str(path)!r}")
+    try:
+        return Description.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        raise ValueError(f"{str(path)!r}: {_told(error)}") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ValueError(f"cannot read {str(path)!r} as TOML: {error}") from None
+
+
+def _told(error: ValidationError) -> str:
+    """The first thing that is wrong, by its key in the file."""
+    first = error.errors()[0]
+    top, *inner = first["loc"]
+    key = ".".join(
+        map(str, [top, *inner[:1], *inner[2 if top == "modalities" else 1 :]])
+    )  # without the name of the kind
+    match first["type"]:
+        case "extra_forbidden":
+            return f"there is no key {key}; is it misspelled?"
+        case "missing" | "union_tag_not_found":
+            return f"the key {key}{'.kind' if first['type'] != 'missing' else ''} is missing"
+        case "union_tag_invalid":
+            return f"{key}.kind is {first['ctx']['tag']!r}; choose one of {first['ctx']['expected_tags']}"
+    return f"{key} is {first['input']!r}: {first['msg'].lower()}"

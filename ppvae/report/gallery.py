@@ -1,0 +1,94 @@
+"""Gallery: pictures, words and sounds that were made from each other, as one HTML file to look at and listen to."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+
+from ppvae import __version__
+from ppvae.data.dataset import Dataset
+from ppvae.data.preprocessing import library_of, preprocessing
+from ppvae.inference.fitted import Fitted
+from ppvae.metrics.predictive_means import predicted
+from ppvae.metrics.subsets import shown
+from ppvae.report.page import HERE
+
+TYPES = {"image": "image/png", "sound": "audio/wav"}
+
+
+class Thing(NamedTuple):
+    """What stands on the page: a text, or a file of a picture or sound within its address."""
+
+    modality: str
+    kind: str
+    text: str
+
+
+class Row(NamedTuple):
+    """An item: each thing that it has, with what was made from that alone."""
+
+    name: str
+    made: list[tuple[Thing, list[Thing]]]
+
+
+def gallery(
+    fitted: Fitted, items: Dataset, title: str, names: Sequence[str], told: Sequence[str] = (), seed: int = 0
+) -> str:
+    """The HTML of a page on which every modality of each item is made from every other, by one draw without noise.
+
+    Args:
+        fitted: a pair whose modalities are pictures, texts or sounds; others are left out.
+        items: what is given, complete in these modalities.
+        title: of the page.
+        names: of the items.
+        told: sentences to stand above.
+        seed: of the draws.
+    """
+    kept = [name for name in fitted.explained if _kind(items, name) in (*TYPES, "text")]
+    made = predicted(fitted, shown(items, [[name] for name in kept]), kept, seed=seed)
+    by_given = {name: np.split(values[0], len(kept)) for name, values in made.items()}
+    real = {name: _things(items, name, items.arrays[name]) for name in kept}
+    copies = {
+        (given, name): _things(items, name, by_given[name][number])
+        for number, given in enumerate(kept)
+        for name in kept
+        if name != given
+    }
+    rows = [
+        Row(name, [(real[given][i], [copies[given, other][i] for other in kept if other != given]) for given in kept])
+        for i, name in enumerate(names)
+    ]
+    return _page(title, told, kept, rows)
+
+
+def _page(title: str, told: Sequence[str], kept: Sequence[str], rows: Sequence[Row]) -> str:
+    rules = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    style = (HERE / "style.css").read_text(encoding="utf-8")
+    page = rules.from_string((HERE / "gallery.html").read_text(encoding="utf-8"))
+    return page.render(style=style, title=title, told=told, kept=kept, rows=rows, version=__version__)
+
+
+def _kind(items: Dataset, name: str) -> str | None:
+    modality = next(m for m in items.modalities or () if m.name == name)
+    told: Mapping[str, Any] = modality.preprocessing or {}
+    return told.get("kind")
+
+
+def _things(items: Dataset, name: str, numbers: np.ndarray) -> list[Thing]:
+    """Things from numbers ``(items, *shape)`` of a modality."""
+    modality = next(m for m in items.modalities or () if m.name == name)
+    found = preprocessing(name, modality.preprocessing or {}).decode(numbers)
+    kind = (modality.preprocessing or {})["kind"]
+    return [Thing(name, kind, thing if kind == "text" else _address(kind, thing)) for thing in found]
+
+
+def _address(kind: str, thing: Any) -> str:
+    """A picture or sound as an address that holds all of it."""
+    file = io.BytesIO()
+    library_of(kind).write(file, thing)
+    return f"data:{TYPES[kind]};base64,{base64.b64encode(file.getvalue()).decode()}"
