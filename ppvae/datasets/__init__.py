@@ -34,6 +34,8 @@ def load(name: str, **options: Any) -> Dataset:
     from ppvae.data.dataset import Dataset  # late: to know the names takes no torch
 
     make = getattr(importlib.import_module(f"ppvae.datasets.{name}"), name)
+    if options and name not in GENERATED:
+        raise ValueError(f"the data set {name!r} is as it is stored and takes no options, not {', '.join(options)}")
     if name in GENERATED:
         return make(**options)  # type: ignore[no-any-return]
     with files("ppvae.datasets").joinpath(f"{name}.npz").open("rb") as file, np.load(file) as stored:

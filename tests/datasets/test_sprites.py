@@ -89,3 +89,8 @@ def test_what_covers_a_pixel_half_weighs_half() -> None:
 def test_there_are_five_levels(level: int) -> None:
     with pytest.raises(ValueError, match=f"sprites have the levels 1 to 5, not {level}"):
         ppvae.datasets.load("sprites", level=level)
+
+
+def test_what_is_stored_takes_no_options() -> None:
+    with pytest.raises(ValueError, match="the data set 'mfeat' is as it is stored and takes no options, not level"):
+        ppvae.datasets.load("mfeat", level=2)
