@@ -106,5 +106,5 @@ def test_a_text_with_holes_is_refused_by_every_answer() -> None:
     ids[1, 1] = np.nan
     wrong = ppvae.Dataset({"caption": ids}, likelihood={"caption": "normal"})
     for answer in (run.encode, run.query, run.log_evidence):
-        with pytest.raises(ValueError, match="'caption' has holes within row 1; a text is whole or missing"):
+        with pytest.raises(ValueError, match="'caption': row 1 has holes, but a text is whole or missing"):
             answer(wrong)
