@@ -41,7 +41,7 @@ class Delayed(Program):
         self.series = networks.ByName({m.name: Series(m, latent, hidden) for m in series})
 
     def forward(self, batch: Batch) -> dict[str, Any]:
-        path, values = self.path(), {}
+        path, values = self.path(batch.size), {}
         with batch.plate():
             z = pyro.sample("z", path)
             for name in self.series:

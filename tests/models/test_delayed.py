@@ -19,7 +19,7 @@ from ppvae.guides.delayed import Delayed as Guide
 from ppvae.language.traces import latents, paired, random_sites
 from ppvae.models.delayed import Delayed
 from ppvae.objectives.elbo import elbo
-from ppvae.parts.trajectories import Reverting, picked, realigned, stretches
+from ppvae.parts.trajectories import Reverting, markov, picked, realigned, stretches
 
 TIMES, LAGS = 4, 3
 
@@ -47,7 +47,10 @@ def vae() -> VAE:
         guide = Guide(views(), 1, (4,), model=model)
         with torch.no_grad():
             model.delays["b"].logits.copy_(torch.tensor([0.4, -0.3, 0.1]))
-            guide.second[-1].bias[1] -= 3.0  # as wide as the prior, so that importance weights are bounded
+            for series in model.series.values():
+                series.log_scale += 0.7
+            guide.second[-1].weight *= 0.3  # near the prior, and wider, so that importance weights are bounded
+            guide.second[-1].bias.copy_(torch.tensor([0.0, 1.2, -0.2]))
         return VAE(model, guide)
 
 
@@ -61,10 +64,16 @@ def data() -> Dataset:
     return Dataset({"a": a, "b": b, "b_lag": lag}, modalities=views())
 
 
+def covariance(times: int, memory: float) -> np.ndarray:
+    """Of the path, as the kernel of a Gaussian process."""
+    steps = np.arange(times)
+    return np.exp(-abs(steps[:, None] - steps) / memory)
+
+
 def log_joint(item: int, lag: int) -> float:
     """``log p(lag) + log p(x | lag)`` of one item, the path integrated out."""
     model, arrays, parts = vae().model, data(), []
-    kernel = np.linalg.inv(model.path.precision()[0].detach().numpy())
+    kernel = covariance(model.grid, float(model.path.log_memory.detach().exp()))
     for name, shift in (("a", 0), ("b", lag)):
         series, x = model.series[name], arrays.holed(name)[item]
         weight, bias = (p.detach().numpy() for p in (series.decoder[0].weight, series.decoder[0].bias))
@@ -143,10 +152,28 @@ def test_the_path_is_a_gaussian_process_that_forgets_exponentially() -> None:
     prior = Reverting(2, 5)
     with torch.no_grad():
         prior.log_memory.copy_(torch.tensor([0.3, 1.7]))
-    steps = np.arange(5)
-    for memory, covariance in zip(np.exp([0.3, 1.7]), np.linalg.inv(prior.precision().detach().numpy()), strict=True):
-        np.testing.assert_allclose(covariance, np.exp(-abs(steps[:, None] - steps) / memory), atol=1e-12)
-    np.testing.assert_allclose(Reverting(1, 1).precision().detach().numpy(), [[[1.0]]])
+    fn, z = prior(3), torch.randn(3, 2, 5)
+    exact = [
+        stats.multivariate_normal(cov=covariance(5, memory)).logpdf(z[:, i])
+        for i, memory in ((0, np.exp(0.3)), (1, np.exp(1.7)))
+    ]
+    np.testing.assert_allclose(fn.log_prob(z).detach(), sum(exact), rtol=1e-10)
+
+
+def test_a_markov_path_has_the_covariance_of_its_recursion() -> None:
+    rng = np.random.default_rng(0)
+    loc, log_keep, log_scale = rng.normal(size=(3, 1, 4))
+    log_keep, spread = -np.exp(log_keep), np.zeros((4, 4))
+    for time in range(4):
+        spread[time] = np.exp(log_keep[0, time]) * spread[time - 1] if time else 0.0
+        spread[time, time] += np.exp(log_scale[0, time])
+    fn = markov(*(torch.as_tensor(x) for x in (loc, log_keep, np.exp(log_scale))))
+    z, exact = rng.normal(size=(6, 1, 4)), stats.multivariate_normal(loc[0], spread @ spread.T)
+    np.testing.assert_allclose(fn.log_prob(torch.as_tensor(z)), exact.logpdf(z[:, 0]), rtol=1e-10)
+    np.testing.assert_allclose(fn.variance[0], np.diag(spread @ spread.T), rtol=1e-10)
+    drawn = fn.sample((40_000,))[:, 0].numpy()
+    np.testing.assert_allclose(np.cov(drawn.T), spread @ spread.T, atol=0.06 * (spread**2).sum(1).max())
+    np.testing.assert_allclose(drawn.mean(0), loc[0], atol=0.05)
 
 
 @pytest.mark.parametrize(
