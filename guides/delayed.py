@@ -59,7 +59,8 @@ class Delayed(Program):
     def read(self, batch: Batch) -> dict[str, Any]:
         """Readings in units of their spread beside where there are any, ``(items, times, 2 * channels)``, by series."""
         found = {}
-        for name, scale in self.scales.items():
+        scales: dict[str, Any] = dict(self.scales.items())
+        for name, scale in scales.items():
             x = batch.get(name)
             x = ops.zeros((batch.size, *scale.center.shape)) if x is None else x
             mask = batch.present(name) if batch.mask(name) is None else batch.mask(name)
