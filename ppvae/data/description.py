@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ import numpy as np
 
 from ppvae.data.columns import numbers, table, texts
 from ppvae.data.dataset import Dataset
-from ppvae.data.entries import Description, Numbers, parsed
+from ppvae.data.entries import Description, InFolder, Numbers, parsed
 from ppvae.data.preprocessing import Preprocessing, library_of, preprocessing
 from ppvae.data.stored import encoded
 from ppvae.language.modality import Modality
@@ -54,7 +54,9 @@ def described(path: str | Path) -> Items:
     for name, entry in description.modalities.items():
         with _at(path, f"modalities.{name}"):
             Modality(name, ())
-            found[name] = _files(path.parent / entry.folder, entry.kind) if _in_folder(entry) else _cells(path, entry)
+            found[name] = (
+                _files(path.parent / entry.folder, entry.kind) if isinstance(entry, InFolder) else _cells(path, entry)
+            )
     ids = list(dict.fromkeys(identity for held in found.values() for identity in _ids(held)))
     labels = {}
     for name, label in description.labels.items():
@@ -83,70 +85,67 @@ def data_set(
     """
     train = items.ids if rows is None else [items.ids[row] for row in rows]
     told = {modality.name: modality for modality in known}
+    entries = items.description.modalities
+    frames = {name: held.reindex(items.ids) for name, held in items.found.items() if isinstance(entries[name], Numbers)}
+    likelihood = {name: chosen for name in frames if name not in told and (chosen := entries[name].likelihood)}
+    things = [name for name in entries if name not in frames]
+    made = {name: _preprocessing(items, name, told.get(name), train) for name in things}
+    modalities = [_modality(items, name, made[name]) for name in things if name not in told]
+    modalities += [told[name] for name in entries if name in told]
+    arrays, observed = _encoded(items, made, room)
+    labels: dict[str, Any] = {
+        name: [held.get(identity) for identity in items.ids] for name, held in items.labels.items()
+    }
+    ids = None if frames else np.array(items.ids)  # those of data frames are their index
+    return Dataset({**arrays, **frames}, observed, labels, modalities, likelihood, ids)
+
+
+def _encoded(
+    items: Items, made: Mapping[str, Preprocessing], room: Room | None
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The numbers of all things and where there were any, in memory or, where they are too many, on disk."""
+    size = 4 * len(items.ids) * sum(math.prod(each.shape) for each in made.values())
     arrays: dict[str, Any] = {}
     observed: dict[str, np.ndarray] = {}
-    modalities = [told[name] for name in items.found if name in told]
-    likelihood = {}
-    made: dict[str, Preprocessing] = {}
-    for name, entry in items.description.modalities.items():
+    for name, each in made.items():
         with _at(items.path, f"modalities.{name}"):
-            if isinstance(entry, Numbers):
-                arrays[name] = items.found[name].reindex(items.ids)
-                likelihood |= {name: entry.likelihood} if entry.likelihood and name not in told else {}
+            things = _things(items, name, items.ids)
+            if room is None or COPIES * size <= room.memory:
+                arrays[name], observed[name] = each.encode(things)
             else:
-                made[name] = _preprocessing(items, name, told.get(name), train)
-                modalities += [] if name in told else [_modality(name, entry, made[name])]
-    encode = _encoder(made, len(items.ids), room)
-    for name in made:
-        with _at(items.path, f"modalities.{name}"):
-            arrays[name], observed[name] = encode(name, _things(items, name, items.ids))
-    numbered = len(made) < len(items.found)
-    labels = {name: [held.get(identity) for identity in items.ids] for name, held in items.labels.items()}
-    ids = None if numbered else np.array(items.ids)  # those of data frames are their index
-    return Dataset(arrays, observed, labels, modalities, likelihood, ids)
-
-
-def _encoder(
-    made: Mapping[str, Preprocessing], items: int, room: Room | None
-) -> Callable[[str, Iterator[Any]], tuple[Any, np.ndarray]]:
-    """What turns the things of a modality into numbers, in memory or, where they are too many, on disk."""
-    size = 4 * items * sum(math.prod(each.shape) for each in made.values())
-    if room is None or COPIES * size <= room.memory:
-        return lambda name, things: made[name].encode(things)
-    folder = room.folder
-    return lambda name, things: encoded(folder / name, made[name], things, items)
+                arrays[name], observed[name] = encoded(room.folder / name, each, things, len(items.ids))
+    return arrays, observed
 
 
 def _preprocessing(items: Items, name: str, known: Modality | None, train: Sequence[str]) -> Preprocessing:
     """What the run knows, else what the training rows say."""
     entry: Any = items.description.modalities[name]
-    if known is not None:
+    options = entry.model_dump(exclude_unset=True, exclude={"kind", "folder", "table", "id", "column", "likelihood"})
+    with _at(items.path, f"modalities.{name}"):
+        if known is None:
+            made: Preprocessing = library_of(entry.kind).fitted(_things(items, name, train), **options)
+            return made
         told = known.preprocessing or {"kind": "vector"}
         if told.get("kind") != entry.kind:
             raise ValueError(f"the run knows it as {told.get('kind')}, and here it is of kind {entry.kind}")
         return preprocessing(name, told)
-    options = entry.model_dump(exclude_unset=True, exclude={"kind", "folder", "table", "id", "column", "likelihood"})
-    made: Preprocessing = library_of(entry.kind).fitted(_things(items, name, train), **options)
-    return made
 
 
-def _modality(name: str, entry: Any, made: Preprocessing) -> Modality:
+def _modality(items: Items, name: str, made: Preprocessing) -> Modality:
+    entry: Any = items.description.modalities[name]
     kind = "vector" if entry.kind == "category" else entry.kind
     likelihood = entry.likelihood or ("normal" if made.levels is None else LIKELIHOODS[entry.kind])
-    return Modality(name, made.shape, likelihood, levels=made.levels, kind=kind, preprocessing=made.plain())
+    with _at(items.path, f"modalities.{name}"):
+        return Modality(name, made.shape, likelihood, levels=made.levels, kind=kind, preprocessing=made.plain())
 
 
 def _things(items: Items, name: str, ids: Sequence[str]) -> Iterator[Any]:
     """What each id has, read from its file where it is one; None where it has nothing."""
     entry: Any = items.description.modalities[name]
     found = items.found[name]
-    read = library_of(entry.kind).read if _in_folder(entry) else str
+    read = library_of(entry.kind).read if isinstance(entry, InFolder) else str
     for identity in ids:
         yield read(found[identity]) if identity in found else None
-
-
-def _in_folder(entry: Any) -> bool:
-    return hasattr(entry, "folder")
 
 
 def _files(folder: Path, kind: str) -> dict[str, Path]:

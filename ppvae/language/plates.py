@@ -54,7 +54,8 @@ class Over(ContextDecorator):
     """A plate of a text over the items of the batch: ``batch.plate()`` within ``with``; as a loop, the text's own."""
 
     def __init__(self, batch: Batch, rows: Any, own: Callable[[], Any]) -> None:
-        self.batch, self.rows, self.own, self.entered = batch, rows, own, []
+        self.batch, self.rows, self.own = batch, rows, own
+        self.entered: list[Any] = []
 
     def __enter__(self) -> Any:
         self.entered.append(plate := self.batch.plate())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import nn
@@ -86,14 +87,14 @@ def up(
     channels = [shape[0] * levels, *widths(len(sizes) - 1, hidden, dims)]
     layers: list[nn.Module] = []
     for (o, i), (n, m) in reversed(list(zip(pairwise(channels), pairwise(sizes), strict=True))):
-        odd = tuple(whole - 2 * part if whole != part else 0 for whole, part in zip(n, m, strict=True))
+        odd: Any = tuple(whole - 2 * part if whole != part else 0 for whole, part in zip(n, m, strict=True))
         layers += [Residual(i, dims) for _ in range(residual)]
         layers += [CONVOLUTIONS[dims][1](i, o, **steps(n, m), output_padding=odd), nn.ReLU()]
     last = [LevelsLast(levels)] if levels > 1 else []
     return Leading(dims + 1, nn.Sequential(*layers[:-1], *last)), (channels[-1], *sizes[-1])
 
 
-def steps(whole: Sequence[int], half: Sequence[int]) -> dict[str, tuple[int, ...]]:
+def steps(whole: Sequence[int], half: Sequence[int]) -> dict[str, Any]:
     """Kernel, stride and padding of the convolution that halves some axes and leaves the others."""
     halved = [n != m for n, m in zip(whole, half, strict=True)]
     return {

@@ -104,7 +104,7 @@ def _first_tried(vae: VAE, data: Dataset, settings: Settings) -> tuple[Batch, di
 
 def _tell_apart(vae: VAE, noted: Mapping[str, bool]) -> None:
     """Tell the programs which of their plates do not go over the items."""
-    for program in vae.pair.values():
+    for program in (vae.model, vae.guide):
         program.other_plates |= {name for name, long in noted.items() if not long}
 
 
@@ -121,14 +121,15 @@ def _per_item(error: ValueError, data: Dataset) -> str:
 def _subsampled(vae: VAE, batch: Batch, model: dict[str, Any]) -> bool:
     """Does a batch speak for the whole data set? Programs that run on all rows alone do not, as there are no others."""
     if batch.total == batch.size:
-        batch = replace(batch, total=UNUSUAL * batch.size)
         try:
-            model, _ = _tried(vae, batch)
+            model, _ = _tried(vae, batch := replace(batch, total=UNUSUAL * batch.size))
         except ValueError:
             return False
-    weight = batch.total / batch.size  # of an item, by its plate or by poutine.scale; other scales say nothing of items
+    weight = torch.tensor(
+        (batch.total or batch.size) / batch.size
+    ).double()  # of an item, by its plate or by poutine.scale
     return any(
-        bool(torch.isclose(torch.as_tensor(site["scale"]), torch.tensor(weight)).any())
+        bool(torch.isclose(torch.as_tensor(site["scale"]).double(), weight).any())
         or any(frame.name == "items" and frame.full_size == batch.total for frame in site["cond_indep_stack"])
         for site in model.values()
     )

@@ -324,6 +324,10 @@ pytestmark = [
 ]
 
 
+# Each case is compiled once, as quickly as can be: operation by operation it would be compiled a hundred times.
+HASTY: Any = {"xla_backend_optimization_level": "0", "xla_llvm_disable_expensive_passes": True}
+
+
 @pytest.fixture(autouse=True)
 def double() -> Iterator[None]:
     before = torch.get_default_dtype()
@@ -379,7 +383,7 @@ def test_densities_and_their_gradients_agree(name: str, case: Case) -> None:
 
         return in_a_text(case, question, arrays)
 
-    gradient = jax.grad(total, argnums=(0, 1), has_aux=True)
+    gradient = jax.jit(jax.grad(total, argnums=(0, 1), has_aux=True), compiler_options=HASTY)
     (of_arrays, of_values), there = gradient(jax_bag(), jnp.asarray(values.detach()))
     np.testing.assert_allclose(there, here.detach(), rtol=1e-9, atol=1e-9)
     ours = {**of_arrays, "value": of_values}
@@ -401,7 +405,13 @@ def test_what_a_distribution_knows_agrees_or_is_refused(name: str, case: Case) -
         }
     with torch.no_grad():
         here = {asked: answer(partial(question, without_checks(case))) for asked, question in questions.items()}
-    there = in_a_text(case, lambda d: {asked: answer(partial(question, d)) for asked, question in questions.items()})
+    there: dict[str, Any] = {}
+
+    def all_asked(arrays: Any) -> Any:
+        there.update(in_a_text(case, lambda d: {n: answer(partial(q, d)) for n, q in questions.items()}, arrays))
+        return {asked: said for asked, said in there.items() if isinstance(said, jax.Array)}
+
+    there |= jax.jit(all_asked, compiler_options=HASTY)(jax_bag())
     refused = {asked for asked, found in there.items() if isinstance(found, MirrorError)}
     assert {asked.partition(" at")[0] for asked in refused if here[asked] is not None} <= REFUSED.get(name, set())
     for asked in [asked for asked, found in here.items() if found is not None and asked not in refused]:

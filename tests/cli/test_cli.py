@@ -89,7 +89,7 @@ def test_no_help_page_loads_torch_or_jax(tmp_path: Path) -> None:
 def test_list_shows_every_method_data_set_and_likelihood(ppvae_) -> None:
     listed = ppvae_("list", "--json").json
     assert listed["methods"].keys() == ppvae.zoo.table.METHODS.keys()
-    assert listed["datasets"] == ["mfeat", "spoken_digits"]
+    assert listed["datasets"] == ["mfeat", "spoken_digits", "sprites", "polydigits"]
     assert "poisson" in listed["likelihoods"]
     table = ppvae_("list").out
     assert all(name in table for name in [*listed["methods"], *listed["likelihoods"], "mfeat"])

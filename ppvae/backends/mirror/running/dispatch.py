@@ -18,7 +18,7 @@ from ppvae.backends.mirror.running.convert import leaf_to_jax, nested
 from ppvae.backends.mirror.running.refusals import function_error, located, method_name, refusal
 from ppvae.backends.mirror.running.standin import AUGMENTED, StandIn, interpreter
 from ppvae.backends.mirror.running.tables import FUNCTIONS, Key, MirrorError, draws, method_rule, random_rule
-from ppvae.backends.mirror.running.twin import UNASKED, asked, fitted, replaced, standing, tensors, viewed
+from ppvae.backends.mirror.running.twin import UNASKED, asked, fitted, leaves, replaced, standing, tensors, viewed
 
 COMPARISONS = frozenset({operator.eq, operator.ne, operator.lt, operator.le, operator.gt, operator.ge})
 _OPTIONAL = frozenset({"out", "generator"})  # None is their absence
@@ -176,15 +176,6 @@ def _is_method(function: Any) -> bool:
 def is_array(leaf: Any) -> bool:
     """Whether a leaf comes from JAX or numpy and is to stand in for a tensor."""
     return isinstance(leaf, (jax.Array, np.ndarray))
-
-
-def leaves(value: Any) -> Iterator[Any]:
-    """The leaves of a nest of lists, tuples and dicts."""
-    if isinstance(value, (list, tuple, dict)):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from leaves(item)
-    else:
-        yield value
 
 
 @contextmanager

@@ -16,11 +16,12 @@ from torch.distributions import Transform
 from torch.nn.utils.parametrize import is_parametrized
 
 from ppvae.backends.mirror.running.convert import nested
-from ppvae.backends.mirror.running.dispatch import is_array, leaves
+from ppvae.backends.mirror.running.dispatch import is_array
 from ppvae.backends.mirror.running.parameters import Parameters
 from ppvae.backends.mirror.running.refusals import PATH, layer_error, stock
 from ppvae.backends.mirror.running.standin import StandIn, interpreter
 from ppvae.backends.mirror.running.tables import MirrorError, layer_rule
+from ppvae.backends.mirror.running.twin import leaves
 from ppvae.language.batch import Batch
 from ppvae.language.statistics import keeps_statistics
 
