@@ -305,7 +305,7 @@ def page() -> Page:
 def test_the_page_says_the_verdict_first_and_fetches_nothing() -> None:
     text = page().text
     assert text.index("Of 9 predictions, trust") < text.index("Predictions, and why") < text.index("Latents, and why")
-    assert [tag for tag, _ in page().elements if re.fullmatch("h[1-6]", tag)] == ["h1"] + ["h2"] * 6
+    assert [tag for tag, _ in page().elements if re.fullmatch("h[1-6]", tag)] == ["h1"] + ["h2"] * 7
     assert page().all("script") == []
     addresses = [a for _, each in page().elements for name, a in each.items() if name in ("src", "srcset", "href")]
     assert len(addresses) > 20
