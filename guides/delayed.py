@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import nn
-
 from ppvae import Modality, Program, dist, ops, pyro
 from ppvae.language.batch import Batch, over
 from ppvae.parts import networks
 from ppvae.parts.conditionals import one_hot
-from ppvae.parts.delays import SUFFIX, told_apart
+from ppvae.parts.delays import SUFFIX, convolutions, told_apart
 from ppvae.parts.encoders import BOUND
 from ppvae.parts.trajectories import markov, realigned
 
 CERTAIN = 100.0  # log odds of a lag that was measured
-WIDTH = 9  # times that a convolution sees
 
 
 class Delayed(Program):
@@ -84,11 +81,3 @@ class Delayed(Program):
         found = prior + ops.zeros((*z.shape[:-2], levels))
         found = found + self.series[name].heard(batch, z, levels) if name in batch.arrays else found
         return ops.where(batch.present(name + SUFFIX)[:, None], CERTAIN * self.known(batch, name), found)
-
-
-def convolutions(inputs: int, channels: Sequence[int], outputs: int) -> nn.Sequential:
-    """Over time, with ReLU between them: ``(items, inputs, grid) -> (items, outputs, grid)``."""
-    sizes, layers = [inputs, *channels], list[nn.Module]()
-    for before, after in zip(sizes, channels, strict=False):
-        layers += [nn.Conv1d(before, after, WIDTH, padding="same"), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Conv1d(sizes[-1], outputs, 1))

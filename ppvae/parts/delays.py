@@ -17,6 +17,7 @@ from ppvae.parts import networks
 from ppvae.parts.likelihoods import Family
 from ppvae.parts.trajectories import stretches
 
+WIDTH = 9  # times that a convolution sees
 SUFFIX = "_lag"  # after the name of a series: the modality that is its lag
 
 
@@ -83,3 +84,11 @@ def told_apart(modalities: Sequence[Modality]) -> tuple[list[Modality], Mapping[
         if m.likelihood != "categorical" or m.shape != (1,):
             raise ValueError(f"the lag {m.name!r} is {m.likelihood} of shape {m.shape}; it must be categorical of (1,)")
     return series, {name: m.levels or 0 for name, m in lags.items()}
+
+
+def convolutions(inputs: int, channels: Sequence[int], outputs: int) -> nn.Sequential:
+    """Over time, with ReLU between them: ``(items, inputs, grid) -> (items, outputs, grid)``."""
+    sizes, layers = [inputs, *channels], list[nn.Module]()
+    for before, after in zip(sizes, channels, strict=False):
+        layers += [nn.Conv1d(before, after, WIDTH, padding="same"), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Conv1d(sizes[-1], outputs, 1))
