@@ -60,10 +60,10 @@ def sprites(level: int = 3, items: int = 6000, seed: int = 0) -> Dataset:
     said = {name: rng.choice(ATTRIBUTES[name], items) for name in attributes(level)}
     images, texts = Images(3, SIDE, SIDE), Texts(tokenizer(), LENGTHS[level - 1])
     arrays = {"image": pictures(said, rng), "sentence": tokens(said)}
-    options = {"levels": len(NUMBERS), "kind": "text", "preprocessing": texts.plain()}
+    plain, levels = texts.plain(), len(NUMBERS)
     modalities = [
         Modality("image", images.shape, kind="image", preprocessing=images.plain()),
-        Modality("sentence", texts.shape, "autoregressive", **options),
+        Modality("sentence", texts.shape, "autoregressive", levels=levels, kind="text", preprocessing=plain),
     ]
     return Dataset(arrays, labels=said, modalities=modalities).refitted()
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import nn
 
 FEW = 4  # places along an axis that is halved no more
-CONVOLUTIONS = {1: (nn.Conv1d, nn.ConvTranspose1d), 2: (nn.Conv2d, nn.ConvTranspose2d)}
+CONVOLUTIONS: dict[int, Any] = {1: (nn.Conv1d, nn.ConvTranspose1d), 2: (nn.Conv2d, nn.ConvTranspose2d)}
 
 
 class Leading(nn.Module):
@@ -93,7 +94,7 @@ def up(
     return Leading(dims + 1, nn.Sequential(*layers[:-1], *last)), (channels[-1], *sizes[-1])
 
 
-def steps(whole: Sequence[int], half: Sequence[int]) -> dict[str, tuple[int, ...]]:
+def steps(whole: Sequence[int], half: Sequence[int]) -> dict[str, Any]:
     """Kernel, stride and padding of the convolution that halves some axes and leaves the others."""
     halved = [n != m for n, m in zip(whole, half, strict=True)]
     return {
