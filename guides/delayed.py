@@ -13,19 +13,19 @@ from ppvae.parts import networks
 from ppvae.parts.conditionals import one_hot
 from ppvae.parts.delays import SUFFIX, told_apart
 from ppvae.parts.encoders import BOUND
-from ppvae.parts.trajectories import realigned
+from ppvae.parts.trajectories import markov, realigned
 
 CERTAIN = 100.0  # log odds of a lag that was measured
 WIDTH = 9  # times that a convolution sees
 
 
 class Delayed(Program):
-    """``q(z | x_S) ∝ p(z) ∏_t N(m_t; z_t, 1 / w_t)``;  ``q(lag_s | z, x_S) = p(lag_s | z, x_s)``, which is exact.
+    """``q(z | x_S) = ∏_t N(z_t; m_t + a_t (z_{t-1} - m_{t-1}), s_t)``;  ``q(lag_s | z, x_S) = p(lag_s | z, x_s)``.
 
-    Convolutions over time make m and w of the series, as if the path had been read with noise (Johnson et al. 2016,
-    https://arxiv.org/abs/1603.06277). A first guess of the path, from the series as they are, tells the likely lags,
-    by which they are moved back before a second look. Holes are zeros beside a mask. Sites: ``z`` is
-    ``(items, latent, grid)``, ``x_delay`` ``(items,)``, enumerated wherever that is wanted.
+    Convolutions over time make m, a and s of the series (structured inference: Archer et al. 2015,
+    https://arxiv.org/abs/1511.07367). A first guess of the path, from the series as they are, tells the likely lags,
+    by which they are moved back before a second look. Lags given the path are exact. Holes are zeros beside a mask.
+    Sites: ``z`` is ``(items, latent, grid)``, ``x_delay`` ``(items,)``, enumerated wherever that is wanted.
 
     >>> from ppvae import Batch, method
     >>> parts = [Modality("a", (1, 9)), Modality("b", (2, 9)), Modality("b_lag", (1,), "categorical", levels=4)]
@@ -37,22 +37,20 @@ class Delayed(Program):
         self, modalities: Sequence[Modality], latent: int = 2, channels: Sequence[int] = (32, 32), *, model: Any
     ) -> None:
         super().__init__()
-        self.grid, self.path, self.series, self.delays = model.grid, model.path, model.series, model.delays
+        self.grid, self.series, self.delays = model.grid, model.series, model.delays
         series, _ = told_apart(modalities)
         self.scales = networks.ByName({m.name: networks.Standardise(m) for m in series})
         width = sum(2 * m.shape[0] for m in series)
-        self.first, self.second = (convolutions(width, channels, outputs) for outputs in (latent, 2 * latent))
+        self.first, self.second = (convolutions(width, channels, outputs) for outputs in (latent, 3 * latent))
 
     def forward(self, batch: Batch) -> Any:
         read, known = self.read(batch), {name: self.known(batch, name) for name in self.delays}
         rough = self.first(self.aligned(read, known))
         likely = {name: ops.softmax(self.logits(batch, name, rough), -1) for name in self.delays}
-        m, log_w = ops.chunk(self.second(self.aligned(read, likely)), 2, 1)
-        w = ops.exp(ops.clamp(log_w, -BOUND, BOUND))
-        precision = self.path.precision() + ops.diag_embed(w)
-        loc = ops.linalg.solve(precision, (w * m)[..., None])[..., 0]
+        loc, keep, log_scale = ops.chunk(self.second(self.aligned(read, likely)), 3, 1)
+        path = markov(loc, ops.logsigmoid(keep), ops.exp(ops.clamp(log_scale, -BOUND, BOUND)))  # type: ignore[attr-defined]
         with batch.plate():
-            z = pyro.sample("z", dist.MultivariateNormal(loc, precision_matrix=precision).to_event(1))
+            z = pyro.sample("z", path)
             for name in self.delays:
                 lag = dist.Categorical(logits=self.logits(batch, name, z))
                 pyro.sample(f"{name}_delay", lag, infer={"enumerate": "parallel"})
@@ -61,7 +59,8 @@ class Delayed(Program):
     def read(self, batch: Batch) -> dict[str, Any]:
         """Readings in units of their spread beside where there are any, ``(items, times, 2 * channels)``, by series."""
         found = {}
-        for name, scale in self.scales.items():
+        scales: dict[str, Any] = dict(self.scales.items())
+        for name, scale in scales.items():
             x = batch.get(name)
             x = ops.zeros((batch.size, *scale.center.shape)) if x is None else x
             mask = batch.present(name) if batch.mask(name) is None else batch.mask(name)

@@ -41,13 +41,13 @@ class Delayed(Program):
         self.series = networks.ByName({m.name: Series(m, latent, hidden) for m in series})
 
     def forward(self, batch: Batch) -> dict[str, Any]:
-        path, values = self.path(), {}
+        path, values = self.path(batch.size), {}
         with batch.plate():
             z = pyro.sample("z", path)
             for name in self.series:
                 lag = self.lag(name)
                 if batch.asked([name]):
-                    series = self.series[name]
+                    series: Any = self.series[name]
                     seen = picked(series.seen(z, lag.shape[-1]), lag)
                     values[name] = series.measured(series.arranged(seen), batch.get(name))
                 if name in self.delays and batch.asked([name + SUFFIX]):
@@ -59,6 +59,6 @@ class Delayed(Program):
         """The lag of a series as zeros and a one, ``(..., items, lags)``."""
         if name not in self.delays:
             return ops.ones(1)
-        delay = self.delays[name]
+        delay: Any = self.delays[name]
         lag = pyro.sample(f"{name}_delay", delay(), infer={"enumerate": "parallel"})
         return one_hot(lag, delay.levels)

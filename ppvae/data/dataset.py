@@ -232,7 +232,7 @@ def _own(
     arrays: Mapping[str, Any], masks: Mapping[str, Any], scalars: set[str]
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Arrays and masks through the door, as copies; one number an item has an axis of its own unless it is a scalar."""
-    found: dict[str, np.ndarray] = {}
+    found: dict[str, Any] = {}
     observed: dict[str, np.ndarray] = {}
     for name, array in arrays.items():
         if isinstance(array, Stored):  # has been through a door of its own

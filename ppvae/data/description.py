@@ -12,7 +12,7 @@ import numpy as np
 
 from ppvae.data.columns import numbers, table, texts
 from ppvae.data.dataset import Dataset
-from ppvae.data.entries import Description, Numbers, parsed
+from ppvae.data.entries import Description, InFolder, Numbers, parsed
 from ppvae.data.preprocessing import Preprocessing, library_of, preprocessing
 from ppvae.data.stored import encoded
 from ppvae.language.modality import Modality
@@ -54,7 +54,9 @@ def described(path: str | Path) -> Items:
     for name, entry in description.modalities.items():
         with _at(path, f"modalities.{name}"):
             Modality(name, ())
-            found[name] = _files(path.parent / entry.folder, entry.kind) if _in_folder(entry) else _cells(path, entry)
+            found[name] = (
+                _files(path.parent / entry.folder, entry.kind) if isinstance(entry, InFolder) else _cells(path, entry)
+            )
     ids = list(dict.fromkeys(identity for held in found.values() for identity in _ids(held)))
     labels = {}
     for name, label in description.labels.items():
@@ -91,7 +93,9 @@ def data_set(
     modalities = [_modality(items, name, made[name]) for name in things if name not in told]
     modalities += [told[name] for name in entries if name in told]
     arrays, observed = _encoded(items, made, room)
-    labels = {name: [held.get(identity) for identity in items.ids] for name, held in items.labels.items()}
+    labels: dict[str, Any] = {
+        name: [held.get(identity) for identity in items.ids] for name, held in items.labels.items()
+    }
     ids = None if frames else np.array(items.ids)  # those of data frames are their index
     return Dataset({**arrays, **frames}, observed, labels, modalities, likelihood, ids)
 
@@ -139,13 +143,9 @@ def _things(items: Items, name: str, ids: Sequence[str]) -> Iterator[Any]:
     """What each id has, read from its file where it is one; None where it has nothing."""
     entry: Any = items.description.modalities[name]
     found = items.found[name]
-    read = library_of(entry.kind).read if _in_folder(entry) else str
+    read = library_of(entry.kind).read if isinstance(entry, InFolder) else str
     for identity in ids:
         yield read(found[identity]) if identity in found else None
-
-
-def _in_folder(entry: Any) -> bool:
-    return hasattr(entry, "folder")
 
 
 def _files(folder: Path, kind: str) -> dict[str, Path]:

@@ -79,6 +79,9 @@ class Numbers(Entry):
     columns: Annotated[list[str], Field(min_length=1)]
 
 
+InFolder = Pictures | Recordings | Traces  # each thing in a file of its own
+
+
 class Label(BaseModel):
     """A column of labels in a table: never seen by a program."""
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from ppvae.data.stored import in_blocks
 from ppvae.language.guesses import Guess, guess_likelihood, is_one_hot
+from ppvae.language.intake import over
 from ppvae.language.modality import REALS, Modality, estimated, observed_values
 from ppvae.language.tokens import END, PADDING, START
 
@@ -60,6 +61,8 @@ def _made(
         likelihood, reason = guess.likelihood, guess.reason
         if guess.doubt:
             warnings.warn(_question(name, guess), UserWarning, stacklevel=5)  # the call of Dataset
+    if likelihood == "autoregressive":
+        return replace(plain, likelihood=likelihood, levels=int(np.nanmax(seen)) + 1, kind="text"), reason
     levels = _levels(name, seen) if likelihood == "categorical" else None
     return replace(plain, likelihood=likelihood, levels=levels), reason
 
@@ -94,17 +97,18 @@ def check_fits(
         raise ValueError(f"{what} has items of shape {array.shape[1:]}, but shape {modality.shape} was declared")
     _check_features(modality, features)
     for place, block in in_blocks(array):
-        _check_values(what, modality, block, None if observed is None else observed[place])
+        _check_values(what, modality, block)
+        if modality.likelihood == "autoregressive":
+            seen = np.ones(block.shape, bool) if observed is None else over(observed[place], block)
+            _check_texts(what, block, seen, place.start or 0)
 
 
-def _check_values(what: str, modality: Modality, array: np.ndarray, observed: np.ndarray | None) -> None:
-    """Raise ValueError where values or holes do not fit the modality."""
+def _check_values(what: str, modality: Modality, array: np.ndarray) -> None:
+    """Raise ValueError where values do not fit the modality."""
     if modality.likelihood not in REALS and (bad := array[_impossible(modality, array)]).size:
         numbers = "numbers" if modality.likelihood == "continuous_bernoulli" else "whole numbers"
         limit = f"from 0 to {modality.top:.0f}" if np.isfinite(modality.top) else "of 0 or more"
         raise ValueError(f"{what} is {modality.likelihood}: it takes {numbers} {limit}, but holds {bad[0]}")
-    if modality.likelihood == "autoregressive":
-        _check_texts(what, array, np.ones(len(array), bool) if observed is None else observed)
 
 
 def _impossible(modality: Modality, array: np.ndarray) -> np.ndarray:
@@ -113,22 +117,18 @@ def _impossible(modality: Modality, array: np.ndarray) -> np.ndarray:
     return outside if modality.likelihood == "continuous_bernoulli" else outside | (array != np.round(array))
 
 
-def _check_texts(what: str, array: np.ndarray, observed: np.ndarray) -> None:
+def _check_texts(what: str, array: np.ndarray, observed: np.ndarray, first: int) -> None:
     """Raise ValueError where a text has holes, or is none: ids, END and PADDING, or ids alone."""
-    if observed.ndim > 1:
-        row = int(np.argwhere(observed.any(1) & ~observed.all(1))[0, 0])
-        raise ValueError(
-            f"{what} has holes within row {row}; a text is whole or missing: fill what follows it with {PADDING}"
-        )
-    ends = array == END
+    there, ends = observed.any(1), array == END
     after = ends.cumsum(1) > ends
     for wrong, why in (
+        (~observed, f"has holes, but a text is whole or missing; fill what follows it with {PADDING}"),
         (after & (array != PADDING), f"goes on after the end of its text, {END}; fill the row with {PADDING}"),
         (~after & (array == PADDING), f"has {PADDING}, the padding, before the end of its text; put {END} there"),
         (array == START, f"holds {START}, the start of a text, which decoders add themselves; leave it out"),
     ):
-        if (bad := wrong.any(1) & observed).any():
-            raise ValueError(f"{what}: row {int(bad.argmax())} {why}")
+        if (bad := wrong.any(1) & there).any():
+            raise ValueError(f"{what}: row {first + int(bad.argmax())} {why}")
 
 
 def _check_features(modality: Modality, features: Sequence[Any] | None) -> None:

@@ -37,8 +37,7 @@ def load(name: str, **options: Any) -> Dataset:
     if options and name not in GENERATED:
         raise ValueError(f"the data set {name!r} is as it is stored and takes no options, not {', '.join(options)}")
     if name in GENERATED:
-        drawn: Dataset = make(**options)
-        return drawn
+        return make(**options)
     with files("ppvae.datasets").joinpath(f"{name}.npz").open("rb") as file, np.load(file) as stored:
         arrays = dict(stored)
     digit = arrays.pop("digit")

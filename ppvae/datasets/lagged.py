@@ -8,18 +8,18 @@ from ppvae.data.dataset import Dataset
 from ppvae.language.modality import Modality
 
 MEMORY = 4.0  # steps after which a path has forgotten all but 1/e
-NOISE = 0.5
+NOISE = 0.3
 GAINS = {"a": (1.0, -0.7), "b": (0.9,), "c": (-0.8, 0.6)}  # of the channels of each series
 ON_TIME = "a"
 
 
 def lagged(
-    items: int = 1000, times: int = 32, lags: int = 8, known: float = 0.3, missing: float = 0.2, seed: int = 0
+    items: int = 1000, times: int = 40, lags: int = 8, known: float = 0.3, missing: float = 0.15, seed: int = 0
 ) -> Dataset:
     """Three series ``(channels, times)`` of one path: ``a`` on time, ``b`` and ``c`` later by ``b_lag`` and ``c_lag``.
 
     The path is an Ornstein-Uhlenbeck process of variance 1 that forgets in 4 steps. A reading is a channel's gain times
-    the path so many steps before as the series' lag, uniform over ``0..lags - 1``, with noise of 0.5. The true lags are
+    the path so many steps before as the series' lag, uniform over ``0..lags - 1``, with noise of 0.3. The true lags are
     the labels ``b_lag`` and ``c_lag``.
 
     Args:

@@ -9,6 +9,7 @@ picture: the angle, a shift of some pixels, a little of the size, and at level 5
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -60,10 +61,10 @@ def sprites(level: int = 3, items: int = 6000, seed: int = 0) -> Dataset:
     said = {name: rng.choice(ATTRIBUTES[name], items) for name in attributes(level)}
     images, texts = Images(3, SIDE, SIDE), Texts(tokenizer(), LENGTHS[level - 1])
     arrays = {"image": pictures(said, rng), "sentence": tokens(said)}
-    plain, levels = texts.plain(), len(NUMBERS)
+    options: dict[str, Any] = {"levels": len(NUMBERS), "kind": "text", "preprocessing": texts.plain()}
     modalities = [
         Modality("image", images.shape, kind="image", preprocessing=images.plain()),
-        Modality("sentence", texts.shape, "autoregressive", levels=levels, kind="text", preprocessing=plain),
+        Modality("sentence", texts.shape, "autoregressive", **options),
     ]
     return Dataset(arrays, labels=said, modalities=modalities).refitted()
 

@@ -141,7 +141,10 @@ def _decode(fitted: Fitted, data: Dataset, row: int, points: Arrays, draws: int,
 
 
 def _decoded(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
-    """The mean over draws of ``E[x_ask | latents]``, where latents beside the data, ``at NAME``, are given."""
+    """The mean over draws of ``E[x_ask | latents]``, where latents beside the data, ``at NAME``, are given.
+
+    Texts have no mean: theirs is that of the first draw.
+    """
     inner = replace(subset_questions.measurements(batch), ask=ask)
     with items().repeated(draws):
         drawn = random_sites(guide, inner)
@@ -154,7 +157,7 @@ def _decoded(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, .
         fixed = {name: ops.as_tensor(value, dtype=drawn[name]["value"].dtype) for name, value in beside.items()}
         sites = random_sites(model, inner, {**shared, **fixed})
     found = means(sites, ask)
-    return {name: x.mean(0)[None] if x.is_floating_point() else x[:1] for name, x in found.items()}
+    return {name: x.mean(0)[None] if ops.is_floating_point(x) else x[:1] for name, x in found.items()}
 
 
 def below(model: Program, batch: Batch, site: str) -> set[str]:

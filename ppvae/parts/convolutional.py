@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 FEW = 4  # places along an axis that is halved no more
-CONVOLUTIONS: dict[int, Any] = {1: (nn.Conv1d, nn.ConvTranspose1d), 2: (nn.Conv2d, nn.ConvTranspose2d)}
+CONVOLUTIONS = {1: (nn.Conv1d, nn.ConvTranspose1d), 2: (nn.Conv2d, nn.ConvTranspose2d)}
 
 
 class Leading(nn.Module):
@@ -87,7 +87,7 @@ def up(
     channels = [shape[0] * levels, *widths(len(sizes) - 1, hidden, dims)]
     layers: list[nn.Module] = []
     for (o, i), (n, m) in reversed(list(zip(pairwise(channels), pairwise(sizes), strict=True))):
-        odd = tuple(whole - 2 * part if whole != part else 0 for whole, part in zip(n, m, strict=True))
+        odd: Any = tuple(whole - 2 * part if whole != part else 0 for whole, part in zip(n, m, strict=True))
         layers += [Residual(i, dims) for _ in range(residual)]
         layers += [CONVOLUTIONS[dims][1](i, o, **steps(n, m), output_padding=odd), nn.ReLU()]
     last = [LevelsLast(levels)] if levels > 1 else []

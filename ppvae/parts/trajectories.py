@@ -8,37 +8,51 @@ from typing import Any
 import torch
 from torch import nn
 
-from ppvae.language.ppl import dist, ops
+from ppvae.language.ppl import dist, distribution, ops
 from ppvae.language.program import Program
 
 MEMORY = 4.0  # steps, at the start
 
 
+def markov(loc: Any, log_keep: Any, scale: Any) -> Any:
+    """``z_t − loc_t = keep_t (z_{t−1} − loc_{t−1}) + scale_t ε_t`` of each latent by itself: ``(..., latent, times)``.
+
+    A Gaussian process whose precision is tridiagonal: so is the posterior of one that is read with independent noise.
+    There is no linear algebra in it, which JAX would leave to LAPACK. The first ``log_keep``, 0 or less, has no part.
+    """
+    reach = ops.cumsum(log_keep, -1)
+    gaps = ops.clamp(reach[..., :, None] - reach[..., None, :], max=0.0)
+    spread = ops.tril(ops.exp(gaps)) * scale[..., None, :]
+    noise = dist.Normal(ops.zeros_like(loc), ops.ones_like(loc)).to_event(2)
+
+    def sample(draw: Any) -> Any:
+        return loc + ops.matmul(spread, draw(noise)[..., None])[..., 0]
+
+    def log_prob(z: Any) -> Any:
+        off = z - loc
+        before = ops.cat([ops.zeros_like(off[..., :1]), off[..., :-1]], -1)
+        return dist.Normal(ops.exp(log_keep) * before, scale).log_prob(off).sum((-2, -1))
+
+    return distribution(sample, log_prob, loc.shape[:-2], loc.shape[-2:], loc, (spread**2).sum(-1))
+
+
 class Reverting(Program):
     """``z_0 ~ N(0, 1)``, ``z_t = ρ z_{t−1} + √(1 − ρ²) ε_t`` of each latent: a random walk that reverts to zero.
 
-    It is a Gaussian process of kernel ``ρ^|s−t|``, ρ = exp(−1 / memory) learned. Paths are ``(latent, times)``.
+    It is a Gaussian process of kernel ``ρ^|s−t|``, ρ = exp(−1 / memory) learned.
     """
-
-    neighbours: torch.Tensor
 
     def __init__(self, latent: int, times: int) -> None:
         super().__init__()
+        self.times = times
         self.log_memory = nn.Parameter(torch.full((latent,), math.log(MEMORY)))
-        steps = torch.arange(times)
-        apart = (steps[:, None] - steps).abs() == 1
-        self.register_buffer("neighbours", apart.to(torch.get_default_dtype()))
 
-    def forward(self) -> Any:
-        """The distribution of a path."""
-        precision = self.precision()
-        return dist.MultivariateNormal(ops.zeros(precision.shape[:-1]), precision_matrix=precision).to_event(1)
-
-    def precision(self) -> Any:
-        """Of each latent over the times, ``(latent, times, times)``: tridiagonal."""
-        rho = ops.exp(-ops.exp(-self.log_memory))[:, None, None]
-        own = ops.diag_embed(1 + rho[..., 0] ** 2 * (self.neighbours.sum(-1) - 1))
-        return (own - rho * self.neighbours) / (1 - rho**2)
+    def forward(self, items: int) -> Any:
+        """The distribution of so many paths, ``(items, latent, times)``."""
+        blank = ops.zeros((items, len(self.log_memory), self.times), dtype=self.log_memory.dtype)
+        log_keep = blank - ops.exp(-self.log_memory)[:, None]
+        later = ops.sqrt(-ops.expm1(2 * log_keep[..., 1:]))
+        return markov(blank, log_keep, ops.cat([ops.ones_like(blank[..., :1]), later], -1))
 
 
 def stretches(path: Any, times: int, lags: int) -> Any:

@@ -43,8 +43,8 @@ def _from_disk(engine: Any, settings: Settings, data: Dataset, rows: np.ndarray)
     for start in range(0, len(rows), steps):
         some = rows[start : start + steps]
         with engine.environment(settings):
-            here = [engine.put({name: array[some.ravel()] for name, array in group.items()}) for group in groups]
-        yield Block(*here, some, np.arange(some.size, dtype=np.int32).reshape(some.shape))
+            arrays, observed = (engine.put({name: a[some.ravel()] for name, a in group.items()}) for group in groups)
+        yield Block(arrays, observed, some, np.arange(some.size, dtype=np.int32).reshape(some.shape))
 
 
 def _steps(data: Dataset, rows: np.ndarray) -> int:

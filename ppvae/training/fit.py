@@ -120,7 +120,7 @@ def fit(
     data, before = measured(data, settings.dtype), _before(vae, out, resume)
     pair = before.vae if before else vae
     assert isinstance(pair, VAE)
-    trained, kept = data, slice(None)
+    trained, kept = data, np.ones(len(data), bool)
     if validation is None and settings.watches:
         watched = held_out(counts, settings.seed)
         trained, validation, kept = data.take(~watched), data.take(watched), ~watched

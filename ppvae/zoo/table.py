@@ -220,7 +220,7 @@ METHODS = {
         "delayed:Delayed",
         "delayed:Delayed",
         "elbo",
-        "Johnson et al. 2016, arXiv:1603.06277 (the guide)",
+        "Archer et al. 2015, arXiv:1511.07367",
         "series that see the same thing with unknown lags between them",
     ),
 }

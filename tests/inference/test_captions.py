@@ -100,11 +100,19 @@ def test_captions_are_in_what_arviz_reads() -> None:
     np.testing.assert_array_equal(found["observed_data"]["caption"], test.arrays["caption"][:4])
 
 
+@both
+def test_a_traversal_writes_a_caption_at_every_step(backend: str) -> None:
+    run, test = fitted(backend)
+    found = ppvae.diagnostics.traversal(run, test.take(slice(12)), dimensions=1, draws=2)
+    assert all(kind(text) >= 0 for text in said(run, found.decoded["caption"][0]))
+    assert found.decoded["numbers"].shape[2:] == (4,)
+
+
 def test_a_text_with_holes_is_refused_by_every_answer() -> None:
     run, test = fitted("pyro")
     ids = test.arrays["caption"][:3].astype(float)
     ids[1, 1] = np.nan
     wrong = ppvae.Dataset({"caption": ids}, likelihood={"caption": "normal"})
     for answer in (run.encode, run.query, run.log_evidence):
-        with pytest.raises(ValueError, match="'caption' has holes within row 1; a text is whole or missing"):
+        with pytest.raises(ValueError, match="'caption': row 1 has holes, but a text is whole or missing"):
             answer(wrong)

@@ -277,12 +277,18 @@ def test_a_modality_that_cannot_be_text_is_refused(options: dict[str, Any], mess
         ([START, 4, END], "row 1 holds 2, the start"),
         ([4, 6, END], "from 0 to 5, but holds 6"),
         ([4, 4.5, END], "from 0 to 5, but holds 4.5"),
-        ([4, np.nan, END], "has holes within row 1"),
+        ([4, np.nan, END], "row 1 has holes, but a text is whole or missing"),
     ],
 )
 def test_rows_that_are_no_texts_are_refused(row: list[float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Dataset({"x": np.array([[4, 5, END], row, [4, 5, 4]], float)}, modalities=[text()])
+
+
+def test_ids_are_texts_where_that_is_asked_for() -> None:
+    data = Dataset({"x": np.array([[4, 5, END], [6, END, PADDING]])}, likelihood={"x": "autoregressive"})
+    (made,) = data.modalities or ()
+    assert (made.kind, made.levels, made.shape) == ("text", 7, (3,))
 
 
 def test_factors_take_no_text() -> None:

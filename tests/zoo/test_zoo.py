@@ -12,13 +12,14 @@ import pytest
 
 import ppvae
 from ppvae import Batch, Dataset, Modality, objectives
+from ppvae.datasets.lagged import lagged
 from ppvae.language.modality import REALS
 from ppvae.training import fit as fitting
 from ppvae.zoo.table import METHODS
 
 BACKENDS = ["pyro", "numpyro"]
 SMALL = {"latent": 3, "hidden": (16,)}
-CHEAP = {"draws": 2, "private": 2, "clusters": 3, "levels": 2}
+CHEAP = {"channels": (8,), "draws": 2, "private": 2, "clusters": 3, "levels": 2}
 EPOCHS, ROWS, VIEWS = 12, 100, ("kar", "pix", "mor")
 
 every_method = pytest.mark.parametrize("method", list(METHODS))
@@ -40,8 +41,14 @@ def corner(labelled: bool = False) -> Dataset:
     return Dataset(arrays, observed, modalities=modalities).refitted()
 
 
+@cache
+def late() -> Dataset:
+    """Two short series, one of them after a lag that is known of some rows."""
+    return lagged(ROWS, times=8, lags=3, seed=0).only(["a", "b", "b_lag"])
+
+
 def data_for(method: str) -> Dataset:
-    return corner(labelled=method == "m2")
+    return late() if method == "delayed" else corner(labelled=method == "m2")
 
 
 def fresh(method: str, **options: Any) -> ppvae.VAE:
@@ -82,7 +89,7 @@ def every_subset(method: str) -> Dataset:
 
 
 def shaped(rows: np.ndarray, like: np.ndarray) -> np.ndarray:
-    return rows if like.ndim == 1 else np.broadcast_to(rows[:, None], (len(rows), like.shape[1]))
+    return np.broadcast_to(rows.reshape(-1, *(1,) * (like.ndim - 1)), (len(rows), *like.shape[1:]))
 
 
 @every_method

@@ -69,12 +69,12 @@ class Autoregressive(TorchDistribution):
             token = torch.where(after, PADDING, choose(logits[:, 0]))
             return (state, token, after | (token == END)), token
 
-        first = torch.full(flat.shape[:1], START)
+        first = torch.full(flat.shape[:1], START, device=z.device)
         tokens = iterated(write, (self.network.begin(flat), first, first == END), self.positions)
         return tokens.movedim(0, -1).reshape(*z.shape[:-1], self.positions)
 
     def _next(self, state: Any, before: Any) -> tuple[Any, Any]:
         """The network's state after the tokens ``before``, ``(n, k)``, and the logits of those that come next."""
         state, logits = self.network(state, before)
-        tokens = torch.arange(self.levels)
+        tokens = torch.arange(self.levels, device=logits.device)
         return state, logits.masked_fill((tokens == PADDING) | (tokens == START), -torch.inf)

@@ -53,14 +53,14 @@ class TransformerDecoder(nn.Module):
         self.logits = nn.Linear(width, levels)
 
     def begin(self, z: Any) -> Any:
-        seen = torch.full((z.shape[0], self.places.shape[0]), PADDING)
-        return z, seen, torch.zeros((), dtype=torch.long)
+        seen = torch.full((z.shape[0], self.places.shape[0]), PADDING, device=z.device)
+        return z, seen, torch.zeros((), dtype=torch.long, device=z.device)
 
     def forward(self, state: Any, before: Any) -> tuple[Any, Any]:
         z, seen, count = state
-        at = (count + torch.arange(before.shape[1])).expand(before.shape)
+        at = (count + torch.arange(before.shape[1], device=z.device)).expand(before.shape)
         seen = seen.scatter(1, at, before)
-        later = torch.ones(seen.shape[1], seen.shape[1], dtype=torch.bool).triu(1)
+        later = torch.ones(seen.shape[1], seen.shape[1], dtype=torch.bool, device=z.device).triu(1)
         hidden = self.blocks(self.embedding(seen) + self.places + self.lift(z)[:, None], mask=later)
         chosen = hidden.gather(1, at[..., None].expand(*at.shape, hidden.shape[-1]))
         return (z, seen, count + before.shape[1]), self.logits(chosen)
