@@ -144,12 +144,13 @@ def check_values(vae: VAE, arrays: Mapping[str, np.ndarray], observed: Mapping[s
 
 @contextmanager
 def _trying(vae: VAE, kind: torch.dtype) -> Iterator[None]:
-    """The programs' words on Pyro, with its checks, and nothing that leaves a trace but what they declare."""
+    """The programs' words on Pyro, with its checks, on the CPU, and nothing that leaves a trace but what they declare."""
     with (
         turn(),
         ppl.running("pyro"),
         emptied(*STACKS),
         torch_dtype(kind),
+        torch.device("cpu"),  # whatever a user's own default is
         declaring(vae.pair),
         pyro.validation_enabled(True),
         torch.random.fork_rng(),

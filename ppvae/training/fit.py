@@ -48,7 +48,7 @@ def init(vae: VAE, data: Dataset, weights: Any = None, **options: Any) -> Any:
         raise ValueError(f"epochs cannot be 'auto' here: {reason}; give a number")
     check_trainable(settings, [name for name, p in vae.pair.named_parameters() if p.requires_grad])
     vae = copy.deepcopy(vae)
-    vae.pair.to(dtype=getattr(torch, settings.dtype))
+    vae.pair.to("cpu", getattr(torch, settings.dtype))
     sites, tried = checks.inspect(vae, data, settings, counts is not None)
     plan = Plan(vae, settings, sites, len(data), steps_in(len(data), settings), counts)
     engine = engine_of(settings)
