@@ -144,7 +144,7 @@ def check_values(vae: VAE, arrays: Mapping[str, np.ndarray], observed: Mapping[s
 
 @contextmanager
 def _trying(vae: VAE, kind: torch.dtype) -> Iterator[None]:
-    """The programs' words on Pyro, with its checks, on the CPU, and nothing that leaves a trace but what they declare."""
+    """The programs' words on Pyro with its checks, on the CPU; nothing leaves a trace but what they declare."""
     with (
         turn(),
         ppl.running("pyro"),
