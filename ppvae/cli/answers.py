@@ -26,6 +26,8 @@ def writable(out: Path, force: bool) -> Path:
     """
     if out.suffix == ".npz":
         return places.writable_file(out, force)
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{str(out)!r} is no folder: answers are written to a folder, or to a file that ends in .npz")
     if out.is_dir() and any(out.iterdir()) and not force:
         raise ValueError(f"the directory {str(out)!r} is not empty: choose another name, or write into it with --force")
     return places.writable_folder(out)

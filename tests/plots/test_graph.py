@@ -96,7 +96,7 @@ def test_a_program_of_one_s_own_is_drawn_in_float64_too_and_is_left_as_it_was(ba
     whole = Dataset({"a": np.ones((5, 2))}, modalities=[KINDS["a"]])
     drawn = graph(vae, whole, backend).source
     assert edges(drawn) == {("m", "z"), ("z", "a")}
-    assert plates(drawn) == {"rows": {"z", "a"}}
+    assert plates(drawn) == {"items": {"z", "a"}}
     assert {str(p.dtype) for p in vae.pair.parameters()} == {"torch.float64"}
 
 

@@ -247,13 +247,15 @@ def test_a_command_says_what_stays_where_the_disk_is_full(words: list[str], out:
 
 @pytest.mark.parametrize("words", [["query", "run", "--data", "data.npz"], ["generate", "run", "--items", "2"]])
 def test_what_is_drawn_replaces_a_file_only_by_force(words: list[str], place: Path, capsys) -> None:
-    data = Path("data.npz").read_bytes()
-    for name in ("data.npz", f"run/{WEIGHTS}"):
-        assert cli.main([*words, "--out", name]) == 2
-        assert "is there already: choose another name, or replace it with --force" in capsys.readouterr().err
-    for name in ("run", "/dev/null"):
+    data, weights = Path("data.npz").read_bytes(), Path("run", WEIGHTS).read_bytes()
+    assert cli.main([*words, "--out", "data.npz"]) == 2
+    assert "is there already: choose another name, or replace it with --force" in capsys.readouterr().err
+    assert cli.main([*words, "--out", "run"]) == 2
+    assert "is not empty: choose another name, or write into it with --force" in capsys.readouterr().err
+    for name in (f"run/{WEIGHTS}", "/dev/null"):
         assert cli.main([*words, "--out", name, "--force"]) == 2
-        assert "it is a directory or a device" in capsys.readouterr().err
+        assert "is no folder: answers are written to a folder, or to a file that ends in .npz" in capsys.readouterr().err
+    assert Path("run", WEIGHTS).read_bytes() == weights
     assert Path("data.npz").read_bytes() == data
     for flags in ([], ["--force"]):
         assert cli.main([*words, "--out", "drawn.npz", *flags]) == 0
