@@ -254,7 +254,7 @@ def test_what_is_drawn_replaces_a_file_only_by_force(words: list[str], place: Pa
     assert "is not empty: choose another name, or write into it with --force" in capsys.readouterr().err
     for name in (f"run/{WEIGHTS}", "/dev/null"):
         assert cli.main([*words, "--out", name, "--force"]) == 2
-        assert "is no folder: answers are written to a folder, or to a file that ends in .npz" in capsys.readouterr().err
+        assert "is no folder: answers are written to a folder, or to a file that" in capsys.readouterr().err
     assert Path("run", WEIGHTS).read_bytes() == weights
     assert Path("data.npz").read_bytes() == data
     for flags in ([], ["--force"]):
