@@ -10,10 +10,12 @@ from rich.console import Console
 from rich.table import Table
 
 from ppvae import datasets, metrics
-from ppvae.cli import demo
+from ppvae.cli.demo import one_of_each
 from ppvae.data.dataset import Dataset
 from ppvae.inference.fitted import Fitted
 from ppvae.report.gallery import gallery
+from ppvae.training.fit import fit
+from ppvae.zoo import build
 
 NAME, LEVEL = "spoken_digits", 0.9
 
@@ -30,9 +32,7 @@ class Recognised:
     real: float
 
 
-def demo_spoken_digits(
-    out: Path, method: str = "mopoe", epochs: int = 60, seed: int = 0, force: bool = False
-) -> list[Recognised]:
+def demo_spoken_digits(out: Path, method: str = "mopoe", seed: int = 0, force: bool = False) -> list[Recognised]:
     """Train a method, measure how well things made from others are recognised, and write ``out/spoken_digits.html``.
 
     A run of an earlier demo in ``out`` is gone on with where it stopped; ``force`` trains it again.
@@ -40,16 +40,24 @@ def demo_spoken_digits(
     console = Console(stderr=True)
     train, test = datasets.load(NAME).split(0.75, seed=seed)
     console.print(f"{NAME}: {len(train)} digits to train on, {len(test)} to test on; training {method} on numpyro")
-    fitted = demo.trained(method, "numpyro", train, out / NAME, epochs, seed, force, NAME)
+    fitted = trained(method, train, out / NAME, seed, force)
     console.print("measuring on the test digits")
     found = recognised(fitted, train, test)
     Console().print(table(found))
     path = out / f"{NAME}.html"
-    shown = test.take(demo.one_of_each(test))
+    shown = test.take(one_of_each(test))
     names = [f"Digit {digit}" for digit in (shown.labels or {})["digit"]]
     path.write_text(gallery(fitted, shown, "A digit seen, read and heard", names, told(found)), encoding="utf-8")
     console.print(f"wrote {path}", markup=False)
     return found
+
+
+def trained(method: str, train: Dataset, out: Path, seed: int, force: bool) -> Fitted:
+    """A method trained until held-out items no longer gain; its run knows its data."""
+    pair = build.method(method, train.modalities or (), seed=seed)
+    kept = {"method": method, "data_set": NAME, "holdout": {"fraction": 0.25, "seed": seed}}
+    kinds = {"backend": "numpyro", "epochs": "auto", "seed": seed}
+    return fit(pair, train, out=out, resume=not force, force=force, notes=kept, **kinds)
 
 
 def recognised(fitted: Fitted, train: Dataset, test: Dataset) -> list[Recognised]:
