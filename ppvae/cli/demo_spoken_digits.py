@@ -56,8 +56,9 @@ def trained(method: str, train: Dataset, out: Path, seed: int, force: bool) -> F
     """A method trained until held-out items no longer gain; its run knows its data."""
     pair = build.method(method, train.modalities or (), seed=seed)
     kept = {"method": method, "data_set": NAME, "holdout": {"fraction": 0.25, "seed": seed}}
-    kinds = {"backend": "numpyro", "epochs": "auto", "seed": seed}
-    return fit(pair, train, out=out, resume=not force, force=force, notes=kept, **kinds)
+    return fit(
+        pair, train, out=out, resume=not force, force=force, notes=kept, backend="numpyro", epochs="auto", seed=seed
+    )
 
 
 def recognised(fitted: Fitted, train: Dataset, test: Dataset) -> list[Recognised]:
