@@ -173,13 +173,14 @@ def epoch(
     Each step is a turn of its own, so that other threads need not wait for the end of the epoch.
     """
     first, infos = next(iter(arrays.values())), []
-    for i, place in enumerate(torch.as_tensor(places, device=first.device)):
+    numbers = (torch.as_tensor(each, device=first.device) for each in (rows, places))
+    for i, (index, place) in enumerate(zip(*numbers, strict=True)):
         with environment(state.plan.settings), pyro.validation_enabled(False):
             batch = Batch(
                 {name: array[place] for name, array in arrays.items()},
                 {name: mask[place] for name, mask in observed.items()},
                 state.plan.items,
-                index=torch.as_tensor(rows[i], device=first.device),
+                index=index,
             )
             now = Pace(pace.rate_factor[i], float(pace.beta[i]), [rates[i] for rates in pace.rates])
             state, info = step(state, batch, now)

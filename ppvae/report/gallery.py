@@ -49,12 +49,13 @@ def gallery(
         told: sentences to stand above.
         seed: of the draws.
     """
-    kept = [name for name in fitted.explained if _kind(items, name) in (*TYPES, "text")]
+    told_of: dict[str, Any] = {m.name: m.preprocessing or {} for m in items.modalities or ()}
+    kept = [name for name in fitted.explained if told_of[name].get("kind") in (*TYPES, "text")]
     made = predicted(fitted, shown(items, [[name] for name in kept]), kept, seed=seed)
     by_given = {name: np.split(values[0], len(kept)) for name, values in made.items()}
-    real = {name: _things(items, name, items.arrays[name]) for name in kept}
+    real = {name: _things(name, told_of[name], items.arrays[name]) for name in kept}
     copies = {
-        (given, name): _things(items, name, by_given[name][number])
+        (given, name): _things(name, told_of[name], by_given[name][number])
         for number, given in enumerate(kept)
         for name in kept
         if name != given
@@ -73,17 +74,9 @@ def _page(title: str, told: Sequence[str], kept: Sequence[str], rows: Sequence[R
     return page.render(style=style, title=title, told=told, kept=kept, rows=rows, version=__version__)
 
 
-def _kind(items: Dataset, name: str) -> str | None:
-    modality = next(m for m in items.modalities or () if m.name == name)
-    told: Mapping[str, Any] = modality.preprocessing or {}
-    return told.get("kind")
-
-
-def _things(items: Dataset, name: str, numbers: np.ndarray) -> list[Thing]:
-    """Things from numbers ``(items, *shape)`` of a modality."""
-    modality = next(m for m in items.modalities or () if m.name == name)
-    found = preprocessing(name, modality.preprocessing or {}).decode(numbers)
-    kind = (modality.preprocessing or {})["kind"]
+def _things(name: str, told_of: Mapping[str, Any], numbers: np.ndarray) -> list[Thing]:
+    """Things from numbers ``(items, *shape)`` of a modality, by its preprocessing."""
+    found, kind = preprocessing(name, told_of).decode(numbers), told_of["kind"]
     return [Thing(name, kind, thing if kind == "text" else _address(kind, thing)) for thing in found]
 
 

@@ -125,9 +125,8 @@ def _subsampled(vae: VAE, batch: Batch, model: dict[str, Any]) -> bool:
             model, _ = _tried(vae, batch := replace(batch, total=UNUSUAL * batch.size))
         except ValueError:
             return False
-    weight = torch.tensor(
-        (batch.total or batch.size) / batch.size
-    ).double()  # of an item, by its plate or by poutine.scale
+    # of an item, by its plate or by poutine.scale
+    weight = torch.tensor((batch.total or batch.size) / batch.size).double()
     return any(
         bool(torch.isclose(torch.as_tensor(site["scale"]).double(), weight).any())
         or any(frame.name == "items" and frame.full_size == batch.total for frame in site["cond_indep_stack"])
