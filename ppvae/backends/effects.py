@@ -99,9 +99,13 @@ def any_plate(
     """Pyro's ``plate``; one over the items of the batch is ``batch.plate()``."""
     own = partial(plate, name, size, subsample_size, subsample, dim)
     whole = subsample_size in (None, size) or subsample is not None
-    free = all(frame.dim != -1 for frame in frames())
-    batch = over_items(name, size, subsample, dim, free) if whole else None
-    return own() if batch is None else Over(batch, subsample, own)
+    batch = over_items(name, size, subsample, dim) if whole else None
+    return own() if batch is None else Over(batch, subsample, own, free)
+
+
+def free(dim: int) -> bool:
+    """Does no plate around take this dimension?"""
+    return all(frame.dim != dim for frame in frames())
 
 
 def frames() -> list[Any]:

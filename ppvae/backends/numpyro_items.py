@@ -21,6 +21,7 @@ from ppvae.backends.pyro_items import masked, support
 from ppvae.backends.spoken import bare
 from ppvae.language.batch import Batch
 from ppvae.language.pieces import mask_of
+from ppvae.language.plates import beside, depth, layout
 
 
 @contextmanager
@@ -28,15 +29,9 @@ def plate(size: int, total: int) -> Iterator[None]:
     """The items plate over ``size`` rows, scaled by ``total / size``: NumPyro's own would draw a permutation."""
     scaled = nullcontext() if total == size else numpyro.handlers.scale(scale=total / size)
     with numpyro.handlers.block():  # a plate's own site would take its name from the program's
-        rows = numpyro.plate("items", size, dim=-1)
+        rows = numpyro.plate("items", size, dim=layout().items)
     with scaled, rows:
         yield
-
-
-def repeated(draws: int) -> Any:
-    """The plate of draws of everything within, dim -2."""
-    with numpyro.handlers.block():
-        return numpyro.plate("draws", draws, dim=-2)
 
 
 def picks_rows(site: Any) -> bool:
@@ -49,26 +44,42 @@ def float_dtype() -> Any:
     return jax.dtypes.canonicalize_dtype(jnp.float64) if interpreter.get(None) is None else torch.get_default_dtype()
 
 
-class Draws(numpyro.plate):
-    """The plate of draws, dim -2, over the sites of the items plate alone: global latents are drawn once for all."""
+class Draws(Messenger):
+    """The plate of draws, to the left of all plates of programs, which take their dims as if it were not there.
+
+    Unless it is over everything, it is over the sites of the items plate alone: global latents are drawn once for all.
+    """
+
+    def __init__(self, count: int, everything: bool) -> None:
+        super().__init__(None)
+        self.everything = everything
+        with numpyro.handlers.block():
+            self.plate = numpyro.plate("draws", count, dim=-1)
 
     def process_message(self, msg: Any) -> None:
-        if any(frame.name == "items" for frame in msg.get("cond_indep_stack", ())):
-            super().process_message(msg)
+        if msg["type"] == "sample" and (self.everything or _of_items(msg)):
+            self.plate.dim = -layout().inner
+            self.plate.process_message(msg)
+
+
+def _of_items(msg: Any) -> bool:
+    return any(frame.name == "items" for frame in msg.get("cond_indep_stack", ()))
+
+
+def repeated(count: int) -> Any:
+    """The plate of ``count`` draws of everything within."""
+    return Draws(count, everything=True)
 
 
 def draws(count: int) -> Any:
     """The plate of ``count`` draws of every item's own latents; none for a single draw."""
-    if count == 1:
-        return nullcontext()
-    with numpyro.handlers.block():
-        return Draws("draws", count, dim=-2)
+    return nullcontext() if count == 1 else Draws(count, everything=False)
 
 
 class Enumerating(Messenger):
     """Gives each latent marked ``infer={"enumerate": "parallel"}`` all of its values, one new dimension for each.
 
-    The first takes dim -3, to the left of draws and items, the next dim -4, and so on.
+    The first takes the dim to the left of draws, items and other plates, the next the one to its left, and so on.
     """
 
     def __init__(self) -> None:
@@ -79,7 +90,7 @@ class Enumerating(Messenger):
         if msg["type"] != "sample" or msg["is_observed"] or msg["value"] is not None:
             return
         if (msg["infer"] or {}).get("enumerate"):
-            msg["value"] = support(msg["fn"], self.found)
+            msg["value"] = support(msg["fn"], layout().inner + self.found)
             self.found += 1
 
 
@@ -109,8 +120,10 @@ class Holes(Messenger):
         if mask is not None:
             # At its full shape: what NumPyro fills holes with may depend on parameters that differ from draw to draw.
             value = jnp.broadcast_to(msg["value"], jnp.broadcast_shapes(msg["value"].shape, msg["fn"].shape()))
-            msg["value"] = supported(msg["fn"], value, mask)
-            msg["fn"] = masked(msg["fn"], mask, msg["name"])
+            mask = beside(msg, mask, layout())
+            seen = mask.reshape(mask.shape + (1,) * (depth(msg) + msg["fn"].event_dim - mask.ndim))
+            msg["value"] = supported(msg["fn"], value, seen)
+            msg["fn"] = masked(msg, mask)
 
 
 def supported(fn: Any, value: jax.Array, mask: jax.Array) -> jax.Array:
@@ -118,8 +131,7 @@ def supported(fn: Any, value: jax.Array, mask: jax.Array) -> jax.Array:
     support = getattr(fn.support, "base_constraint", fn.support)
     if support is constraints.real:
         return value
-    whole = mask.reshape(mask.shape + (1,) * fn.event_dim) if mask.ndim == 1 else mask
-    return jnp.where(whole, value, support.feasible_like(value).astype(value.dtype))
+    return jnp.where(mask, value, support.feasible_like(value).astype(value.dtype))
 
 
 class Boxes(Messenger):
@@ -133,7 +145,7 @@ class Boxes(Messenger):
         self.batch, self.needed, self.taken = batch, False, False
 
     def process_message(self, msg: Any) -> None:
-        self.needed |= any(frame.name == "items" for frame in msg.get("cond_indep_stack", ()))
+        self.needed |= _of_items(msg)
         self.taken |= msg.get("name") == "items"
 
     def __exit__(self, *error: Any) -> None:

@@ -13,6 +13,7 @@ import torch
 from ppvae.backends import mirror, numpyro, pyro
 from ppvae.backends.declarations import declaring
 from ppvae.language.batch import Batch
+from ppvae.language.plates import found, noting
 from ppvae.language.ppl import handlers, items, ops
 from ppvae.language.traces import alone, density, is_local, joint, random_sites
 from ppvae.language.traces import latents as drawn_latents
@@ -57,10 +58,20 @@ def parity(vae: VAE, batch: Batch, dtype: str = "float32", seed: int = 0, device
 def draw(vae: VAE, batch: Batch, settings: Settings, seed: int) -> Arrays:
     """The guide's latents; both programs are run once, and have their declared parameters from then on."""
     with pyro.environment(settings), declaring(vae.pair), torch.no_grad():
-        pyro.seed(seed)
-        drawn = drawn_latents(random_sites(vae.guide, batch))
-        random_sites(vae.model, batch, drawn)
+        drawn = _drawn(vae, batch, seed)
     return {name: value.numpy(force=True) for name, value in drawn.items()}
+
+
+def _drawn(vae: VAE, batch: Batch, seed: int) -> dict[str, Any]:
+    """The latents; both programs know from then on where their plates are, as they do once they have been trained."""
+    pyro.seed(seed)
+    with noting() as noted:
+        guide = random_sites(vae.guide, batch)
+        model = random_sites(vae.model, batch, drawn_latents(guide))
+    if (layout := found([*guide.values(), *model.values()], [noted])) == vae.model.plate_layout:
+        return drawn_latents(guide)
+    vae.model.plate_layout = vae.guide.plate_layout = layout
+    return _drawn(vae, batch, seed)
 
 
 def _on_pyro(vae: VAE, batch: Batch, latents: Arrays, settings: Settings) -> tuple[Arrays, Arrays]:

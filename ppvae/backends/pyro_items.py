@@ -12,6 +12,8 @@ import pyro
 import torch
 from pyro.params.param_store import ParamStoreDict
 from pyro.poutine import runtime
+from pyro.poutine.broadcast_messenger import BroadcastMessenger
+from pyro.poutine.indep_messenger import CondIndepStackFrame
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.trace_messenger import TraceMessenger
 from torch.distributions import constraints, transform_to
@@ -19,6 +21,7 @@ from torch.distributions import constraints, transform_to
 from ppvae.backends import declarations
 from ppvae.language.batch import over
 from ppvae.language.pieces import mask_of
+from ppvae.language.plates import beside, depth, layout
 
 
 @lru_cache(maxsize=64)
@@ -29,13 +32,7 @@ def _rows(size: int) -> torch.Tensor:
 def plate(size: int, total: int) -> Any:
     """``pyro.plate("items", total)``, subsampled to ``size`` rows; no permutation is drawn."""
     with pyro.poutine.block():  # a plate's own site would take its name from the program's
-        return pyro.plate("items", total, subsample=_rows(size), dim=-1)
-
-
-def repeated(draws: int) -> Any:
-    """The plate of draws of everything within, dim -2."""
-    with pyro.poutine.block():
-        return pyro.plate("draws", draws, dim=-2)
+        return pyro.plate("items", total, subsample=_rows(size), dim=layout().items)
 
 
 def picks_rows(site: Any) -> bool:
@@ -49,26 +46,37 @@ def float_dtype() -> torch.dtype:
     return torch.get_default_dtype()
 
 
-class Draws(pyro.plate):
-    """The plate of draws, dim -2, over the sites of the items plate alone: global latents are drawn once for all."""
+class Draws(Messenger):
+    """The plate of draws, to the left of all plates of programs, which take their dims as if it were not there.
 
-    def _process_message(self, msg: Any) -> None:
-        if any(frame.name == "items" for frame in msg["cond_indep_stack"]):
-            super()._process_message(msg)
+    Unless it is over everything, it is over the sites of the items plate alone: global latents are drawn once for all.
+    """
+
+    def __init__(self, count: int, everything: bool) -> None:
+        super().__init__()
+        self.count, self.everything = count, everything
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if self.everything or any(frame.name == "items" for frame in msg["cond_indep_stack"]):
+            frame = CondIndepStackFrame("draws", -layout().inner, self.count, 0, self.count)
+            msg["cond_indep_stack"] = (frame, *msg["cond_indep_stack"])
+            BroadcastMessenger._pyro_sample(msg)
+
+
+def repeated(count: int) -> Any:
+    """The plate of ``count`` draws of everything within."""
+    return Draws(count, everything=True)
 
 
 def draws(count: int) -> Any:
     """The plate of ``count`` draws of every item's own latents; none for a single draw."""
-    if count == 1:
-        return nullcontext()
-    with pyro.poutine.block():
-        return Draws("draws", count, dim=-2)
+    return nullcontext() if count == 1 else Draws(count, everything=False)
 
 
 class Enumerating(Messenger):
     """Gives each latent marked ``infer={"enumerate": "parallel"}`` all of its values, one new dimension for each.
 
-    The first takes dim -3, to the left of draws and items, the next dim -4, and so on.
+    The first takes the dim to the left of draws, items and other plates, the next the one to its left, and so on.
     """
 
     def __init__(self) -> None:
@@ -77,7 +85,7 @@ class Enumerating(Messenger):
 
     def _pyro_sample(self, msg: Any) -> None:
         if msg["infer"].get("enumerate") and not msg["is_observed"] and msg["value"] is None:
-            msg["value"], msg["done"] = support(msg["fn"], self.found), True
+            msg["value"], msg["done"] = support(msg["fn"], layout().inner + self.found), True
             self.found += 1
 
 
@@ -86,10 +94,10 @@ def enumerating() -> Enumerating:
     return Enumerating()
 
 
-def support(fn: Any, before: int) -> Any:
-    """All values of a discrete distribution, ``(values, 1, ..., 1)``: along dim ``-3 - before``."""
+def support(fn: Any, right: int) -> Any:
+    """All values of a discrete distribution, ``(values, 1, ..., 1)``, with ``right`` dims to their right."""
     values = fn.enumerate_support(expand=False)
-    return values.reshape(-1, *(1,) * (2 + before), *values.shape[values.ndim - fn.event_dim :])
+    return values.reshape(-1, *(1,) * right, *values.shape[values.ndim - fn.event_dim :])
 
 
 def frozen(program: Any) -> Callable[..., Any]:
@@ -105,6 +113,7 @@ def frozen(program: Any) -> Callable[..., Any]:
             for parameter in trained:
                 parameter.requires_grad_(True)
 
+    still.plate_layout = program.plate_layout  # type: ignore[attr-defined]
     return still
 
 
@@ -140,8 +149,9 @@ class Holes(Messenger):
     def _pyro_sample(self, msg: Any) -> None:
         mask = mask_of(msg["name"], self.masks, self.names) if msg["is_observed"] else None
         if mask is not None:
+            mask = beside(msg, mask, layout())
             msg["value"] = supported(msg["fn"], msg["value"], mask)
-            msg["fn"] = masked(msg["fn"], mask, msg["name"])
+            msg["fn"] = masked(msg, mask)
 
 
 def supported(fn: Any, value: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -169,16 +179,17 @@ def feasible(support: Any, value: torch.Tensor) -> torch.Tensor:
     return transform(value.new_zeros(transform.inverse_shape(value.shape)))
 
 
-def masked(fn: Any, mask: Any, site: str) -> Any:
-    """The distribution with its density masked per item, or per element of its event."""
-    if mask.ndim == 1:
+def masked(site: Any, mask: Any) -> Any:
+    """A site's distribution with its density masked per item, or per element of its plates and its event."""
+    fn, event = site["fn"], mask.ndim - depth(site)
+    if event == 0:
         return fn.mask(mask)
-    if getattr(fn, "reinterpreted_batch_ndims", None) != mask.ndim - 1:
+    if getattr(fn, "reinterpreted_batch_ndims", None) != event:
         raise ValueError(
-            f"site {site!r} has holes within its items, but its elements are not independent; "
+            f"site {site['name']!r} has holes within its items, but its elements are not independent; "
             "use .to_event over an element-wise distribution, or mask whole items"
         )
-    return fn.base_dist.mask(mask).to_event(mask.ndim - 1)
+    return fn.base_dist.mask(mask).to_event(event)
 
 
 def captured(program: Any) -> None:

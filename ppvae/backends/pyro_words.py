@@ -57,10 +57,15 @@ def plate(
 ) -> Any:
     """Pyro's ``plate``; in a program that ppvae runs, one over the items of the batch is ``batch.plate()``."""
     own = partial(library.plate, name, size, subsample_size, subsample, dim, use_cuda, device)
-    taken = runtime._DIM_ALLOCATOR._stack
     whole = subsample_size in (None, size) or subsample is not None
-    batch = plates.over_items(name, size, subsample, dim, not taken or taken[0] is None) if whole else None
-    return own() if batch is None else plates.Over(batch, subsample, own)
+    batch = plates.over_items(name, size, subsample, dim) if whole else None
+    return own() if batch is None else plates.Over(batch, subsample, own, free)
+
+
+def free(dim: int) -> bool:
+    """Does no plate around take this dimension?"""
+    taken = runtime._DIM_ALLOCATOR._stack
+    return len(taken) < -dim or taken[-1 - dim] is None
 
 
 def get_param_store() -> Any:

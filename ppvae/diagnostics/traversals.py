@@ -20,6 +20,7 @@ from ppvae.inference.chunks import answer
 from ppvae.inference.fitted import Fitted
 from ppvae.inference.questions import Question
 from ppvae.language.batch import Batch
+from ppvae.language.plates import as_drawn
 from ppvae.language.ppl import items, ops
 from ppvae.language.program import Program
 from ppvae.language.traces import is_local, random_sites
@@ -154,7 +155,8 @@ def _decoded(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, .
             for name in drawn
             if subset_questions.AT + name in batch.arrays
         }
-        fixed = {name: ops.as_tensor(value, dtype=drawn[name]["value"].dtype) for name, value in beside.items()}
+        there = {name: ops.as_tensor(value, dtype=drawn[name]["value"].dtype) for name, value in beside.items()}
+        fixed = {name: as_drawn(drawn[name], value, drawn[name]["layout"]) for name, value in there.items()}
         sites = random_sites(model, inner, {**shared, **fixed})
     found = means(sites, ask)
     return {name: x.mean(0)[None] if ops.is_floating_point(x) else x[:1] for name, x in found.items()}

@@ -15,7 +15,7 @@ from ppvae.inference.questions import Question
 from ppvae.language.batch import Batch
 from ppvae.language.pieces import pieces
 from ppvae.language.ppl import items
-from ppvae.language.traces import is_enumerated, is_local, joint, latents, random_sites
+from ppvae.language.traces import drawn, is_enumerated, joint, latents, random_sites
 
 Group = dict[str, tuple[tuple[str, ...], Any]]
 
@@ -54,8 +54,7 @@ def coords(fitted: Any, data: Dataset) -> dict[str, Any]:
 def from_prior(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
     """Draws of each item's latents, and of its modalities, from the model alone."""
     with items().repeated(draws):
-        sites = random_sites(model, batch)
-    return {name: site["value"] for name, site in sites.items() if is_local(site) and not site["is_observed"]}
+        return drawn(random_sites(model, batch))
 
 
 @dataclass(frozen=True)
@@ -69,10 +68,10 @@ class LogLikelihood:
 
     def __call__(self, model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
         with items().repeated(draws):
-            drawn = latents(random_sites(guide, batch.given(self.given)))
+            proposed = latents(random_sites(guide, batch.given(self.given)))
             with items().enumerating():
-                sites = random_sites(model, batch, drawn)
-        known = {name: site for name, site in sites.items() if name in drawn}
+                sites = random_sites(model, batch, proposed)
+        known = {name: site for name, site in sites.items() if name in proposed}
         hidden = {name: site for name, site in sites.items() if is_enumerated(site)}
         found = {name: [own for own in pieces(sites, name) if sites[own]["is_observed"]] for name in ask}
         scored = {

@@ -12,7 +12,7 @@ from typing import Any
 from ppvae.language.batch import Batch
 from ppvae.language.pieces import owner, whole
 from ppvae.language.ppl import items
-from ppvae.language.traces import alone, is_local, latents, random_sites
+from ppvae.language.traces import alone, drawn, is_local, latents, random_sites
 from ppvae.language.traces import log_weights as weights
 
 
@@ -40,16 +40,15 @@ class Question:
 def encode(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
     """Draws of each item's own latents from q(z | what the batch gives)."""
     with items().repeated(draws):
-        sites = random_sites(guide, batch)
-    return latents({name: site for name, site in sites.items() if is_local(site)})
+        return drawn(random_sites(guide, batch))
 
 
 def predict(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
     """Draws of the asked modalities from p(x_ask | z), z from q(z | what the batch gives)."""
     with items().repeated(draws):
-        drawn = latents(random_sites(guide, batch))
+        given = latents(random_sites(guide, batch))
         known = batch.given([name for name in model.conditions if name in batch.arrays])
-        sites = random_sites(model, replace(known, ask=ask), drawn)
+        sites = random_sites(model, replace(known, ask=ask), given)
     return {name: whole(sites, name) for name in ask}
 
 
@@ -61,9 +60,9 @@ def generate(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, .
     """
     shared = {name: site for name, site in random_sites(guide, batch).items() if not is_local(site)}
     sites = random_sites(model, batch, latents(shared))
-    drawn = {name: site["value"] for name, site in sites.items() if owner(name, ask)[0] not in ask}
+    given = {name: site["value"] for name, site in sites.items() if owner(name, ask)[0] not in ask}
     with items().repeated(draws):
-        sites = random_sites(model, batch, drawn)
+        sites = random_sites(model, batch, given)
     return {name: whole(sites, name) for name in ask}
 
 

@@ -18,8 +18,9 @@ from ppvae.inference.chunks import DRAWS, answer
 from ppvae.inference.questions import Question
 from ppvae.language.batch import Batch
 from ppvae.language.pieces import pieces, whole
+from ppvae.language.plates import as_drawn, items_first
 from ppvae.language.ppl import items, ops
-from ppvae.language.traces import Sites, density, is_local, joint, latents, mixtures, random_sites
+from ppvae.language.traces import Sites, density, drawn, is_local, joint, latents, mixtures, random_sites
 from ppvae.language.traces import log_weights as weights
 from ppvae.objectives.stratified import is_private
 
@@ -185,14 +186,14 @@ def terms(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
         with items().enumerating():
             target = random_sites(model, shown(batch), latents(proposal))
     local = {name: site for name, site in proposal.items() if is_local(site)}
-    drawn = {name: target[name] for name in local if name in target}
-    log_p = joint(target, drawn)
+    known = {name: target[name] for name in local if name in target}
+    log_p = joint(target, known)
     return {
-        **{DRAWN + name: value for name, value in latents(local).items()},
+        **{DRAWN + name: value for name, value in drawn(local).items()},
         "log_guide": total(local, local),
-        "log_prior": sum(log_p[name] for name in drawn),
+        "log_prior": sum(log_p[name] for name in known),
         "log_joint": sum(log_p.values()),
-        **{f"log_like {n}": _left_out(target, drawn, n) for n in batch.arrays if n not in model.conditions},
+        **{f"log_like {n}": _left_out(target, known, n) for n in batch.arrays if n not in model.conditions},
     }
 
 
@@ -219,10 +220,10 @@ def simulated(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, 
     local = {name: site for name, site in proposal.items() if is_local(site)}
     at_truth = log_joint(model, shown(item), {name: truth[name] for name in proposal})
     return {
-        **{DRAWN + name: value for name, value in latents(local).items()},
+        **{DRAWN + name: value for name, value in drawn(local).items()},
         "log_joint": at_draws,
         "log_joint_at_truth": at_truth.reshape(1, -1),
-        **{f"true {name}": truth[name][None] for name in local},
+        **{f"true {name}": items_first(site, truth[name])[None] for name, site in local.items()},
         **{f"new {name}": item.arrays[name][None] for name in ask},
     }
 
@@ -241,8 +242,8 @@ def new_item(model: Any, guide: Any, batch: Batch, ask: tuple[str, ...]) -> tupl
 def ranks(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
     """How many predictive draws given what is shown lie below each measured element, and how many are equal to it."""
     with items().repeated(draws):
-        drawn = latents(random_sites(guide, shown(batch)))
-        sites = random_sites(model, batch.given([name for name in model.conditions if name in batch.arrays]), drawn)
+        given = latents(random_sites(guide, shown(batch)))
+        sites = random_sites(model, batch.given([name for name in model.conditions if name in batch.arrays]), given)
     found = {}
     for name in ask:
         value, x = whole(sites, name), batch.get(name)
@@ -279,7 +280,8 @@ def densities(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any
     with items().repeated(draws):
         own = {name: site for name, site in random_sites(guide, shown(batch)).items() if is_local(site)}
         kinds = {name: site["value"].dtype for name, site in own.items()}
-        fixed = {n: ops.as_tensor(batch.arrays[AT + n][0], dtype=k)[:, None] for n, k in kinds.items()}
+        there = {n: ops.as_tensor(batch.arrays[AT + n][0], dtype=k)[:, None] for n, k in kinds.items()}
+        fixed = {name: as_drawn(own[name], value, own[name]["layout"]) for name, value in there.items()}
         return {"log_guide": total(random_sites(guide, shown(batch), fixed), kinds)}
 
 

@@ -17,6 +17,7 @@ from ppvae.inference.conditioned_items import ConditionedItems
 from ppvae.inference.questions import Question
 from ppvae.inference.subset_questions import AT, shown
 from ppvae.language.batch import Batch
+from ppvae.language.plates import items_first
 from ppvae.language.ppl import items
 from ppvae.language.traces import is_enumerated, is_local, joint, latents, random_sites
 
@@ -33,7 +34,8 @@ class Unconstrained:
         model, guide: the pair.
         batch: the item, with masks of what is shown of it.
         shared: values of the latents that all items share.
-        transforms: how each continuous local latent's part becomes its value.
+        sites: the continuous local latents, of a draw of the guide's.
+        transforms: how each one's part becomes its value.
         unravel: a vector to its parts.
     """
 
@@ -41,6 +43,7 @@ class Unconstrained:
     guide: Any
     batch: Batch
     shared: Mapping[str, Any]
+    sites: Mapping[str, Any]
     transforms: Mapping[str, Any]
     unravel: Callable[[Any], dict[str, Any]]
 
@@ -110,7 +113,7 @@ def unconstrained(model: Any, guide: Any, batch: Batch) -> Unconstrained:
     shared = {name: site["value"] for name, site in sites.items() if not is_local(site)}
     transforms = {name: biject_to(site["fn"].support) for name, site in sorted(own.items())}
     _, unravel = ravel_pytree({name: transform.inv(own[name]["value"]) for name, transform in transforms.items()})
-    return Unconstrained(model, guide, batch, shared, transforms, unravel)
+    return Unconstrained(model, guide, batch, shared, own, transforms, unravel)
 
 
 def located(about: ConditionedItems, vectors: np.ndarray) -> dict[str, np.ndarray]:
@@ -124,5 +127,9 @@ def located(about: ConditionedItems, vectors: np.ndarray) -> dict[str, np.ndarra
 
 
 def _located(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
-    values, _ = jax.vmap(unconstrained(model, guide, batch).values)(batch.arrays[AT + "vectors"][0])
-    return values
+    view = unconstrained(model, guide, batch)
+
+    def values(vector: Any) -> dict[str, Any]:
+        return {name: items_first(view.sites[name], value) for name, value in view.values(vector)[0].items()}
+
+    return jax.vmap(values)(batch.arrays[AT + "vectors"][0])

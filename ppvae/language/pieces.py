@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
+from ppvae.language.plates import items_first, own_dims
 from ppvae.language.ppl import ops
 
 
@@ -30,12 +31,12 @@ def pooled(shares: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
 
 
 def whole(sites: Mapping[str, Any], name: str, of: Callable[[Any], Any] = lambda site: site["value"]) -> Any:
-    """What the site of a modality has, such as its value; that of pieces stacked along the modality's first axis."""
+    """What the site of a modality has, such as its value, items first; pieces along the modality's first axis."""
     found = pieces(sites, name)
     if found in ([name], []):
-        return of(sites[name])
-    parts = [of(sites[piece]) for piece in found]
-    return ops.stack(parts, parts[0].ndim - sites[found[0]]["fn"].event_dim)
+        return items_first(sites[name], of(sites[name]))
+    parts, first = [items_first(sites[piece], of(sites[piece])) for piece in found], sites[found[0]]
+    return ops.stack(parts, parts[0].ndim - first["fn"].event_dim - len(own_dims(first, first["layout"])))
 
 
 def mask_of(site: str, masks: Mapping[str, Any], names: Collection[str]) -> Any:

@@ -12,7 +12,7 @@ from torch import nn
 
 from ppvae.language import ppl
 from ppvae.language.batch import Batch
-from ppvae.language.plates import around
+from ppvae.language.plates import Layout, around
 
 
 class Program(nn.Module):
@@ -31,16 +31,19 @@ class Program(nn.Module):
         conditions: modalities that a model takes as given and does not explain.
         other_plates: names of plates that may be as long as a batch and do not go over its items; the check before
             training finds them.
+        plate_layout: where the plates of the pair are that this program is of; the check before training finds it.
     """
 
     conditions: tuple[str, ...] = ()
     other_plates: frozenset[str] = frozenset()
+    plate_layout: Layout = Layout()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if ppl.backend() == "pyro":
             ppl.items().captured(self)
         given = next((arg for arg in (*args, *kwargs.values()) if isinstance(arg, Batch)), None)
-        with holes(*args, *kwargs.values()), around(given, self.other_plates), ppl.items().declared(self):
+        plates = around(given, self.other_plates, self.plate_layout)
+        with holes(*args, *kwargs.values()), plates, ppl.items().declared(self):
             return super().__call__(*args, **kwargs)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Program:

@@ -7,14 +7,18 @@ from dataclasses import replace
 from typing import Any
 
 from ppvae.language.batch import Batch
-from ppvae.language.elimination import Hidden, axes, conditionals, eliminated
+from ppvae.language.elimination import Hidden, axes, conditionals, eliminated, multiplied
+from ppvae.language.plates import Layout, items_first
 from ppvae.language.ppl import dist, handlers, items, ops
 
 Sites = dict[str, Any]
 
 
 class Traced(Sites):
-    """The random sites of a run, and the rows that its plates picked, where they picked some of many."""
+    """The random sites of a run, and the rows that its plates picked, where they picked some of many.
+
+    Each site knows the ``layout`` of the plates around it.
+    """
 
     rows: dict[str, Any]
 
@@ -23,7 +27,8 @@ def random_sites(program: Any, batch: Batch, latents: Mapping[str, Any] | None =
     """The random sites of a program that is run once, at the given values of its latents if there are any."""
     known: Any = handlers
     trace = known.trace(known.condition(program, data=latents or {})).get_trace(batch)
-    found = Traced({name: site for name, site in trace.nodes.items() if is_random(site)})
+    layout = getattr(program, "plate_layout", Layout())
+    found = Traced({name: {**site, "layout": layout} for name, site in trace.nodes.items() if is_random(site)})
     found.rows = {name: site["value"] for name, site in trace.nodes.items() if items().picks_rows(site)}
     return found
 
@@ -58,13 +63,27 @@ def latents(sites: Sites) -> dict[str, Any]:
     return {**getattr(sites, "rows", {}), **drawn}
 
 
+def drawn(sites: Sites) -> dict[str, Any]:
+    """The values of items' own latents by name, ``(..., items, *plates of the program's own, *event)``."""
+    own = {name: site for name, site in sites.items() if is_local(site) and not site["is_observed"]}
+    return {name: items_first(site, site["value"]) for name, site in own.items()}
+
+
 def density(site: Any) -> Any:
-    """The site's log density at its value, ``(..., items)`` for a local one; zero where it is masked."""
+    """The site's log density at its value, ``(..., items)`` for a local one; zero where it is masked.
+
+    What is in plates of the program's own counts together.
+    """
+    return multiplied(_elements(site), site["layout"].own)
+
+
+def _elements(site: Any) -> Any:
+    """The log density of each entry of all plates."""
     return weighed(site["fn"].log_prob(site["value"]), site)
 
 
 def weighed(value: Any, site: Any) -> Any:
-    """A density or divergence of a site under the mask and the scale of its handlers."""
+    """A density or divergence of a site, by entries of its plates, under the mask and the scale of its handlers."""
     mask, scale = site.get("mask"), site.get("scale")
     if mask is not None:  # Pyro keeps the mask of a handler beside the distribution
         value = ops.where(ops.as_tensor(mask), value, ops.zeros_like(value))
@@ -108,21 +127,25 @@ def joint(target: Sites, proposal: Sites, names: Iterable[str] | None = None) ->
     mixed = mixtures(target, proposal)
     found = {name: density(target[name]) for name in chosen if name not in mixed}
     if len(found) < len(chosen):
-        hidden = [_hidden(site) for site in target.values() if is_enumerated(site) and is_local(site)]
+        hidden = [
+            Hidden(_axis(site), _elements(site)) for site in target.values() if is_enumerated(site) and is_local(site)
+        ]
         order = [name for name in known if name in mixed]
-        factors = [density(target[name]) for name in order]
-        found |= zip(order, conditionals(hidden, factors, 2 + len(enumerated(proposal))), strict=True)
+        factors, layout = [_elements(target[name]) for name in order], target[order[0]]["layout"]
+        inner = layout.inner + len(enumerated(proposal))
+        found |= zip(order, conditionals(hidden, factors, inner, layout.own), strict=True)
     return {name: found[name] for name in chosen}
 
 
-def _hidden(site: Any) -> Hidden:
-    return Hidden(site["fn"].event_dim - site["value"].ndim, density(site))
+def _axis(site: Any) -> int:
+    """The dim along which an enumerated site takes all of its values."""
+    return site["fn"].event_dim - site["value"].ndim
 
 
 def mixtures(target: Sites, proposal: Sites) -> set[str]:
     """The local sites whose distribution depends on what the model alone enumerates."""
-    inner = 2 + len(enumerated(proposal))
-    return {name for name, site in target.items() if is_local(site) and levels(site) > inner}
+    most = len(enumerated(proposal))
+    return {name for name, s in target.items() if is_local(s) and levels(s) > s["layout"].inner + most}
 
 
 def levels(site: Any) -> int:
@@ -141,7 +164,8 @@ def expected(values: Any, proposal: Sites) -> Any:
 
     Only latents count that the values depend on, directly or through others: the chances of the rest sum to one.
     """
-    hidden = [_hidden(proposal[name]) for name in enumerated(proposal)]
+    labels = [proposal[name] for name in enumerated(proposal)]
+    hidden = [Hidden(_axis(site) + len(site["layout"].own), density(site)) for site in labels]
     if needed := axes([values], 2):
         for latent in reversed(hidden):
             needed |= axes([latent.log_prob], 2) if latent.axis in needed else set()
@@ -168,10 +192,10 @@ def divergence(q: Any, p: Any, analytic: bool = True) -> Any:
     """``log q − log p`` at the draw of a site, or ``KL(q ‖ p)`` where that is wanted and there is a formula."""
     if analytic and _same_scale(q, p):
         try:
-            return weighed(dist.kl.kl_divergence(q["fn"], p["fn"]), q)
+            return multiplied(weighed(dist.kl.kl_divergence(q["fn"], p["fn"]), q), q["layout"].own)
         except NotImplementedError:
             pass  # there is no formula for this pair of distributions: its draw counts
-    return density(q) - weighed(p["fn"].log_prob(q["value"]), p)
+    return density(q) - density({**p, "value": q["value"]})
 
 
 def _same_scale(q: Any, p: Any) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ppvae.language.batch import Batch
 from ppvae.language.ppl import ops
-from ppvae.language.traces import Sites, paired
+from ppvae.language.traces import Sites, density, paired
 from ppvae.objectives.elbo import Objective, fits, times
 from ppvae.objectives.subsets import explained
 
@@ -34,9 +34,9 @@ def apart_from_mixture(proposal: Sites, name: str, there: Mapping[str, Any]) -> 
     """``log q_m − log h`` at the draw of a modality's latent, zero where an item lacks the modality: ``(items,)``."""
     z = proposal[f"z_{name}"]["value"]
     present = ops.stack(list(there.values()))
-    each = ops.stack([proposal[f"z_{other}"]["fn"].log_prob(z) for other in there])
+    each = ops.stack([density({**proposal[f"z_{other}"], "value": z}) for other in there])
     # Where an item lacks a modality the guide's distribution of its latent is no expert. An item that has none keeps
     # all, because the gradient of an empty sum's logarithm is not a number.
     kept = present | ~ops.any(present, 0)
     log_h = ops.logsumexp(ops.where(kept, each, -math.inf), 0) - ops.log(ops.where(kept, 1.0, 0.0).sum(0))
-    return ops.where(there[name], proposal[f"z_{name}"]["fn"].log_prob(z) - log_h, 0.0)
+    return ops.where(there[name], density(proposal[f"z_{name}"]) - log_h, 0.0)

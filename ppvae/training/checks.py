@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyro
@@ -21,16 +21,22 @@ from ppvae.data.stored import in_blocks
 from ppvae.language import ppl
 from ppvae.language.batch import Batch
 from ppvae.language.pieces import owner, pieces
-from ppvae.language.plates import noting
+from ppvae.language.plates import Noted, found, noting, own_dims
 from ppvae.language.program import forget, parameters
-from ppvae.language.traces import is_enumerated, is_local, is_random, paired
+from ppvae.language.traces import is_enumerated, is_local, joint, paired, random_sites
 from ppvae.language.turns import turn
 from ppvae.objectives import Estimator, stages
 from ppvae.runs.plan import Sites, torch_dtype
 from ppvae.runs.settings import Settings
 from ppvae.runs.vae import VAE
 from ppvae.training.observed import check_baselines, check_draws, check_supports
-from ppvae.training.shapes import check_handlers, check_latents, check_measured, outside_plate
+from ppvae.training.shapes import (
+    check_handlers,
+    check_latents,
+    check_measured,
+    check_within_plates,
+    outside_plate,
+)
 from ppvae.training.state import check_unchanged, prepared
 
 ROWS = 4
@@ -82,30 +88,34 @@ def _first_tried(vae: VAE, data: Dataset, settings: Settings) -> tuple[Batch, di
     """
     few, own = data.batch(_telling_rows(data.arrays)), {name: parameters(p) for name, p in vae.pair.items()}
     try:
-        with noting() as noted:
-            found = _tried(vae, few)
+        first = _run(vae, few)
+        long = any(note.long for note in first.noted.values())
         declared = own != {name: parameters(p) for name, p in vae.pair.items()}
-        if few.size > 1 and (any(noted.values()) or declared or few.size == len(data) > settings.batch_size):
-            with noting() as again:
-                _tried(vae, data.batch(few.rows[1:]))  # no parameter has the shape of the batch
-            if any(noted[name] > long for name, long in again.items() if name in noted):  # as long by chance
-                _tell_apart(vae, again)
-                found = _tried(vae, few)
-        _tell_apart(vae, noted)
-        return few, *found
+        if few.size > 1 and (long or declared or few.size == len(data) > settings.batch_size):
+            fewer = data.batch(few.rows[1:])  # no parameter has the shape of the batch
+            first, second = _arranged(vae, [first, _run(vae, fewer)])
+            _checked(second)
+            return few, *_checked(first)
+        return few, *_checked(*_arranged(vae, [first]))
     except ValueError as error:
         if settings.batch_size >= len(data):
             for name, program in vae.pair.items():
                 forget(program, own[name])
             with suppress(ValueError):
-                return data.batch(), *_tried(vae, data.batch())
+                return data.batch(), *_checked(*_arranged(vae, [_run(vae, data.batch())]))
         raise ValueError(f"{error}{_per_item(error, data)}") from error
 
 
-def _tell_apart(vae: VAE, noted: Mapping[str, bool]) -> None:
-    """Tell the programs which of their plates do not go over the items."""
+def _arranged(vae: VAE, runs: list[Run]) -> list[Run]:
+    """The runs, once the programs know which of their plates go over the items, and where the others are."""
+    others = {name for run in runs for name, note in run.noted.items() if not note.long}
+    by_chance = {name for run in runs for name, note in run.noted.items() if note.long} & others
+    layout = found([*runs[0].model.values(), *runs[0].guide.values()], [run.noted for run in runs])
+    again = by_chance - vae.model.other_plates or layout != vae.model.plate_layout
     for program in (vae.model, vae.guide):
-        program.other_plates |= {name for name, long in noted.items() if not long}
+        program.other_plates |= others
+        program.plate_layout = layout
+    return _arranged(vae, [_run(vae, run.batch) for run in runs]) if again else runs
 
 
 def _per_item(error: ValueError, data: Dataset) -> str:
@@ -122,7 +132,7 @@ def _subsampled(vae: VAE, batch: Batch, model: dict[str, Any]) -> bool:
     """Does a batch speak for the whole data set? Programs that run on all rows alone do not, as there are no others."""
     if batch.total == batch.size:
         try:
-            model, _ = _tried(vae, batch := replace(batch, total=UNUSUAL * batch.size))
+            model, _ = _checked(_run(vae, batch := replace(batch, total=UNUSUAL * batch.size)))
         except ValueError:
             return False
     # of an item, by its plate or by poutine.scale
@@ -138,7 +148,7 @@ def check_values(vae: VAE, arrays: Mapping[str, np.ndarray], observed: Mapping[s
     """Raise ValueError where the programs fail on items, or a distribution cannot take what was measured in them."""
     rows = _telling_rows(arrays)
     with _trying(vae, next((p.dtype for p in vae.pair.parameters()), torch.get_default_dtype())):
-        _tried(vae, Batch({n: a[rows] for n, a in arrays.items()}, {n: m[rows] for n, m in observed.items()}))
+        _checked(_run(vae, Batch({n: a[rows] for n, a in arrays.items()}, {n: m[rows] for n, m in observed.items()})))
 
 
 @contextmanager
@@ -159,19 +169,38 @@ def _trying(vae: VAE, kind: torch.dtype) -> Iterator[None]:
         yield
 
 
-def _tried(vae: VAE, batch: Batch) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The sites of model and guide, run on a batch whose values fit them."""
+class Run(NamedTuple):
+    """The sites of guide and model, run once on a batch, and what was noted of their plates."""
+
+    batch: Batch
+    model: dict[str, Any]
+    guide: dict[str, Any]
+    noted: dict[str, Noted]
+
+    @property
+    def sites(self) -> dict[str, Any]:
+        """Those of both; of a latent the guide's."""
+        return {**self.model, **self.guide}
+
+
+def _run(vae: VAE, batch: Batch) -> Run:
     state = prepared(vae.pair)
-    guide = _sites("guide", vae.guide, batch)
-    check_draws(guide)
-    model = _sites("model", pyro.poutine.condition(vae.model, _values(guide)), batch)
+    with noting() as noted:
+        guide = _sites("guide", vae.guide, batch)
+        check_draws(guide)
+        model = _sites("model", vae.model, batch, _values(guide))
     check_unchanged(vae.pair, state)
-    check_latents({**model, **guide})
-    check_handlers(model)
-    check_handlers(guide)
-    check_measured(model, batch)
-    check_supports(model, batch)
-    return model, guide
+    return Run(batch, model, guide, noted)
+
+
+def _checked(run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The sites of model and guide, which fit the values of the batch."""
+    check_latents(run.sites)
+    check_handlers(run.model)
+    check_handlers(run.guide)
+    check_measured(run.model, run.batch)
+    check_supports(run.model, run.batch)
+    return run.model, run.guide
 
 
 def _telling_rows(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -192,10 +221,10 @@ def _extremes(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return flat.min(1), flat.max(1), (flat != np.round(flat)).any(1)
 
 
-def _sites(role: str, program: Any, batch: Batch) -> dict[str, Any]:
-    name = type(pyro.poutine.unwrap(program)).__name__
+def _sites(role: str, program: Any, batch: Batch, values: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    name = type(program).__name__
     try:
-        nodes = pyro.poutine.trace(program).get_trace(batch).nodes
+        return random_sites(program, batch, values)
     except (RuntimeError, ValueError, IndexError, TypeError, KeyError) as error:
         if twice := re.match("Multiple sample sites named '(.+)'", str(error)):
             raise ValueError(
@@ -203,7 +232,6 @@ def _sites(role: str, program: Any, batch: Batch) -> dict[str, Any]:
                 "rename one"
             ) from error
         raise ValueError(f"the {role} {name} fails on the data: {outside_plate(_first_line(error), batch)}") from error
-    return {key: node for key, node in nodes.items() if is_random(node)}
 
 
 def _enumerated(role: str, sites: dict[str, Any]) -> frozenset[str]:
@@ -224,6 +252,11 @@ def _enumerated(role: str, sites: dict[str, Any]) -> frozenset[str]:
                 f"the {role}'s site {name!r} cannot be enumerated; what can is a dist.Categorical or dist.Bernoulli "
                 'of batch shape (items,), within batch.plate(), marked infer={"enumerate": "parallel"}'
             )
+        if role == "guide" and own_dims(site, site["layout"]):
+            raise ValueError(
+                f"the guide's site {name!r} is enumerated in a plate within that of the items: leave it out of the "
+                "guide, and the model sums it out exactly"
+            )
     return frozenset(found)
 
 
@@ -235,7 +268,9 @@ def _check_enumeration(vae: VAE, batch: Batch, names: Collection[str]) -> None:
             f"at most {MOST} of these: sum a longer chain out in one site, such as dist.DiscreteHMM"
         )
     try:
-        paired(vae.model, vae.guide, batch, draws=2)
+        proposal, target = paired(vae.model, vae.guide, batch, draws=2)
+        check_within_plates(target)
+        joint(target, proposal)
     except (RuntimeError, ValueError, IndexError, TypeError, KeyError) as error:
         raise ValueError(
             f"the programs fail where {sorted(names)} take all of their values at once, along new dimensions to the "
@@ -247,7 +282,7 @@ def _check_same_density(guide: Any, batch: Batch) -> None:
     """Raise ValueError where the guide, run again at the latents that it drew, gives them another density."""
     drawn = _sites("guide", guide, batch)
     for _ in range(AGAIN):
-        again = _sites("guide", pyro.poutine.condition(guide, _values(drawn)), batch)
+        again = _sites("guide", guide, batch, _values(drawn))
         for name, site in drawn.items():
             one, other = (found[name]["fn"].log_prob(site["value"]) for found in (drawn, again))
             if not torch.allclose(one, other, rtol=1e-4, atol=1e-4, equal_nan=True):

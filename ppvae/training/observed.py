@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from pyro.distributions import ExpandedDistribution, MaskedDistribution, constraints
 
-from ppvae.language.batch import Batch
+from ppvae.language.batch import Batch, over
 from ppvae.language.pieces import mask_of, owner
+from ppvae.language.plates import beside
 from ppvae.objectives import stages
 from ppvae.runs.settings import Settings
 from ppvae.runs.vae import VAE
@@ -53,7 +54,7 @@ def check_supports(sites: dict[str, Any], batch: Batch) -> None:
         fn, value, mask = _plain(site["fn"]), site["value"], mask_of(name, masks, batch.arrays)
         fine = getattr(fn, "support", constraints.real).check(value)
         if mask is not None and mask.ndim <= fine.ndim:
-            fine = fine | ~mask.reshape(mask.shape + (1,) * (fine.ndim - mask.ndim))
+            fine = fine | ~over(beside(site, mask, site["layout"]), fine)
         if not fine.all():
             bad = value[~fine].flatten()[0].item()
             raise ValueError(

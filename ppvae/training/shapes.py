@@ -8,7 +8,8 @@ from typing import Any
 
 from ppvae.language.batch import Batch
 from ppvae.language.pieces import misnumbered, owner
-from ppvae.language.traces import is_local
+from ppvae.language.plates import Layout, depth, items_first, own_dims
+from ppvae.language.traces import is_enumerated, is_local
 
 
 def check_latents(sites: dict[str, Any]) -> None:
@@ -44,14 +45,56 @@ def check_measured(sites: dict[str, Any], batch: Batch) -> None:
             continue
         array, fn, value = batch.arrays[modality], site["fn"], site["value"]
         if number is not None:
-            check_numbered(name, modality, number, value, batch)
+            check_numbered(name, modality, number, items_first(site, value), batch)
             array = array[:, 0]
+        if is_local(site) and site["layout"] != Layout():
+            check_in_plates(name, site, tuple(array.shape))
+            continue
         own, event = tuple(fn.batch_shape), tuple(fn.event_shape)
         if own != (batch.size,) or tuple(value.shape) != (batch.size, *event):
             raise ValueError(
                 f"the model's site {name!r} has batch shape {own} and event shape {event} where {batch.size} items are "
                 f"measured, each of shape {tuple(value.shape[1:])}: {_cure(name, own, event, tuple(array.shape[1:]))}"
             )
+
+
+def check_in_plates(name: str, site: Any, shape: tuple[int, ...]) -> None:
+    """Raise ValueError where a measured site has not one density for each entry of its plates."""
+    layout, fn, value = site["layout"], site["fn"], site["value"]
+    sizes = {frame.dim: frame.size for frame in site["cond_indep_stack"]}
+    plates = tuple(sizes.get(dim, 1) for dim in range(-depth(site), 0))
+    if (
+        tuple(fn.batch_shape) != plates
+        or tuple(value.shape) != (*plates, *fn.event_shape)
+        or tuple(items_first(site, value).shape) != shape
+    ):
+        moved = f"x.movedim(0, {layout.items - len(shape) + 1 + len(own_dims(site, layout))})"
+        raise ValueError(
+            f"the model's site {name!r} has batch shape {tuple(fn.batch_shape)}, event shape {tuple(fn.event_shape)} "
+            f"and a value of shape {tuple(value.shape)} in plates of sizes {plates}, the items' at dim {layout.items}, "
+            f"where the data have shape {shape}: observe {moved}, x the data, with .to_event for axes in no plate"
+        )
+
+
+def check_within_plates(sites: dict[str, Any]) -> None:
+    """Raise ValueError where what is summed out for each entry of a plate is asked for outside of that plate."""
+    for latent, hidden in sites.items():
+        own = [f for f in hidden["cond_indep_stack"] if f.dim in hidden["layout"].own] if is_enumerated(hidden) else []
+        axis = hidden["fn"].event_dim - hidden["value"].ndim
+        for frame in own:
+            if frame.full_size not in (None, frame.size):
+                raise ValueError(
+                    f"the latent {latent!r} is summed out in the plate {frame.name!r}, which picks some of its rows: "
+                    "give that plate all of them"
+                )
+            for name, site in sites.items():
+                shape = site["fn"].log_prob(site["value"]).shape
+                along = len(shape) >= -axis and shape[axis] > 1
+                if along and frame.dim not in own_dims(site, site["layout"]):
+                    raise ValueError(
+                        f"the site {name!r} depends on the latent {latent!r}, which is summed out in the plate "
+                        f"{frame.name!r}, and is outside of that plate: draw it within, or {latent!r} in the guide"
+                    )
 
 
 def check_numbered(name: str, modality: str, number: int, value: Any, batch: Batch) -> None:
