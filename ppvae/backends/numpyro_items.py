@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -47,7 +47,8 @@ def float_dtype() -> Any:
 class Draws(Messenger):
     """The plate of draws, to the left of all plates of programs, which take their dims as if it were not there.
 
-    Unless it is over everything, it is over the sites of the items plate alone: global latents are drawn once for all.
+    Unless it is over everything, it is over the sites of the items plate alone: global latents are drawn once for all,
+    as they always are where draws of them are to be taken apart.
     """
 
     def __init__(self, count: int, everything: bool) -> None:
@@ -57,7 +58,7 @@ class Draws(Messenger):
             self.plate = numpyro.plate("draws", count, dim=-1)
 
     def process_message(self, msg: Any) -> None:
-        if msg["type"] == "sample" and (self.everything or _of_items(msg)):
+        if msg["type"] == "sample" and ((self.everything and not layout().apart) or _of_items(msg)):
             self.plate.dim = -layout().inner
             self.plate.process_message(msg)
 
@@ -69,6 +70,16 @@ def _of_items(msg: Any) -> bool:
 def repeated(count: int) -> Any:
     """The plate of ``count`` draws of everything within."""
     return Draws(count, everything=True)
+
+
+def one_by_one(answer: Callable[[], dict[str, jax.Array]], count: int) -> dict[str, jax.Array]:
+    """So many answers to a question, each of one draw, along its first axis."""
+
+    def one(key: jax.Array) -> dict[str, jax.Array]:
+        with numpyro.handlers.seed(rng_seed=key):
+            return {name: value[0] for name, value in answer().items()}
+
+    return jax.vmap(one)(jax.random.split(numpyro.prng_key(), count))
 
 
 def draws(count: int) -> Any:

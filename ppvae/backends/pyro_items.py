@@ -49,7 +49,8 @@ def float_dtype() -> torch.dtype:
 class Draws(Messenger):
     """The plate of draws, to the left of all plates of programs, which take their dims as if it were not there.
 
-    Unless it is over everything, it is over the sites of the items plate alone: global latents are drawn once for all.
+    Unless it is over everything, it is over the sites of the items plate alone: global latents are drawn once for all,
+    as they always are where draws of them are to be taken apart.
     """
 
     def __init__(self, count: int, everything: bool) -> None:
@@ -57,7 +58,7 @@ class Draws(Messenger):
         self.count, self.everything = count, everything
 
     def _pyro_sample(self, msg: Any) -> None:
-        if self.everything or any(frame.name == "items" for frame in msg["cond_indep_stack"]):
+        if (self.everything and not layout().apart) or any(frame.name == "items" for frame in msg["cond_indep_stack"]):
             frame = CondIndepStackFrame("draws", -layout().inner, self.count, 0, self.count)
             msg["cond_indep_stack"] = (frame, *msg["cond_indep_stack"])
             BroadcastMessenger._pyro_sample(msg)
@@ -66,6 +67,12 @@ class Draws(Messenger):
 def repeated(count: int) -> Any:
     """The plate of ``count`` draws of everything within."""
     return Draws(count, everything=True)
+
+
+def one_by_one(answer: Callable[[], dict[str, torch.Tensor]], count: int) -> dict[str, torch.Tensor]:
+    """So many answers to a question, each of one draw, along its first axis."""
+    answers = [answer() for _ in range(count)]
+    return {name: torch.cat([each[name] for each in answers]) for name in answers[0]}
 
 
 def draws(count: int) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 from ppvae.data.dataset import Dataset
 from ppvae.inference import arviz
 from ppvae.inference.chunks import answer
-from ppvae.inference.questions import Question
+from ppvae.inference.questions import Question, each_draw
 from ppvae.language.batch import Batch
 from ppvae.language.pieces import pieces
 from ppvae.language.ppl import items
@@ -51,12 +51,14 @@ def coords(fitted: Any, data: Dataset) -> dict[str, Any]:
     return ids | {f"{name}_feature": list(features) for name, features in known.items() if name in shown}
 
 
+@each_draw
 def from_prior(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
     """Draws of each item's latents, and of its modalities, from the model alone."""
     with items().repeated(draws):
         return drawn(random_sites(model, batch))
 
 
+@each_draw
 @dataclass(frozen=True)
 class LogLikelihood:
     """``log p(x_m | z)`` of the asked modalities at draws from q(z | x_given), ``(draws, items)``, in nats.

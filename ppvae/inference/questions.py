@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from ppvae.language.batch import Batch
@@ -30,6 +31,8 @@ class Question:
 
     def __call__(self, model: Any, guide: Any, batch: Batch) -> dict[str, Any]:
         options = {} if self.ask is None else {"ask": self.ask}
+        if guide.plate_layout.apart and getattr(self.function, "each_draw", False):
+            return items().one_by_one(partial(self.function, model, guide, batch, 1, **options), self.draws)
         return self.function(model, guide, batch, self.draws, **options)
 
     def reduced(self, answer: dict[str, Any]) -> dict[str, Any]:
@@ -37,12 +40,20 @@ class Question:
         return {name: self.reduce(values) if self.reduce else values for name, values in answer.items()}
 
 
+def each_draw(function: Any) -> Any:
+    """Marks a question whose draws are taken one at a time where a text indexes what all items share."""
+    function.each_draw = True
+    return function
+
+
+@each_draw
 def encode(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
     """Draws of each item's own latents from q(z | what the batch gives)."""
     with items().repeated(draws):
         return drawn(random_sites(guide, batch))
 
 
+@each_draw
 def predict(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
     """Draws of the asked modalities from p(x_ask | z), z from q(z | what the batch gives)."""
     with items().repeated(draws):
@@ -66,6 +77,7 @@ def generate(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, .
     return {name: whole(sites, name) for name in ask}
 
 
+@each_draw
 def log_weights(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
     """``log p(x, z) − log q(z | x)`` of every draw and item, for what the batch gives, in nats.
 

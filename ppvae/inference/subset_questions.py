@@ -15,7 +15,7 @@ from ppvae.data.dataset import Dataset
 from ppvae.data.modalities import check_fits
 from ppvae.inference import questions
 from ppvae.inference.chunks import DRAWS, answer
-from ppvae.inference.questions import Question
+from ppvae.inference.questions import Question, each_draw
 from ppvae.language.batch import Batch
 from ppvae.language.pieces import pieces, whole
 from ppvae.language.plates import as_drawn, items_first
@@ -162,11 +162,13 @@ def measurements(batch: Batch) -> Batch:
     return batch.given([name for name in batch.arrays if not name.startswith(AT)])
 
 
+@each_draw
 def log_weights(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
     """``log p(x_S, z) − log q(z | x_S)`` of every draw for the S that is shown: ``(draws, items)``."""
     return questions.log_weights(model, guide, shown(batch), draws)
 
 
+@each_draw
 def bounds(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
     """``log p(X, z) − log q(z | x_S)`` of every draw: z from what is shown, measured by all there is."""
     with items().repeated(draws), items().enumerating():
@@ -175,6 +177,7 @@ def bounds(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
         return {"bounds": weights(target, proposal)}
 
 
+@each_draw
 def terms(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
     """Draws z of q(z | x_S), ``drawn NAME``, and there ``log_guide``, ``log_prior`` and ``log_joint``, log p(x_S, z).
 
@@ -206,6 +209,7 @@ def _left_out(target: Sites, drawn: Sites, name: str) -> Any:
     return sum(joint(target, drawn).values()) - sum(joint(others, drawn).values())
 
 
+@each_draw
 def simulated(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
     """A new item of the model with its latents, and draws of those from q(z | x_S) of what is shown of the item.
 
@@ -252,6 +256,7 @@ def ranks(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]
     return found
 
 
+@each_draw
 def divergences(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
     """``log q(z | X) − log q(z | x_S)`` at draws of q(z | X), S what is shown: ``(draws, items)``."""
     with items().repeated(draws):
@@ -261,6 +266,7 @@ def divergences(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, A
     return {"divergences": total(whole, local) - total(part, local)}
 
 
+@each_draw
 def conflicts(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
     """``log q − log r`` at draws of q, plus ``log r − log q`` at draws of r: ``(draws, items)``.
 

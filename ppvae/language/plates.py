@@ -19,10 +19,12 @@ class Layout(NamedTuple):
     Attributes:
         left: how many dims to the left of the items are the programs' own.
         right: how many to their right.
+        apart: must draws of what all items share be taken one at a time, since a text indexes it?
     """
 
     left: int = 0
     right: int = 0
+    apart: bool = False
 
     @property
     def items(self) -> int:

@@ -24,9 +24,21 @@ class Traced(Sites):
 
 
 def random_sites(program: Any, batch: Batch, latents: Mapping[str, Any] | None = None) -> Sites:
-    """The random sites of a program that is run once, at the given values of its latents if there are any."""
+    """The random sites of a program that is run once, at the given values of its latents if there are any.
+
+    Raises:
+        ValueError: the program needs the data of a modality that is not given.
+    """
     known: Any = handlers
-    trace = known.trace(known.condition(program, data=latents or {})).get_trace(batch)
+    try:
+        trace = known.trace(known.condition(program, data=latents or {})).get_trace(batch)
+    except (AttributeError, TypeError) as error:
+        if "NoneType" not in str(error):
+            raise
+        raise ValueError(
+            f"{program.__class__.__name__} fails where a modality is not given, and batch.get(NAME) is None ({error}): "
+            "take the number of items from batch.size and other sizes from the program, and use the data as obs= alone"
+        ) from error
     layout = getattr(program, "plate_layout", Layout())
     found = Traced({name: {**site, "layout": layout} for name, site in trace.nodes.items() if is_random(site)})
     found.rows = {name: site["value"] for name, site in trace.nodes.items() if items().picks_rows(site)}

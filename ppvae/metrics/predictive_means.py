@@ -10,7 +10,7 @@ import numpy as np
 from ppvae.data.dataset import Dataset
 from ppvae.inference.chunks import answer
 from ppvae.inference.fitted import Fitted
-from ppvae.inference.questions import Question
+from ppvae.inference.questions import Question, each_draw
 from ppvae.language.batch import Batch
 from ppvae.language.pieces import whole
 from ppvae.language.ppl import items, ops
@@ -36,6 +36,7 @@ def generated(fitted: Fitted, items: int, ask: Sequence[str] | None = None, seed
     return {name: values[0] for name, values in drawn.items()}
 
 
+@each_draw
 def _predicted(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
     with items().repeated(draws):
         drawn = latents(random_sites(guide, batch))
@@ -43,6 +44,7 @@ def _predicted(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str,
     return means(sites, ask)
 
 
+@each_draw
 def _generated(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
     with items().repeated(draws):
         sites = random_sites(model, batch)

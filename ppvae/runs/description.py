@@ -86,6 +86,17 @@ class Holdout(BaseModel):
     seed: Annotated[int, Field(ge=0, lt=2**31)]
 
 
+class Plates(BaseModel):
+    """Where the plates of a pair are: a :class:`~ppvae.language.plates.Layout`, and plates that go over no items."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    left: Annotated[int, Field(ge=0, lt=60)]
+    right: Annotated[int, Field(ge=0, lt=60)]
+    apart: bool
+    others: list[str]
+
+
 class Notes(BaseModel):
     """Facts kept with a run: any, but these are read again by the command line and by a resumed run."""
 
@@ -97,6 +108,7 @@ class Notes(BaseModel):
     holdout: Holdout | None = None
     data: int | None = None
     order: int | None = None
+    plates: Plates | None = None
 
 
 class Description(BaseModel):

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ppvae.language.plates import Layout
 from ppvae.language.program import Program
 from ppvae.objectives import stages
 
@@ -43,6 +44,18 @@ class VAE:
     def pair(self) -> nn.ModuleDict:
         """Both programs as one module: parameters are named ``model.…`` and ``guide.…``, shared ones once."""
         return nn.ModuleDict({"model": self.model, "guide": self.guide})
+
+    def plates(self) -> dict[str, Any]:
+        """What the check before training has found of the programs' plates, as a run's note; nothing if it is usual."""
+        layout, others = self.model.plate_layout, sorted(self.model.other_plates)
+        return {"plates": {**layout._asdict(), "others": others}} if others or layout != Layout() else {}
+
+    def tell_plates(self, notes: Mapping[str, Any]) -> None:
+        """Tell the programs what a run has noted of their plates."""
+        known = dict(notes.get("plates") or {"others": ()})
+        for program in (self.model, self.guide):
+            program.other_plates = frozenset(known["others"])
+            program.plate_layout = Layout(**{name: value for name, value in known.items() if name != "others"})
 
     def weights_of(self, role: str) -> dict[str, tuple[str, nn.Parameter]]:
         """The trained parameters of the model or the guide by their names in it, with the first name in the pair."""

@@ -13,6 +13,7 @@ import pyro
 import torch
 
 from ppvae.backends.declarations import declaring
+from ppvae.backends.parity import log_probs
 from ppvae.backends.pyro import seed
 from ppvae.backends.pyro_words import STACKS
 from ppvae.backends.stacks import emptied
@@ -22,8 +23,9 @@ from ppvae.language import ppl
 from ppvae.language.batch import Batch
 from ppvae.language.pieces import owner, pieces
 from ppvae.language.plates import Noted, found, noting, own_dims
+from ppvae.language.ppl import items
 from ppvae.language.program import forget, parameters
-from ppvae.language.traces import is_enumerated, is_local, joint, paired, random_sites
+from ppvae.language.traces import is_enumerated, is_local, joint, latents, paired, random_sites
 from ppvae.language.turns import turn
 from ppvae.objectives import Estimator, stages
 from ppvae.runs.plan import Sites, torch_dtype
@@ -42,6 +44,7 @@ from ppvae.training.state import check_unchanged, prepared
 ROWS = 4
 UNUSUAL = 1009  # times the items of a batch: a weight that nobody gives them for another reason
 MOST = 60  # enumerated latents: torch's arrays have 64 dimensions, and items, draws and events take some
+FAILURES = (RuntimeError, ValueError, IndexError, TypeError, KeyError)  # what a text raises that does not fit
 AGAIN = 3  # runs, since subsets drawn anew may be the same ones by chance
 
 
@@ -61,20 +64,23 @@ def inspect(vae: VAE, data: Dataset, settings: Settings, weighs: bool = False) -
         batch, model, guide = _first_tried(vae, data, settings)
         check_baselines(vae, guide, settings)
         enumerated = _enumerated("model", model) | _enumerated("guide", guide)
-        latents = _match(model, guide, [name for name in data.arrays if name not in vae.model.conditions])
+        matched = _match(model, guide, [name for name in data.arrays if name not in vae.model.conditions])
         if enumerated:
             _check_enumeration(vae, batch, enumerated)
         if any(getattr(stage.objective, "revisits", False) for stage in stages(vae.objective)):
             _check_same_density(vae.guide, batch)
         subsampled = _subsampled(vae, batch, model)
+        if any(not is_local(site) and not site["is_observed"] for site in guide.values()) and _apart(vae, batch, guide):
+            for program in (vae.model, vae.guide):
+                program.plate_layout = program.plate_layout._replace(apart=True)
     objectives = [stage.objective for stage in stages(vae.objective)]
     if enumerated or weighs or not all(isinstance(objective, str | Estimator) for objective in objectives):
         _check_local(model, data.arrays)
     if any(isinstance(objective, Estimator) and objective.name == "RenyiELBO" for objective in objectives):
         _check_all_local(model)
     sites = Sites(
-        latents=latents | enumerated,
-        discrete=frozenset(name for name in latents - enumerated if not guide[name]["fn"].has_rsample),
+        latents=matched | enumerated,
+        discrete=frozenset(name for name in matched - enumerated if not guide[name]["fn"].has_rsample),
         enumerated=enumerated,
         subsampled=subsampled,
     )
@@ -142,6 +148,25 @@ def _subsampled(vae: VAE, batch: Batch, model: dict[str, Any]) -> bool:
         or any(frame.name == "items" and frame.full_size == batch.total for frame in site["cond_indep_stack"])
         for site in model.values()
     )
+
+
+def _apart(vae: VAE, batch: Batch, guide: Mapping[str, Any]) -> bool:
+    """Do sites have other densities where what all items share is drawn twice at once, as where a text indexes it?"""
+    try:
+        with items().repeated(2):
+            drawn = latents(random_sites(vae.guide, batch))
+            both = log_probs(vae.model, vae.guide, batch, drawn)
+    except FAILURES:
+        return True
+    for draw in range(2):
+        one = {name: value[draw].reshape(guide[name]["value"].shape) for name, value in drawn.items()}
+        for name, alone in log_probs(vae.model, vae.guide, batch, one).items():
+            found = both[name][draw] if both[name].ndim > alone.ndim else both[name]
+            if found.numel() != alone.numel() or not torch.allclose(
+                found.reshape(alone.shape), alone, rtol=1e-3, atol=1e-3, equal_nan=True
+            ):
+                return True
+    return False
 
 
 def check_values(vae: VAE, arrays: Mapping[str, np.ndarray], observed: Mapping[str, np.ndarray]) -> None:
@@ -225,7 +250,7 @@ def _sites(role: str, program: Any, batch: Batch, values: Mapping[str, Any] | No
     name = type(program).__name__
     try:
         return random_sites(program, batch, values)
-    except (RuntimeError, ValueError, IndexError, TypeError, KeyError) as error:
+    except FAILURES as error:
         if twice := re.match("Multiple sample sites named '(.+)'", str(error)):
             raise ValueError(
                 f"the {role} {name} has two sites named {twice[1]!r}, a modality and a latent have to differ: "
@@ -271,7 +296,7 @@ def _check_enumeration(vae: VAE, batch: Batch, names: Collection[str]) -> None:
         proposal, target = paired(vae.model, vae.guide, batch, draws=2)
         check_within_plates(target)
         joint(target, proposal)
-    except (RuntimeError, ValueError, IndexError, TypeError, KeyError) as error:
+    except FAILURES as error:
         raise ValueError(
             f"the programs fail where {sorted(names)} take all of their values at once, along new dimensions to the "
             f"left of draws and items: {_first_line(error)}"
