@@ -293,7 +293,8 @@ def _check_enumeration(vae: VAE, batch: Batch, names: Collection[str]) -> None:
             f"at most {MOST} of these: sum a longer chain out in one site, such as dist.DiscreteHMM"
         )
     try:
-        proposal, target = paired(vae.model, vae.guide, batch, draws=2)
+        paired(vae.model, vae.guide, batch, draws=2)
+        proposal, target = paired(vae.model, vae.guide, batch)
         check_within_plates(target)
         joint(target, proposal)
     except FAILURES as error:

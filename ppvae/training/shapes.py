@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from itertools import zip_longest
 from typing import Any
+
+import torch
 
 from ppvae.language.batch import Batch
 from ppvae.language.pieces import misnumbered, owner
@@ -77,24 +80,46 @@ def check_in_plates(name: str, site: Any, shape: tuple[int, ...]) -> None:
 
 
 def check_within_plates(sites: dict[str, Any]) -> None:
-    """Raise ValueError where what is summed out for each entry of a plate is asked for outside of that plate."""
-    for latent, hidden in sites.items():
-        own = [f for f in hidden["cond_indep_stack"] if f.dim in hidden["layout"].own] if is_enumerated(hidden) else []
-        axis = hidden["fn"].event_dim - hidden["value"].ndim
-        for frame in own:
-            if frame.full_size not in (None, frame.size):
+    """Raise ValueError where what is summed out for each entry of a plate is asked for outside of that plate.
+
+    Sites are those of a single draw.
+    """
+    for name, site in sites.items():
+        layout, own = site["layout"], own_dims(site, site["layout"])
+        wide = [dim for dim in (*layout.own, -layout.inner) if dim not in own and _extends(site, dim)]
+        if is_local(site) and wide:
+            raise ValueError(
+                f"the site {name!r} has several entries along dim {wide[0]}, which is that of draws or of a plate it is "
+                "not in: keep dims where what is summed out is reduced, as it has its values to the left of all plates"
+            )
+        for latent, frame in _summed_out_in_plates(sites):
+            axis = sites[latent]["fn"].event_dim - sites[latent]["value"].ndim
+            if frame.dim not in own and _extends(site, axis):
                 raise ValueError(
-                    f"the latent {latent!r} is summed out in the plate {frame.name!r}, which picks some of its rows: "
-                    "give that plate all of them"
+                    f"the site {name!r} depends on the latent {latent!r}, which is summed out in the plate "
+                    f"{frame.name!r}, and is outside of that plate: draw it within, or {latent!r} in the guide"
                 )
-            for name, site in sites.items():
-                shape = site["fn"].log_prob(site["value"]).shape
-                along = len(shape) >= -axis and shape[axis] > 1
-                if along and frame.dim not in own_dims(site, site["layout"]):
+
+
+def _summed_out_in_plates(sites: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Latents that are summed out, each with every plate of the program's own that it is in."""
+    for name, site in sites.items():
+        for frame in site["cond_indep_stack"] if is_enumerated(site) else ():
+            if frame.dim in site["layout"].own:
+                if frame.full_size not in (None, frame.size):
                     raise ValueError(
-                        f"the site {name!r} depends on the latent {latent!r}, which is summed out in the plate "
-                        f"{frame.name!r}, and is outside of that plate: draw it within, or {latent!r} in the guide"
+                        f"the latent {name!r} is summed out in the plate {frame.name!r}, which picks some of its rows: "
+                        "give that plate all of them"
                     )
+                yield name, frame
+
+
+def _extends(site: Any, dim: int) -> bool:
+    """Has the density of a site several entries along a dimension?"""
+    shape = torch.broadcast_shapes(
+        site["fn"].batch_shape, site["value"].shape[: site["value"].ndim - site["fn"].event_dim]
+    )
+    return len(shape) >= -dim and shape[dim] > 1
 
 
 def check_numbered(name: str, modality: str, number: int, value: Any, batch: Batch) -> None:
