@@ -89,7 +89,7 @@ def check_within_plates(sites: dict[str, Any]) -> None:
         wide = [dim for dim in (*layout.own, -layout.inner) if dim not in own and _extends(site, dim)]
         if is_local(site) and wide:
             raise ValueError(
-                f"the site {name!r} has several entries along dim {wide[0]}, which is that of draws or of a plate it is "
+                f"the site {name!r} has several entries along dim {wide[0]}, that of draws or of a plate it is "
                 "not in: keep dims where what is summed out is reduced, as it has its values to the left of all plates"
             )
         for latent, frame in _summed_out_in_plates(sites):

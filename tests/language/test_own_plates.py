@@ -391,7 +391,7 @@ def topics_guide(self: Any, x: Any, size: int) -> None:
 
 
 REFUSED = {
-    "collapsed": (collapsed, silent, (), "'x' has several entries along dim -3, which is that of draws or of a plate"),
+    "collapsed": (collapsed, silent, (), "'x' has several entries along dim -3, that of draws or of a plate"),
     "outside": (outside, silent, (), "'x' depends on the latent 'k', which is summed out in the plate 'tones'"),
     "crossed": (crossed, silent, (WORDS, TONES), "neither is within the other"),
     "picked": (picked, silent, (2,), "'k' is summed out in the plate 'words', which picks some of its rows"),
