@@ -20,7 +20,7 @@ from ppvae.backends.mirror.running.standin import interpreter
 from ppvae.backends.pyro_items import masked, support
 from ppvae.backends.spoken import bare
 from ppvae.language.batch import Batch
-from ppvae.language.pieces import mask_of
+from ppvae.language.pieces import mask_of, owner
 from ppvae.language.plates import beside, depth, layout
 
 
@@ -135,6 +135,18 @@ class Holes(Messenger):
             seen = mask.reshape(mask.shape + (1,) * (depth(msg) + msg["fn"].event_dim - mask.ndim))
             msg["value"] = supported(msg["fn"], value, seen)
             msg["fn"] = masked(msg, mask)
+
+
+class Unobserved(Messenger):
+    """Draws the sites of modalities, and their pieces, whatever a program observes there."""
+
+    def __init__(self, names: Collection[str]) -> None:
+        super().__init__(None)
+        self.names = names
+
+    def process_message(self, msg: Any) -> None:
+        if msg["type"] == "sample" and msg["is_observed"] and owner(msg["name"], self.names)[0] in self.names:
+            msg.update(is_observed=False, value=None)
 
 
 def supported(fn: Any, value: jax.Array, mask: jax.Array) -> jax.Array:

@@ -20,7 +20,7 @@ from torch.distributions import constraints, transform_to
 
 from ppvae.backends import declarations
 from ppvae.language.batch import over
-from ppvae.language.pieces import mask_of
+from ppvae.language.pieces import mask_of, owner
 from ppvae.language.plates import beside, depth, layout
 
 
@@ -159,6 +159,18 @@ class Holes(Messenger):
             mask = beside(msg, mask, layout())
             msg["value"] = supported(msg["fn"], msg["value"], mask)
             msg["fn"] = masked(msg, mask)
+
+
+class Unobserved(Messenger):
+    """Draws the sites of modalities, and their pieces, whatever a program observes there."""
+
+    def __init__(self, names: Collection[str]) -> None:
+        super().__init__()
+        self.names = names
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if msg["is_observed"] and owner(msg["name"], self.names)[0] in self.names:
+            msg.update(is_observed=False, value=None, done=False)
 
 
 def supported(fn: Any, value: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from contextlib import nullcontext
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote
 
@@ -32,11 +34,14 @@ class Program(nn.Module):
         other_plates: names of plates that may be as long as a batch and do not go over its items; the check before
             training finds them.
         plate_layout: where the plates of the pair are that this program is of; the check before training finds it.
+        stand_ins: the shapes of what a model's text asks of its data, by modality, where it takes nothing else from
+            them; zeros then stand for data that are not there. The check before training finds it.
     """
 
     conditions: tuple[str, ...] = ()
     other_plates: frozenset[str] = frozenset()
     plate_layout: Layout = Layout()
+    stand_ins: Mapping[str, tuple[int, ...]] = MappingProxyType({})
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if ppl.backend() == "pyro":

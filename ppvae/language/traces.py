@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -30,8 +31,12 @@ def random_sites(program: Any, batch: Batch, latents: Mapping[str, Any] | None =
         ValueError: the program needs the data of a modality that is not given.
     """
     known: Any = handlers
+    absent = {n: shape for n, shape in getattr(program, "stand_ins", {}).items() if n not in batch.arrays}
+    zeros = {name: ops.zeros((batch.size, *shape)) for name, shape in absent.items()}
+    whole = replace(batch, arrays={**batch.arrays, **zeros}) if absent else batch
     try:
-        trace = known.trace(known.condition(program, data=latents or {})).get_trace(batch)
+        with items().Unobserved(frozenset(absent)) if absent else nullcontext():
+            trace = known.trace(known.condition(program, data=latents or {})).get_trace(whole)
     except (AttributeError, TypeError) as error:
         if "NoneType" not in str(error):
             raise

@@ -86,15 +86,27 @@ class Holdout(BaseModel):
     seed: Annotated[int, Field(ge=0, lt=2**31)]
 
 
+Place = Annotated[int, Field(ge=0, lt=60)]
+
+
 class Plates(BaseModel):
-    """Where the plates of a pair are: a :class:`~ppvae.language.plates.Layout`, and plates that go over no items."""
+    """Where the plates of a pair are: a :class:`~ppvae.language.plates.Layout`."""
 
     model_config = ConfigDict(extra="forbid")
 
-    left: Annotated[int, Field(ge=0, lt=60)]
-    right: Annotated[int, Field(ge=0, lt=60)]
+    left: Place
+    right: Place
     apart: bool
-    others: list[str]
+
+
+class Texts(BaseModel):
+    """What the check before training has found of the programs' texts."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    layout: Plates
+    other_plates: list[str]
+    stand_ins: dict[str, list[Annotated[int, Field(ge=0)]]]
 
 
 class Notes(BaseModel):
@@ -108,7 +120,7 @@ class Notes(BaseModel):
     holdout: Holdout | None = None
     data: int | None = None
     order: int | None = None
-    plates: Plates | None = None
+    texts: Texts | None = None
 
 
 class Description(BaseModel):

@@ -45,17 +45,19 @@ class VAE:
         """Both programs as one module: parameters are named ``model.…`` and ``guide.…``, shared ones once."""
         return nn.ModuleDict({"model": self.model, "guide": self.guide})
 
-    def plates(self) -> dict[str, Any]:
-        """What the check before training has found of the programs' plates, as a run's note; nothing if it is usual."""
-        layout, others = self.model.plate_layout, sorted(self.model.other_plates)
-        return {"plates": {**layout._asdict(), "others": others}} if others or layout != Layout() else {}
+    def found(self) -> dict[str, Any]:
+        """What the check before training has found of the programs' texts, as a run's note; nothing if it is usual."""
+        others, shapes = sorted(self.model.other_plates), dict(self.model.stand_ins)
+        told = {"layout": self.model.plate_layout._asdict(), "other_plates": others, "stand_ins": shapes}
+        return {"texts": told} if told != {"layout": Layout()._asdict(), "other_plates": [], "stand_ins": {}} else {}
 
-    def tell_plates(self, notes: Mapping[str, Any]) -> None:
-        """Tell the programs what a run has noted of their plates."""
-        known = dict(notes.get("plates") or {"others": ()})
+    def tell(self, notes: Mapping[str, Any]) -> None:
+        """Tell the programs what a run has noted of their texts."""
+        if (known := notes.get("texts")) is None:
+            return
         for program in (self.model, self.guide):
-            program.other_plates = frozenset(known["others"])
-            program.plate_layout = Layout(**{name: value for name, value in known.items() if name != "others"})
+            program.other_plates, program.plate_layout = frozenset(known["other_plates"]), Layout(**known["layout"])
+        self.model.stand_ins = {name: tuple(shape) for name, shape in known["stand_ins"].items()}
 
     def weights_of(self, role: str) -> dict[str, tuple[str, nn.Parameter]]:
         """The trained parameters of the model or the guide by their names in it, with the first name in the pair."""

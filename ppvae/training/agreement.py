@@ -1,9 +1,11 @@
-"""Agreement: does a program mean the same on NumPyro as on Pyro? It is asked once, before it is trained there."""
+"""Agreement: does a program mean the same on NumPyro as on Pyro, or drawn twice at once?"""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
 
 import jax
 import numpy as np
@@ -12,9 +14,12 @@ import torch
 from ppvae.backends import mirror, numpyro, pyro
 from ppvae.backends.parity import draw, given, log_probs
 from ppvae.language.batch import Batch
-from ppvae.language.ppl import handlers
+from ppvae.language.ppl import handlers, items
+from ppvae.language.program import Program
+from ppvae.language.traces import is_local, latents, random_sites
 from ppvae.runs.settings import Settings
 from ppvae.runs.vae import VAE
+from ppvae.training.shapes import FAILURES
 
 ROUNDING = 1e-5  # of the largest: what is left of it where a program itself turns to single precision
 # An answer of a few rows is wanted once and at once, so XLA need not look for the fastest way to it.
@@ -92,3 +97,57 @@ def _difference(name: str, found: np.ndarray, expected: np.ndarray) -> str:
 def _worst(found: np.ndarray, expected: np.ndarray) -> str:
     worst = np.unravel_index(np.abs(np.nan_to_num(found) - np.nan_to_num(expected)).argmax(), found.shape)
     return f", with a log-density of {found[worst]:.6g} instead of {expected[worst]:.6g}"
+
+
+def drawn_apart(vae: VAE, batch: Batch, guide: Mapping[str, Any]) -> bool:
+    """Has a site another density where what all items share is drawn twice at once, as where a text indexes it?
+
+    ``guide`` has its sites as they are drawn once.
+    """
+    if all(is_local(site) or site["is_observed"] for site in guide.values()):
+        return False
+    try:
+        with items().repeated(2):
+            drawn = latents(random_sites(vae.guide, batch))
+            both = log_probs(vae.model, vae.guide, batch, drawn)
+        for number in range(2):
+            one = {
+                name: value[number].reshape(guide[name]["value"].shape)
+                for name, value in drawn.items()
+                if name in guide
+            }
+            single = log_probs(vae.model, vae.guide, batch, {**drawn, **one})
+            if not all(_is_draw(number, both[name], values) for name, values in single.items()):
+                return True
+    except FAILURES:
+        return True
+    return False
+
+
+def _is_draw(number: int, both: torch.Tensor, single: torch.Tensor) -> bool:
+    found = both[number] if both.ndim > single.ndim else both
+    return torch.allclose(found.reshape(single.shape), single, rtol=1e-3, atol=1e-3, equal_nan=True)
+
+
+def stand_ins(model: Program, batch: Batch, guide: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """The shapes of the modalities without which a model's text does not run, though it asks for nothing but shapes.
+
+    ``guide`` are sites that give its latents. Nothing where the text runs, or takes more from its data than shapes.
+    """
+    model.stand_ins, values = {}, latents(guide)  # type: ignore[arg-type]
+    names = [name for name in batch.arrays if name not in model.conditions]
+    without = batch.given([name for name in batch.arrays if name in model.conditions])
+    try:
+        random_sites(model, without, values)
+        return {}
+    except (*FAILURES, AttributeError):
+        pass
+    with items().Unobserved(names), torch.random.fork_rng():
+        expected = random_sites(model, batch, values)
+    shapes = {name: tuple(batch.arrays[name].shape[1:]) for name in names}
+    model.stand_ins = shapes
+    with suppress(*FAILURES, AttributeError), torch.random.fork_rng():
+        found = random_sites(model, without, values)
+        if all(torch.equal(site["value"], found[name]["value"]) for name, site in expected.items()):
+            return shapes
+    return {}

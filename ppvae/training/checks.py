@@ -13,7 +13,6 @@ import pyro
 import torch
 
 from ppvae.backends.declarations import declaring
-from ppvae.backends.parity import log_probs
 from ppvae.backends.pyro import seed
 from ppvae.backends.pyro_words import STACKS
 from ppvae.backends.stacks import emptied
@@ -22,29 +21,30 @@ from ppvae.data.stored import in_blocks
 from ppvae.language import ppl
 from ppvae.language.batch import Batch
 from ppvae.language.pieces import owner, pieces
-from ppvae.language.plates import Noted, found, noting, own_dims
-from ppvae.language.ppl import items
+from ppvae.language.plates import Noted, found, noting
 from ppvae.language.program import forget, parameters
-from ppvae.language.traces import is_enumerated, is_local, joint, latents, paired, random_sites
+from ppvae.language.traces import is_enumerated, is_local, random_sites
 from ppvae.language.turns import turn
 from ppvae.objectives import Estimator, stages
 from ppvae.runs.plan import Sites, torch_dtype
 from ppvae.runs.settings import Settings
 from ppvae.runs.vae import VAE
+from ppvae.training.agreement import drawn_apart, stand_ins
 from ppvae.training.observed import check_baselines, check_draws, check_supports
 from ppvae.training.shapes import (
+    FAILURES,
+    check_enumeration,
     check_handlers,
     check_latents,
     check_measured,
-    check_within_plates,
+    enumerated_in,
+    first_line,
     outside_plate,
 )
 from ppvae.training.state import check_unchanged, prepared
 
 ROWS = 4
 UNUSUAL = 1009  # times the items of a batch: a weight that nobody gives them for another reason
-MOST = 60  # enumerated latents: torch's arrays have 64 dimensions, and items, draws and events take some
-FAILURES = (RuntimeError, ValueError, IndexError, TypeError, KeyError)  # what a text raises that does not fit
 AGAIN = 3  # runs, since subsets drawn anew may be the same ones by chance
 
 
@@ -63,16 +63,17 @@ def inspect(vae: VAE, data: Dataset, settings: Settings, weighs: bool = False) -
         seed(settings.seed)
         batch, model, guide = _first_tried(vae, data, settings)
         check_baselines(vae, guide, settings)
-        enumerated = _enumerated("model", model) | _enumerated("guide", guide)
+        enumerated = enumerated_in("model", model) | enumerated_in("guide", guide)
         matched = _match(model, guide, [name for name in data.arrays if name not in vae.model.conditions])
         if enumerated:
-            _check_enumeration(vae, batch, enumerated)
+            check_enumeration(vae, batch, enumerated)
         if any(getattr(stage.objective, "revisits", False) for stage in stages(vae.objective)):
             _check_same_density(vae.guide, batch)
         subsampled = _subsampled(vae, batch, model)
-        if any(not is_local(site) and not site["is_observed"] for site in guide.values()) and _apart(vae, batch, guide):
-            for program in (vae.model, vae.guide):
-                program.plate_layout = program.plate_layout._replace(apart=True)
+        apart = drawn_apart(vae, batch, guide)
+        for program in (vae.model, vae.guide):
+            program.plate_layout = program.plate_layout._replace(apart=apart)
+        vae.model.stand_ins = stand_ins(vae.model, batch, guide)
     objectives = [stage.objective for stage in stages(vae.objective)]
     if enumerated or weighs or not all(isinstance(objective, str | Estimator) for objective in objectives):
         _check_local(model, data.arrays)
@@ -148,25 +149,6 @@ def _subsampled(vae: VAE, batch: Batch, model: dict[str, Any]) -> bool:
         or any(frame.name == "items" and frame.full_size == batch.total for frame in site["cond_indep_stack"])
         for site in model.values()
     )
-
-
-def _apart(vae: VAE, batch: Batch, guide: Mapping[str, Any]) -> bool:
-    """Do sites have other densities where what all items share is drawn twice at once, as where a text indexes it?"""
-    try:
-        with items().repeated(2):
-            drawn = latents(random_sites(vae.guide, batch))
-            both = log_probs(vae.model, vae.guide, batch, drawn)
-    except FAILURES:
-        return True
-    for draw in range(2):
-        one = {name: value[draw].reshape(guide[name]["value"].shape) for name, value in drawn.items()}
-        for name, alone in log_probs(vae.model, vae.guide, batch, one).items():
-            found = both[name][draw] if both[name].ndim > alone.ndim else both[name]
-            if found.numel() != alone.numel() or not torch.allclose(
-                found.reshape(alone.shape), alone, rtol=1e-3, atol=1e-3, equal_nan=True
-            ):
-                return True
-    return False
 
 
 def check_values(vae: VAE, arrays: Mapping[str, np.ndarray], observed: Mapping[str, np.ndarray]) -> None:
@@ -256,52 +238,7 @@ def _sites(role: str, program: Any, batch: Batch, values: Mapping[str, Any] | No
                 f"the {role} {name} has two sites named {twice[1]!r}, a modality and a latent have to differ: "
                 "rename one"
             ) from error
-        raise ValueError(f"the {role} {name} fails on the data: {outside_plate(_first_line(error), batch)}") from error
-
-
-def _enumerated(role: str, sites: dict[str, Any]) -> frozenset[str]:
-    """The sites that are to be enumerated.
-
-    Raises:
-        ValueError: one of them cannot be.
-    """
-    found = {name: site for name, site in sites.items() if is_enumerated(site)}
-    for name, site in found.items():
-        try:
-            finite = bool(len(site["fn"].enumerate_support(expand=False)))
-        except NotImplementedError:
-            finite = False
-        exact = site["infer"]["enumerate"] in ("parallel", "sequential") and not site["infer"].get("num_samples")
-        if not finite or not is_local(site) or not exact:
-            raise ValueError(
-                f"the {role}'s site {name!r} cannot be enumerated; what can is a dist.Categorical or dist.Bernoulli "
-                'of batch shape (items,), within batch.plate(), marked infer={"enumerate": "parallel"}'
-            )
-        if role == "guide" and own_dims(site, site["layout"]):
-            raise ValueError(
-                f"the guide's site {name!r} is enumerated in a plate within that of the items: leave it out of the "
-                "guide, and the model sums it out exactly"
-            )
-    return frozenset(found)
-
-
-def _check_enumeration(vae: VAE, batch: Batch, names: Collection[str]) -> None:
-    """Raise ValueError where the programs do not run on all values at once."""
-    if len(names) > MOST:
-        raise ValueError(
-            f"{len(names)} latents take all of their values at once, each along a dimension of its own, and there are "
-            f"at most {MOST} of these: sum a longer chain out in one site, such as dist.DiscreteHMM"
-        )
-    try:
-        paired(vae.model, vae.guide, batch, draws=2)
-        proposal, target = paired(vae.model, vae.guide, batch)
-        check_within_plates(target)
-        joint(target, proposal)
-    except FAILURES as error:
-        raise ValueError(
-            f"the programs fail where {sorted(names)} take all of their values at once, along new dimensions to the "
-            f"left of draws and items: {_first_line(error)}"
-        ) from error
+        raise ValueError(f"the {role} {name} fails on the data: {outside_plate(first_line(error), batch)}") from error
 
 
 def _check_same_density(guide: Any, batch: Batch) -> None:
@@ -365,7 +302,3 @@ def _match(model: dict[str, Any], guide: dict[str, Any], modalities: Collection[
     if extra:
         raise ValueError(f"the guide has the site {extra[0]!r}, which the model does not sample; remove it")
     return guided
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

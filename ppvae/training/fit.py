@@ -134,7 +134,7 @@ def fit(
     if before is not None and before is not vae:
         _check_same_bits(before, settings, keys, data)
     facts = {**start.notes, **plain(notes or {}), **keys, "stopped": "it was interrupted"}
-    facts |= state.plan.vae.plates()
+    facts |= plain(state.plan.vae.found())
     start = replace(start, vae=state.plan.vae, settings=settings, notes=facts)
     description = start.description()
     with nullcontext() if out is None else checkpoint.claimed(out, description, force):

@@ -42,7 +42,7 @@ def load(path: str | Path, vae: VAE | None = None) -> Fitted:
     pair.pair.to(dtype=getattr(torch, described.settings.dtype))
     pair.pair.load_state_dict({name: torch.as_tensor(weight) for name, weight in snapshot.weights.items()})
     plain = described.plain()
-    pair.tell_plates(plain["notes"])
+    pair.tell(plain["notes"])
     return Fitted(pair, modalities, described.settings, plain["history"], snapshot, plain["notes"])
 
 

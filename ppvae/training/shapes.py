@@ -1,9 +1,9 @@
-"""Shapes: do sites have one density an item, and if not, what would give them one?"""
+"""Shapes: do sites have one density an item, also where latents take all of their values at once?"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import zip_longest
 from typing import Any
 
@@ -12,7 +12,11 @@ import torch
 from ppvae.language.batch import Batch
 from ppvae.language.pieces import misnumbered, owner
 from ppvae.language.plates import Layout, depth, items_first, own_dims
-from ppvae.language.traces import is_enumerated, is_local
+from ppvae.language.traces import is_enumerated, is_local, joint, paired
+from ppvae.runs.vae import VAE
+
+FAILURES = (RuntimeError, ValueError, IndexError, TypeError, KeyError)  # what a text raises that does not fit
+MOST = 60  # enumerated latents: torch's arrays have 64 dimensions, and items, draws and events take some
 
 
 def check_latents(sites: dict[str, Any]) -> None:
@@ -77,6 +81,51 @@ def check_in_plates(name: str, site: Any, shape: tuple[int, ...]) -> None:
             f"and a value of shape {tuple(value.shape)} in plates of sizes {plates}, the items' at dim {layout.items}, "
             f"where the data have shape {shape}: observe {moved}, x the data, with .to_event for axes in no plate"
         )
+
+
+def enumerated_in(role: str, sites: dict[str, Any]) -> frozenset[str]:
+    """The sites that are to be enumerated.
+
+    Raises:
+        ValueError: one of them cannot be.
+    """
+    found = {name: site for name, site in sites.items() if is_enumerated(site)}
+    for name, site in found.items():
+        try:
+            finite = bool(len(site["fn"].enumerate_support(expand=False)))
+        except NotImplementedError:
+            finite = False
+        exact = site["infer"]["enumerate"] in ("parallel", "sequential") and not site["infer"].get("num_samples")
+        if not finite or not is_local(site) or not exact:
+            raise ValueError(
+                f"the {role}'s site {name!r} cannot be enumerated; what can is a dist.Categorical or dist.Bernoulli "
+                'of batch shape (items,), within batch.plate(), marked infer={"enumerate": "parallel"}'
+            )
+        if role == "guide" and own_dims(site, site["layout"]):
+            raise ValueError(
+                f"the guide's site {name!r} is enumerated in a plate within that of the items: leave it out of the "
+                "guide, and the model sums it out exactly"
+            )
+    return frozenset(found)
+
+
+def check_enumeration(vae: VAE, batch: Batch, names: Collection[str]) -> None:
+    """Raise ValueError where the programs do not run on all values at once, or mean something else then."""
+    if len(names) > MOST:
+        raise ValueError(
+            f"{len(names)} latents take all of their values at once, each along a dimension of its own, and there are "
+            f"at most {MOST} of these: sum a longer chain out in one site, such as dist.DiscreteHMM"
+        )
+    try:
+        paired(vae.model, vae.guide, batch, draws=2)
+        proposal, target = paired(vae.model, vae.guide, batch)
+        check_within_plates(target)
+        joint(target, proposal)
+    except FAILURES as error:
+        raise ValueError(
+            f"the programs fail where {sorted(names)} take all of their values at once, along new dimensions to the "
+            f"left of draws and items: {first_line(error)}"
+        ) from error
 
 
 def check_within_plates(sites: dict[str, Any]) -> None:
@@ -156,3 +205,8 @@ def outside_plate(line: str, batch: Batch) -> str:
     if name in batch.arrays:
         cure = _cure(name, (batch.size, 1), (), tuple(batch.arrays[name].shape[1:]))
     return f"site {name!r} has other dimensions than the plate of items; {cure}"
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its kind where it has none."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
