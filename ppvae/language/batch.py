@@ -53,7 +53,10 @@ class Batch:
         object.__setattr__(self, "total", self.total or self.size)
 
     def plate(self) -> Any:
-        """The items plate, dim -1, of ``total`` items subsampled to these: local sites weigh ``total / size``."""
+        """The items plate of ``total`` items subsampled to these: local sites weigh ``total / size``.
+
+        Its dim is -1, unless a text of the pair gives a plate of its own over the items another.
+        """
         return items().plate(self.size, self.total)
 
     @property

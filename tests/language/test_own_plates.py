@@ -343,6 +343,36 @@ def test_what_all_items_share_may_be_indexed(backend: str, draws: int) -> None:
     np.testing.assert_allclose(run.log_evidence(data, particles=draws), expected, rtol=1e-10)
     assert run.encode(data, draws=draws)["doc_topics"].shape == (draws, 6, 3)
 
+    new = run.query(data, draws=draws)["doc_words"]
+    assert new.shape == (draws, 6, 4)
+    assert set(np.unique(new)) <= set(range(7))
+
+
+class Lagged(Program):
+    """Each number is near the one before, of the data or of the draw; its text asks the data how many there are."""
+
+    def __init__(self, of_data: bool):
+        super().__init__()
+        self.of_data = of_data
+
+    def forward(self, batch: Any) -> None:
+        x, last = batch.get("x"), 5.0
+        with pyro.plate("rows", x.shape[0]):
+            for t in range(x.shape[1]):
+                drawn = pyro.sample(f"x_{t}", dist.Normal(last, 0.1), obs=x[:, t])
+                last = x[:, t] if self.of_data else drawn
+
+
+@both
+def test_zeros_stand_for_data_of_which_a_text_takes_the_shape_alone(backend: str, tmp_path: Path) -> None:
+    data = Dataset({"x": RNG.normal(5.0, 0.1, (6, 4))})
+    ppvae.fit(VAE(Lagged(False), Written(silent, **SHIFT)), data, backend=backend, epochs=0).save(tmp_path / "run")
+    run = ppvae.load(tmp_path / "run", vae=VAE(Lagged(False), Written(silent, **SHIFT)))
+    np.testing.assert_allclose(run.generate(500)["x"].std(0), 0.1 * np.sqrt([1, 2, 3, 4]), rtol=0.2)
+    refused = ppvae.fit(VAE(Lagged(True), Written(silent, **SHIFT)), data, backend=backend, epochs=0)
+    with pytest.raises(ValueError, match="Lagged fails where a modality is not given"):
+        refused.generate(2)
+
 
 # Texts that cannot be right, and what is said of them.
 
