@@ -158,7 +158,7 @@ def depth(site: Any) -> int:
 def items_first(site: Any, value: Any) -> Any:
     """A value of a local site, ``(..., items, *own plates, *event)``: items before the plates of its program's own."""
     layout, event = site["layout"], site["fn"].event_dim
-    if layout == Layout():
+    if not layout.own:
         return value
     value = value.reshape(*(1,) * (layout.inner - 1 + event - value.ndim), *value.shape)
     value = _moved(value, layout.items - event, 1 - layout.inner - event)
@@ -170,7 +170,7 @@ def items_first(site: Any, value: Any) -> Any:
 
 def as_drawn(site: Any, value: Any, layout: Layout) -> Any:
     """A value with items first, in the dims in which its site draws: the inverse of :func:`items_first`."""
-    if layout == Layout():
+    if not layout.own:
         return value
     event, own = site["fn"].event_dim, own_dims(site, layout)
     lead = value.ndim - event - len(own)

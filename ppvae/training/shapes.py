@@ -11,7 +11,7 @@ import torch
 
 from ppvae.language.batch import Batch
 from ppvae.language.pieces import misnumbered, owner
-from ppvae.language.plates import Layout, depth, items_first, own_dims
+from ppvae.language.plates import depth, items_first, own_dims
 from ppvae.language.traces import is_enumerated, is_local, joint, paired
 from ppvae.runs.vae import VAE
 
@@ -54,7 +54,7 @@ def check_measured(sites: dict[str, Any], batch: Batch) -> None:
         if number is not None:
             check_numbered(name, modality, number, items_first(site, value), batch)
             array = array[:, 0]
-        if is_local(site) and site["layout"] != Layout():
+        if is_local(site) and site["layout"].own:
             check_in_plates(name, site, tuple(array.shape))
             continue
         own, event = tuple(fn.batch_shape), tuple(fn.event_shape)
@@ -68,14 +68,14 @@ def check_measured(sites: dict[str, Any], batch: Batch) -> None:
 def check_in_plates(name: str, site: Any, shape: tuple[int, ...]) -> None:
     """Raise ValueError where a measured site has not one density for each entry of its plates."""
     layout, fn, value = site["layout"], site["fn"], site["value"]
-    sizes = {frame.dim: frame.size for frame in site["cond_indep_stack"]}
+    sizes, within = {frame.dim: frame.size for frame in site["cond_indep_stack"]}, 1 + len(own_dims(site, layout))
     plates = tuple(sizes.get(dim, 1) for dim in range(-depth(site), 0))
     if (
         tuple(fn.batch_shape) != plates
         or tuple(value.shape) != (*plates, *fn.event_shape)
-        or tuple(items_first(site, value).shape) != shape
+        or tuple(items_first(site, value).shape[:within]) != shape[:within]
     ):
-        moved = f"x.movedim(0, {layout.items - len(shape) + 1 + len(own_dims(site, layout))})"
+        moved = f"x.movedim(0, {layout.items - len(shape) + within})"
         raise ValueError(
             f"the model's site {name!r} has batch shape {tuple(fn.batch_shape)}, event shape {tuple(fn.event_shape)} "
             f"and a value of shape {tuple(value.shape)} in plates of sizes {plates}, the items' at dim {layout.items}, "
