@@ -23,7 +23,7 @@ from ppvae.language.batch import Batch
 from ppvae.language.plates import as_drawn
 from ppvae.language.ppl import items, ops
 from ppvae.language.program import Program
-from ppvae.language.traces import is_local, random_sites
+from ppvae.language.traces import is_local, model_sites, random_sites
 from ppvae.metrics.predictive_means import means
 from ppvae.runs.settings import Settings
 
@@ -157,7 +157,7 @@ def _decoded(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, .
         }
         there = {name: ops.as_tensor(value, dtype=drawn[name]["value"].dtype) for name, value in beside.items()}
         fixed = {name: as_drawn(drawn[name], value, drawn[name]["layout"]) for name, value in there.items()}
-        sites = random_sites(model, inner, {**shared, **fixed})
+        sites = model_sites(model, inner, {**shared, **fixed})
     found = means(sites, ask)
     return {name: x.mean(0)[None] if ops.is_floating_point(x) else x[:1] for name, x in found.items()}
 

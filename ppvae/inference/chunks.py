@@ -15,7 +15,7 @@ from ppvae.backends.stacks import emptied
 from ppvae.inference.questions import Question
 from ppvae.language import ppl
 from ppvae.language.batch import Batch
-from ppvae.language.traces import is_local, random_sites
+from ppvae.language.traces import shared
 from ppvae.runs.settings import Settings
 
 DRAWS = 1000  # at most so many draws of an item are held at once
@@ -55,8 +55,8 @@ def _shared(pair: Any, batch: Batch) -> int:
     arrays, observed = ({name: array[:1] for name, array in g.items()} for g in (batch.arrays, batch.observed or {}))
     row = None if batch.index is None else batch.index[:1]
     with ppl.running("pyro"), emptied(*STACKS), torch.no_grad(), torch.random.fork_rng():
-        sites = random_sites(pair["guide"].to(torch.empty(()).device), Batch(arrays, observed, 1, 1, index=row))
-    return sum(math.prod(site["value"].shape) for site in sites.values() if not is_local(site))
+        common = shared(pair["guide"].to(torch.empty(()).device), Batch(arrays, observed, 1, 1, index=row))
+    return sum(math.prod(value.shape) for value in common.values())
 
 
 def _block(

@@ -13,7 +13,7 @@ from typing import Any
 from ppvae.language.batch import Batch
 from ppvae.language.pieces import owner, whole
 from ppvae.language.ppl import items
-from ppvae.language.traces import alone, drawn, is_local, latents, random_sites
+from ppvae.language.traces import alone, drawn, latents, model_sites, random_sites, shared
 from ppvae.language.traces import log_weights as weights
 
 
@@ -59,7 +59,7 @@ def predict(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ..
     with items().repeated(draws):
         given = latents(random_sites(guide, batch))
         known = batch.given([name for name in model.conditions if name in batch.arrays])
-        sites = random_sites(model, replace(known, ask=ask), given)
+        sites = model_sites(model, replace(known, ask=ask), given)
     return {name: whole(sites, name) for name in ask}
 
 
@@ -69,11 +69,10 @@ def generate(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, .
     An item's own latents come from their prior; those that all items share are known from the data, and come from the
     guide.
     """
-    shared = {name: site for name, site in random_sites(guide, batch).items() if not is_local(site)}
-    sites = random_sites(model, batch, latents(shared))
+    sites = model_sites(model, batch, shared(guide, batch))
     given = {name: site["value"] for name, site in sites.items() if owner(name, ask)[0] not in ask}
     with items().repeated(draws):
-        sites = random_sites(model, batch, given)
+        sites = model_sites(model, batch, given)
     return {name: whole(sites, name) for name in ask}
 
 

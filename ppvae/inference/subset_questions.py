@@ -20,7 +20,18 @@ from ppvae.language.batch import Batch
 from ppvae.language.pieces import pieces, whole
 from ppvae.language.plates import as_drawn, items_first
 from ppvae.language.ppl import items, ops
-from ppvae.language.traces import Sites, density, drawn, is_local, joint, latents, mixtures, random_sites
+from ppvae.language.traces import (
+    Sites,
+    density,
+    drawn,
+    is_local,
+    joint,
+    latents,
+    mixtures,
+    model_sites,
+    random_sites,
+    shared,
+)
 from ppvae.language.traces import log_weights as weights
 from ppvae.objectives.stratified import is_private
 
@@ -234,20 +245,20 @@ def simulated(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, 
 
 def new_item(model: Any, guide: Any, batch: Batch, ask: tuple[str, ...]) -> tuple[dict[str, Any], Batch]:
     """The latents of a new item, and the batch with its measurements. Global latents are the guide's."""
-    shared = {name: site["value"] for name, site in random_sites(guide, batch).items() if not is_local(site)}
-    sites = random_sites(model, batch, shared)
+    common = shared(guide, batch)
+    sites = model_sites(model, batch, common)
     truth = latents(sites)
     item = Batch(
         {**batch.arrays, **{name: whole(sites, name) for name in ask}}, batch.observed, batch.total, batch.size
     )
-    return {**truth, **shared}, item
+    return {**truth, **common}, item
 
 
 def ranks(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
     """How many predictive draws given what is shown lie below each measured element, and how many are equal to it."""
     with items().repeated(draws):
         given = latents(random_sites(guide, shown(batch)))
-        sites = random_sites(model, batch.given([name for name in model.conditions if name in batch.arrays]), given)
+        sites = model_sites(model, batch.given([name for name in model.conditions if name in batch.arrays]), given)
     found = {}
     for name in ask:
         value, x = whole(sites, name), batch.get(name)

@@ -34,8 +34,9 @@ class Program(nn.Module):
         other_plates: names of plates that may be as long as a batch and do not go over its items; the check before
             training finds them.
         plate_layout: where the plates of the pair are that this program is of; the check before training finds it.
-        stand_ins: the shapes of what a model's text asks of its data, by modality, where it takes nothing else from
-            them; zeros then stand for data that are not there. The check before training finds it.
+        stand_ins: the shapes of the modalities without which the text does not run, though a model takes nothing else
+            from them but what it observes, or a guide nothing else for what all items share; zeros then stand for what
+            is not there. The check before training finds it.
     """
 
     conditions: tuple[str, ...] = ()

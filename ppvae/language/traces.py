@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from contextlib import nullcontext
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,12 +30,8 @@ def random_sites(program: Any, batch: Batch, latents: Mapping[str, Any] | None =
         ValueError: the program needs the data of a modality that is not given.
     """
     known: Any = handlers
-    absent = {n: shape for n, shape in getattr(program, "stand_ins", {}).items() if n not in batch.arrays}
-    zeros = {name: ops.zeros((batch.size, *shape)) for name, shape in absent.items()}
-    whole = replace(batch, arrays={**batch.arrays, **zeros}) if absent else batch
     try:
-        with items().Unobserved(frozenset(absent)) if absent else nullcontext():
-            trace = known.trace(known.condition(program, data=latents or {})).get_trace(whole)
+        trace = known.trace(known.condition(program, data=latents or {})).get_trace(batch)
     except (AttributeError, TypeError) as error:
         if "NoneType" not in str(error):
             raise
@@ -48,6 +43,25 @@ def random_sites(program: Any, batch: Batch, latents: Mapping[str, Any] | None =
     found = Traced({name: {**site, "layout": layout} for name, site in trace.nodes.items() if is_random(site)})
     found.rows = {name: site["value"] for name, site in trace.nodes.items() if items().picks_rows(site)}
     return found
+
+
+def model_sites(model: Any, batch: Batch, latents: Mapping[str, Any] | None = None) -> Sites:
+    """The random sites of a model that draws the modalities that are not given."""
+    absent = {name: shape for name, shape in model.stand_ins.items() if name not in batch.arrays}
+    with items().Unobserved(absent):
+        return random_sites(model, filled(batch, absent), latents)
+
+
+def shared(guide: Any, batch: Batch) -> dict[str, Any]:
+    """What all items share, drawn from the guide, whatever is given of the items."""
+    sites = random_sites(guide, filled(batch, guide.stand_ins))
+    return {name: site["value"] for name, site in sites.items() if not is_local(site)}
+
+
+def filled(batch: Batch, shapes: Mapping[str, Sequence[int]]) -> Batch:
+    """The batch with zeros of such shapes for the modalities that it has not."""
+    zeros = {name: ops.zeros((batch.size, *shape)) for name, shape in shapes.items() if name not in batch.arrays}
+    return replace(batch, arrays={**batch.arrays, **zeros}) if zeros else batch
 
 
 def is_random(site: Any) -> bool:

@@ -14,7 +14,7 @@ from ppvae.inference.questions import Question, each_draw
 from ppvae.language.batch import Batch
 from ppvae.language.pieces import whole
 from ppvae.language.ppl import items, ops
-from ppvae.language.traces import Sites, latents, random_sites
+from ppvae.language.traces import Sites, latents, model_sites, random_sites
 
 
 def predicted(
@@ -40,14 +40,14 @@ def generated(fitted: Fitted, items: int, ask: Sequence[str] | None = None, seed
 def _predicted(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
     with items().repeated(draws):
         drawn = latents(random_sites(guide, batch))
-        sites = random_sites(model, batch.given([name for name in model.conditions if name in batch.arrays]), drawn)
+        sites = model_sites(model, batch.given([name for name in model.conditions if name in batch.arrays]), drawn)
     return means(sites, ask)
 
 
 @each_draw
 def _generated(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
     with items().repeated(draws):
-        sites = random_sites(model, batch)
+        sites = model_sites(model, batch)
     return means(sites, ask)
 
 

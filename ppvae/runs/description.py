@@ -106,7 +106,7 @@ class Texts(BaseModel):
 
     layout: Plates
     other_plates: list[str]
-    stand_ins: dict[str, list[Annotated[int, Field(ge=0)]]]
+    stand_ins: dict[Literal["model", "guide"], dict[str, list[Annotated[int, Field(ge=0)]]]]
 
 
 class Notes(BaseModel):

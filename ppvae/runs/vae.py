@@ -47,17 +47,17 @@ class VAE:
 
     def found(self) -> dict[str, Any]:
         """What the check before training has found of the programs' texts, as a run's note; nothing if it is usual."""
-        others, shapes = sorted(self.model.other_plates), dict(self.model.stand_ins)
-        told = {"layout": self.model.plate_layout._asdict(), "other_plates": others, "stand_ins": shapes}
-        return {"texts": told} if told != {"layout": Layout()._asdict(), "other_plates": [], "stand_ins": {}} else {}
+        others, zeros = sorted(self.model.other_plates), {role: dict(p.stand_ins) for role, p in self.pair.items()}
+        told = {"layout": self.model.plate_layout._asdict(), "other_plates": others, "stand_ins": zeros}
+        return {"texts": told} if others or any(zeros.values()) or self.model.plate_layout != Layout() else {}
 
     def tell(self, notes: Mapping[str, Any]) -> None:
         """Tell the programs what a run has noted of their texts."""
         if (known := notes.get("texts")) is None:
             return
-        for program in (self.model, self.guide):
+        for role, program in self.pair.items():
             program.other_plates, program.plate_layout = frozenset(known["other_plates"]), Layout(**known["layout"])
-        self.model.stand_ins = {name: tuple(shape) for name, shape in known["stand_ins"].items()}
+            program.stand_ins = {name: tuple(shape) for name, shape in known["stand_ins"][role].items()}
 
     def weights_of(self, role: str) -> dict[str, tuple[str, nn.Parameter]]:
         """The trained parameters of the model or the guide by their names in it, with the first name in the pair."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -16,7 +16,7 @@ from ppvae.backends.parity import draw, given, log_probs
 from ppvae.language.batch import Batch
 from ppvae.language.ppl import handlers, items
 from ppvae.language.program import Program
-from ppvae.language.traces import is_local, latents, random_sites
+from ppvae.language.traces import Sites, filled, is_local, latents, random_sites
 from ppvae.runs.settings import Settings
 from ppvae.runs.vae import VAE
 from ppvae.training.shapes import FAILURES
@@ -129,25 +129,27 @@ def _is_draw(number: int, both: torch.Tensor, single: torch.Tensor) -> bool:
     return torch.allclose(found.reshape(single.shape), single, rtol=1e-3, atol=1e-3, equal_nan=True)
 
 
-def stand_ins(model: Program, batch: Batch, guide: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    """The shapes of the modalities without which a model's text does not run, though it asks for nothing but shapes.
+def stand_ins(
+    program: Program, batch: Batch, conditions: Collection[str], values: Mapping[str, Any], shared: bool = False
+) -> dict[str, tuple[int, ...]]:
+    """The shapes of the modalities without which a text does not run, though it takes nothing from them but shapes.
 
-    ``guide`` are sites that give its latents. Nothing where the text runs, or takes more from its data than shapes.
+    Nothing where the text runs without them, or takes more. It runs at ``values`` of its latents; of a guide what is
+    ``shared`` by all items counts alone.
     """
-    model.stand_ins, values = {}, latents(guide)  # type: ignore[arg-type]
-    names = [name for name in batch.arrays if name not in model.conditions]
-    without = batch.given([name for name in batch.arrays if name in model.conditions])
-    try:
-        random_sites(model, without, values)
+    shapes = {name: tuple(array.shape[1:]) for name, array in batch.arrays.items() if name not in conditions}
+    without, program.stand_ins = batch.given([name for name in batch.arrays if name in conditions]), {}
+    with suppress(*FAILURES, AttributeError):
+        random_sites(program, without, values)
         return {}
-    except (*FAILURES, AttributeError):
-        pass
-    with items().Unobserved(names), torch.random.fork_rng():
-        expected = random_sites(model, batch, values)
-    shapes = {name: tuple(batch.arrays[name].shape[1:]) for name in names}
-    model.stand_ins = shapes
-    with suppress(*FAILURES, AttributeError), torch.random.fork_rng():
-        found = random_sites(model, without, values)
-        if all(torch.equal(site["value"], found[name]["value"]) for name, site in expected.items()):
+    with suppress(*FAILURES, AttributeError):
+        expected, found = (_unobserved(program, each, shapes, values) for each in (batch, filled(without, shapes)))
+        counted = [name for name, site in expected.items() if not (shared and is_local(site))]
+        if counted and all(torch.equal(expected[name]["value"], found[name]["value"]) for name in counted):
             return shapes
     return {}
+
+
+def _unobserved(program: Program, batch: Batch, names: Collection[str], values: Mapping[str, Any]) -> Sites:
+    with items().Unobserved(names), torch.random.fork_rng():
+        return random_sites(program, batch, values)

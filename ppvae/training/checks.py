@@ -29,7 +29,7 @@ from ppvae.objectives import Estimator, stages
 from ppvae.runs.plan import Sites, torch_dtype
 from ppvae.runs.settings import Settings
 from ppvae.runs.vae import VAE
-from ppvae.training.agreement import drawn_apart, stand_ins
+from ppvae.training.agreement import drawn_apart, is_written_by_user, stand_ins
 from ppvae.training.observed import check_baselines, check_draws, check_supports
 from ppvae.training.shapes import (
     FAILURES,
@@ -73,7 +73,10 @@ def inspect(vae: VAE, data: Dataset, settings: Settings, weighs: bool = False) -
         apart = drawn_apart(vae, batch, guide)
         for program in (vae.model, vae.guide):
             program.plate_layout = program.plate_layout._replace(apart=apart)
-        vae.model.stand_ins = stand_ins(vae.model, batch, guide)
+        if is_written_by_user(vae):
+            given = vae.model.conditions
+            vae.model.stand_ins = stand_ins(vae.model, batch, given, _values(guide))
+            vae.guide.stand_ins = stand_ins(vae.guide, batch, given, {}, shared=True)
     objectives = [stage.objective for stage in stages(vae.objective)]
     if enumerated or weighs or not all(isinstance(objective, str | Estimator) for objective in objectives):
         _check_local(model, data.arrays)

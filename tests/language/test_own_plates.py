@@ -346,6 +346,7 @@ def test_what_all_items_share_may_be_indexed(backend: str, draws: int) -> None:
     new = run.query(data, draws=draws)["doc_words"]
     assert new.shape == (draws, 6, 4)
     assert set(np.unique(new)) <= set(range(7))
+    assert run.generate(5)["doc_words"].shape == (5, 4)
 
 
 class Lagged(Program):
