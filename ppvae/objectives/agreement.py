@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ppvae.language.batch import Batch
+from ppvae.language.elimination import multiplied
+from ppvae.language.plates import beside
 from ppvae.language.ppl import items, ops
 from ppvae.language.traces import Sites, alone, divergence, expected, guided, is_local, paired, random_sites
 from ppvae.objectives.elbo import Objective, added, fits, global_shares, prices, shares, times
@@ -75,28 +77,30 @@ def mmjsd(analytic: bool = True) -> Objective:
         proposal, target = paired(model, guide, batch)
         experts = [random_sites(guide, alone(part)) for part in singles(model, batch)]
         there = [batch.present(name) for name in explained(model, batch)]
-        apart = {
-            name: js(target[name]["fn"], [e[name]["fn"] for e in experts], there) for name in guided(target, proposal)
-        }
+        apart = {name: js(target[name], [e[name]["fn"] for e in experts], there) for name in guided(target, proposal)}
         return {**fits(target, proposal), **times(-beta, apart), **global_shares(target, proposal, beta)}
 
     return objective
 
 
 def js(prior: Any, experts: list[Any], there: list[Any]) -> Any:
-    """The Jensen-Shannon divergence of Gaussians with a geometric mean, over those that are there: ``(items,)``."""
+    """The Jensen-Shannon divergence of Gaussians with a geometric mean, over those that are there: ``(items,)``.
+
+    The prior's is a site of the model.
+    """
+    present = [beside(prior, t, prior["layout"]) for t in there]
     weights = ops.stack(
-        [ops.ones_like(there[0], dtype=items().float_dtype()), *(ops.where(t, 1.0, 0.0) for t in there)]
+        [ops.ones_like(present[0], dtype=items().float_dtype()), *(ops.where(t, 1.0, 0.0) for t in present)]
     )
-    weights = (weights / weights.sum(0))[..., None]
-    moments = [_moments(member) for member in (prior, *experts)]
+    weights = (weights / weights.sum(0)).reshape(*weights.shape, *(1,) * prior["fn"].event_dim)
+    moments = [_moments(member) for member in (prior["fn"], *experts)]
     loc, variance = (
         ops.stack([x + ops.zeros_like(experts[0].mean) for x in part]) for part in zip(*moments, strict=True)
     )
     precision = (weights / variance).sum(0)
     centre, spread = (weights * loc / variance).sum(0) / precision, 1 / precision
     kl = 0.5 * ((variance + (loc - centre) ** 2) / spread - 1 + ops.log(spread / variance))
-    return (weights * kl).sum((0, -1))
+    return multiplied((weights * kl).sum((0, -1) if prior["fn"].event_dim else 0), prior["layout"].own)
 
 
 def _moments(member: Any) -> tuple[Any, Any]:
