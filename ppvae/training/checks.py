@@ -97,6 +97,7 @@ def _first_tried(vae: VAE, data: Dataset, settings: Settings) -> tuple[Batch, di
     Programs that have a parameter for each item may run on all rows alone, where these are trained on at once.
     """
     few, own = data.batch(_telling_rows(data.arrays)), {name: parameters(p) for name, p in vae.pair.items()}
+    others = vae.model.other_plates
     try:
         first = _run(vae, few)
         long = any(note.long for note in first.noted.values())
@@ -111,6 +112,7 @@ def _first_tried(vae: VAE, data: Dataset, settings: Settings) -> tuple[Batch, di
         if settings.batch_size >= len(data):
             for name, program in vae.pair.items():
                 forget(program, own[name])
+                program.other_plates = others  # those of a few rows have the size of all
             with suppress(ValueError):
                 return data.batch(), *_checked(*_arranged(vae, [_run(vae, data.batch())]))
         raise ValueError(f"{error}{_per_item(error, data)}") from error
