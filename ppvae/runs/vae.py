@@ -40,14 +40,19 @@ class VAE:
                 raise TypeError(f"the {role} must be a ppvae.Program, not {type(getattr(self, role)).__name__}")
         stages(self.objective)
 
+    @property
+    def programs(self) -> dict[str, Program]:
+        """Both programs by their role."""
+        return {"model": self.model, "guide": self.guide}
+
     @cached_property
     def pair(self) -> nn.ModuleDict:
         """Both programs as one module: parameters are named ``model.…`` and ``guide.…``, shared ones once."""
-        return nn.ModuleDict({"model": self.model, "guide": self.guide})
+        return nn.ModuleDict(self.programs)
 
     def found(self) -> dict[str, Any]:
         """What the check before training has found of the programs' texts, as a run's note; nothing if it is usual."""
-        others, zeros = sorted(self.model.other_plates), {role: dict(p.stand_ins) for role, p in self.pair.items()}
+        others, zeros = sorted(self.model.other_plates), {role: dict(p.stand_ins) for role, p in self.programs.items()}
         told = {"layout": self.model.plate_layout._asdict(), "other_plates": others, "stand_ins": zeros}
         return {"texts": told} if others or any(zeros.values()) or self.model.plate_layout != Layout() else {}
 
@@ -55,7 +60,7 @@ class VAE:
         """Tell the programs what a run has noted of their texts."""
         if (known := notes.get("texts")) is None:
             return
-        for role, program in self.pair.items():
+        for role, program in self.programs.items():
             program.other_plates, program.plate_layout = frozenset(known["other_plates"]), Layout(**known["layout"])
             program.stand_ins = {name: tuple(shape) for name, shape in known["stand_ins"][role].items()}
 

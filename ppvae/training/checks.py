@@ -70,13 +70,7 @@ def inspect(vae: VAE, data: Dataset, settings: Settings, weighs: bool = False) -
         if any(getattr(stage.objective, "revisits", False) for stage in stages(vae.objective)):
             _check_same_density(vae.guide, batch)
         subsampled = _subsampled(vae, batch, model)
-        apart = drawn_apart(vae, batch, guide)
-        for program in (vae.model, vae.guide):
-            program.plate_layout = program.plate_layout._replace(apart=apart)
-        if is_written_by_user(vae):
-            given = vae.model.conditions
-            vae.model.stand_ins = stand_ins(vae.model, batch, given, _values(guide))
-            vae.guide.stand_ins = stand_ins(vae.guide, batch, given, {}, shared=True)
+        _tell(vae, batch, guide)
     objectives = [stage.objective for stage in stages(vae.objective)]
     if enumerated or weighs or not all(isinstance(objective, str | Estimator) for objective in objectives):
         _check_local(model, data.arrays)
@@ -89,6 +83,16 @@ def inspect(vae: VAE, data: Dataset, settings: Settings, weighs: bool = False) -
         subsampled=subsampled,
     )
     return sites, batch
+
+
+def _tell(vae: VAE, batch: Batch, guide: dict[str, Any]) -> None:
+    """Tell the programs how answers have to run them: draw by draw, or with zeros for data that are not there."""
+    apart, given = drawn_apart(vae, batch, guide), vae.model.conditions
+    for program in (vae.model, vae.guide):
+        program.plate_layout = program.plate_layout._replace(apart=apart)
+    if is_written_by_user(vae):
+        vae.model.stand_ins = stand_ins(vae.model, batch, given, _values(guide))
+        vae.guide.stand_ins = stand_ins(vae.guide, batch, given, {}, shared=True)
 
 
 def _first_tried(vae: VAE, data: Dataset, settings: Settings) -> tuple[Batch, dict[str, Any], dict[str, Any]]:
@@ -110,7 +114,7 @@ def _first_tried(vae: VAE, data: Dataset, settings: Settings) -> tuple[Batch, di
         return few, *_checked(*_arranged(vae, [first]))
     except ValueError as error:
         if settings.batch_size >= len(data):
-            for name, program in vae.pair.items():
+            for name, program in vae.programs.items():
                 forget(program, own[name])
                 program.other_plates = others  # those of a few rows have the size of all
             with suppress(ValueError):

@@ -17,7 +17,6 @@ from pyro.infer import RenyiELBO, TraceEnum_ELBO
 from scipy import stats
 from scipy.special import logsumexp, softmax
 from torch import nn
-from torch.distributions import constraints
 
 import ppvae
 from ppvae import VAE, Dataset, Modality, Program, dist, pyro
@@ -207,18 +206,9 @@ def test_objectives_of_an_exact_guide_are_the_evidence(name: str) -> None:
         np.testing.assert_allclose(total(found), evidence(name), rtol=1e-10)
 
 
-@pytest.mark.parametrize("objective", [elbo(), dreg(2)], ids=["elbo", "dreg"])
-def test_objectives_are_the_same_on_numpyro(objective: Any) -> None:
-    found = shares("numpyro", arranged("grid"), objective, {"x": CASES["grid"].x})
-    if objective.__qualname__.startswith("elbo"):  # KL divergences have a formula, and the fit depends on the draw
-        fit, price = found["x"], found["z"]
-        assert fit.shape == price.shape == (ITEMS,)
-        x = CASES["grid"].x - 0.3
-        loc, variance = x.sum(-1) / (1 + TONES), 1 / (1 + TONES)
-        kl = 0.5 * (variance + loc**2 - 1 - np.log(variance)).sum(-1)
-        np.testing.assert_allclose(price, -kl, rtol=1e-10)
-    else:
-        np.testing.assert_allclose(total(found), evidence("grid"), rtol=1e-10)
+def test_objectives_are_the_same_on_numpyro() -> None:
+    found = shares("numpyro", arranged("grid"), dreg(2), {"x": CASES["grid"].x})
+    np.testing.assert_allclose(total(found), evidence("grid"), rtol=1e-10)
 
 
 @both
@@ -328,150 +318,3 @@ def test_latents_in_a_plate_cost_what_those_of_an_event_do(objective: Any) -> No
         found.append(shares("pyro", vae, objective, values)["z"])
     assert found[0].shape == (ITEMS,)
     np.testing.assert_allclose(found[0], found[1], rtol=1e-10)
-
-
-class Documents(Program):
-    """Latent Dirichlet allocation as Pyro's own example has it."""
-
-    def __init__(self, topics: int):
-        super().__init__()
-        self.topics = topics
-
-    def forward(self, batch: Any) -> None:
-        data = batch.get("doc_words").long().T
-        with pyro.plate("topics", self.topics):
-            topic_weights = pyro.sample("topic_weights", dist.Gamma(1.0 / self.topics, 1.0))
-            topic_words = pyro.sample("topic_words", dist.Dirichlet(torch.ones(7) / 7))
-        with pyro.plate("documents", batch.size) as ind:
-            data = data[:, ind]
-            doc_topics = pyro.sample("doc_topics", dist.Dirichlet(topic_weights))
-            with pyro.plate("words", len(data)):
-                word_topics = pyro.sample("word_topics", dist.Categorical(doc_topics), infer=ENUMERATED)
-                pyro.sample("doc_words", dist.Categorical(topic_words[word_topics]), obs=data)
-
-
-class DocumentsGuide(Documents):
-    """Its guide, sure of everything, so that weights have a formula."""
-
-    def forward(self, batch: Any) -> None:
-        weights = pyro.param("w", lambda: torch.arange(1.0, 1 + self.topics), constraint=constraints.positive)
-        words = pyro.param("b", lambda: torch.eye(self.topics, 7) + 0.1, constraint=constraints.positive)
-        with pyro.plate("topics", self.topics):
-            pyro.sample("topic_weights", dist.Delta(weights))
-            pyro.sample("topic_words", dist.Delta(words / words.sum(-1, keepdim=True), event_dim=1))
-        with pyro.plate("documents", batch.size):
-            counts = batch.get("doc_words").long().T.sum(0)[:, None] + torch.arange(1.0, 1 + self.topics)
-            pyro.sample("doc_topics", dist.Delta(counts / counts.sum(-1, keepdim=True), event_dim=1))
-
-
-@both
-@pytest.mark.parametrize("draws", [1, 3])
-def test_what_all_items_share_may_be_indexed(backend: str, draws: int) -> None:
-    """As many draws as topics are no draws of topics."""
-    docs = RNG.integers(0, 7, (6, 4)).astype(float)
-    data = Dataset({"doc_words": docs}, modalities=[Modality("doc_words", (4,), "categorical", levels=7)])
-    run = ppvae.fit(VAE(Documents(3), DocumentsGuide(3)), data, backend=backend, dtype="float64", epochs=0)
-    weights, words = np.arange(1.0, 4), np.eye(3, 7) + 0.1
-    expected = []
-    for doc in docs.astype(int):
-        theta = (doc.sum() + weights) / (doc.sum() + weights).sum()
-        fit = np.log(theta @ (words / words.sum(-1, keepdims=True))[:, doc]).sum()
-        expected.append(fit + stats.dirichlet.logpdf(theta, weights))
-    np.testing.assert_allclose(run.log_evidence(data, particles=draws), expected, rtol=1e-10)
-    assert run.encode(data, draws=draws)["doc_topics"].shape == (draws, 6, 3)
-
-    new = run.query(data, draws=draws)["doc_words"]
-    assert new.shape == (draws, 6, 4)
-    assert set(np.unique(new)) <= set(range(7))
-    assert run.generate(5)["doc_words"].shape == (5, 4)
-
-
-class Lagged(Program):
-    """Each number is near the one before, of the data or of the draw; its text asks the data how many there are."""
-
-    def __init__(self, of_data: bool):
-        super().__init__()
-        self.of_data = of_data
-
-    def forward(self, batch: Any) -> None:
-        x, last = batch.get("x"), 5.0
-        with pyro.plate("rows", x.shape[0]):
-            for t in range(x.shape[1]):
-                drawn = pyro.sample(f"x_{t}", dist.Normal(last, 0.1), obs=x[:, t])
-                last = x[:, t] if self.of_data else drawn
-
-
-@both
-def test_zeros_stand_for_data_of_which_a_text_takes_the_shape_alone(backend: str, tmp_path: Path) -> None:
-    data = Dataset({"x": RNG.normal(5.0, 0.1, (6, 4))})
-    ppvae.fit(VAE(Lagged(False), Written(silent, **SHIFT)), data, backend=backend, epochs=0).save(tmp_path / "run")
-    run = ppvae.load(tmp_path / "run", vae=VAE(Lagged(False), Written(silent, **SHIFT)))
-    np.testing.assert_allclose(run.generate(500)["x"].std(0), 0.1 * np.sqrt([1, 2, 3, 4]), rtol=0.2)
-    refused = ppvae.fit(VAE(Lagged(True), Written(silent, **SHIFT)), data, backend=backend, epochs=0)
-    with pytest.raises(ValueError, match="Lagged fails where a modality is not given"):
-        refused.generate(2)
-
-
-# Texts that cannot be right, and what is said of them.
-
-
-def collapsed(self: Any, x: Any, size: int) -> None:
-    with pyro.plate("rows", size):
-        with pyro.plate("words", WORDS):
-            k = pyro.sample("k", dist.Bernoulli(0.3), infer=ENUMERATED)
-        pyro.sample("x", dist.Normal(k.sum(-2), 1.0), obs=x)
-
-
-def outside(self: Any, x: Any, size: int) -> None:
-    with pyro.plate("rows", size, dim=-2):
-        with pyro.plate("tones", TONES, dim=-1):
-            k = pyro.sample("k", dist.Bernoulli(0.3), infer=ENUMERATED)
-        pyro.sample("x", dist.Normal(k.sum(-1, keepdim=True), 1.0), obs=x[:, None])
-
-
-def crossed(self: Any, x: Any, size: int) -> None:
-    words, tones = pyro.plate("words", WORDS, dim=-3), pyro.plate("tones", TONES, dim=-1)
-    with pyro.plate("rows", size, dim=-2):
-        with words:
-            a = pyro.sample("a", dist.Bernoulli(0.3), infer=ENUMERATED)
-        with tones:
-            b = pyro.sample("b", dist.Bernoulli(0.3), infer=ENUMERATED)
-        with words, tones:
-            pyro.sample("x", dist.Normal(a + b, 1.0), obs=x.transpose(0, 1))
-
-
-def picked(self: Any, x: Any, size: int) -> None:
-    with pyro.plate("rows", size), pyro.plate("words", WORDS, subsample=torch.arange(2)):
-        k = pyro.sample("k", dist.Bernoulli(0.3), infer=ENUMERATED)
-        pyro.sample("x", dist.Normal(k, 1.0), obs=x.T)
-
-
-def unmoved(self: Any, x: Any, size: int) -> None:
-    with pyro.plate("rows", size), pyro.plate("words", WORDS):
-        pyro.sample("x", dist.Normal(0.0, 1.0), obs=x)
-
-
-def topics_guide(self: Any, x: Any, size: int) -> None:
-    with pyro.plate("rows", size, dim=-2):
-        pyro.sample("g", dist.Bernoulli(0.3), infer=ENUMERATED)
-        with pyro.plate("words", WORDS, dim=-3):
-            pyro.sample("k", dist.Categorical(logits=torch.zeros(3)), infer=ENUMERATED)
-
-
-REFUSED = {
-    "collapsed": (collapsed, silent, (), "'x' has several entries along dim -3, that of draws or of a plate"),
-    "outside": (outside, silent, (), "'x' depends on the latent 'k', which is summed out in the plate 'tones'"),
-    "crossed": (crossed, silent, (WORDS, TONES), "neither is within the other"),
-    "picked": (picked, silent, (2,), "'k' is summed out in the plate 'words', which picks some of its rows"),
-    "unmoved": (unmoved, silent, (WORDS,), r"observe x.movedim\(0, -1\)"),
-    "enumerating guide": (topics, topics_guide, (WORDS, TONES), "leave it out of the guide"),
-}
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_right_is_refused(name: str) -> None:
-    model, guide, shape, said = REFUSED[name]
-    weights = {"chances": CHANCES, "centres": CENTRES} if model is topics else {}
-    data = Dataset({"x": RNG.normal(size=(ITEMS, *shape))}, modalities=[Modality("x", shape)])
-    with pytest.raises(ValueError, match=said):
-        ppvae.fit(VAE(Written(model, **weights), Written(guide)), data, epochs=0)
