@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +19,6 @@ from torch import nn
 
 import ppvae
 from ppvae import VAE, Dataset, Modality, Program, dist, pyro
-from ppvae.objectives.agreement import crmvae, jmvae, mmjsd, mvtcae
 from ppvae.objectives.elbo import elbo
 from ppvae.objectives.multisample import dreg, iwae, renyi, stl
 from ppvae.runs.plan import torch_dtype
@@ -283,38 +281,3 @@ def test_the_loss_in_training_is_the_evidence(backend: str, objective: Any) -> N
     vae = VAE(*CASES["words"].vae().pair.values(), objective=objective)
     run = ppvae.fit(vae, data("words"), backend=backend, dtype="float64", epochs=1, batch_size=ITEMS, lr=1e-9)
     assert run.history[-1]["loss"] == pytest.approx(-evidence("words").mean(), rel=1e-6)
-
-
-class Seen(Program):
-    """A latent for each word, in a plate or of an event, and modalities that show them; its guide adds what it sees."""
-
-    def __init__(self, plated: bool, guide: bool):
-        super().__init__()
-        self.plated, self.guide, self.slope = plated, guide, nn.Parameter(torch.tensor(0.7))
-
-    def forward(self, batch: Any) -> None:
-        given = {name: batch.get(name).T if self.plated else batch.get(name) for name in batch.arrays}
-        with batch.plate(), pyro.plate("words", WORDS) if self.plated else nullcontext():
-            loc, scale = self.slope * sum(given.values()), torch.full((), 1 / (1 + len(given)))
-            z = self.sample(
-                "z", *((loc, scale.expand_as(loc)) if self.guide else (torch.zeros_like(loc), torch.ones_like(loc)))
-            )
-            if not self.guide:
-                for name, x in given.items():
-                    self.sample(name, z, torch.ones_like(z), obs=x)
-
-    def sample(self, name: str, loc: Any, scale: Any, **options: Any) -> Any:
-        fn = dist.Normal(loc, scale)
-        return pyro.sample(name, fn if self.plated else fn.to_event(1), **options)
-
-
-@pytest.mark.parametrize("objective", [elbo(), mmjsd(), mvtcae(), jmvae(), crmvae()], ids=lambda o: o.__qualname__[:6])
-def test_latents_in_a_plate_cost_what_those_of_an_event_do(objective: Any) -> None:
-    values = {name: RNG.normal(size=(ITEMS, WORDS)) for name in ("x", "y")}
-    found = []
-    for plated in (True, False):
-        vae = VAE(Seen(plated, False), Seen(plated, True))
-        inspect(vae, Dataset(values), SETTINGS)
-        found.append(shares("pyro", vae, objective, values)["z"])
-    assert found[0].shape == (ITEMS,)
-    np.testing.assert_allclose(found[0], found[1], rtol=1e-10)
