@@ -31,7 +31,7 @@ class Question:
 
     def __call__(self, model: Any, guide: Any, batch: Batch) -> dict[str, Any]:
         options = {} if self.ask is None else {"ask": self.ask}
-        if guide.plate_layout.apart and getattr(self.function, "each_draw", False):
+        if model.plate_layout.apart and getattr(self.function, "each_draw", False):
             return items().one_by_one(partial(self.function, model, guide, batch, 1, **options), self.draws)
         return self.function(model, guide, batch, self.draws, **options)
 

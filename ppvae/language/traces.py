@@ -54,7 +54,7 @@ def model_sites(model: Any, batch: Batch, latents: Mapping[str, Any] | None = No
 
 def shared(guide: Any, batch: Batch) -> dict[str, Any]:
     """What all items share, drawn from the guide, whatever is given of the items."""
-    sites = random_sites(guide, filled(batch, guide.stand_ins))
+    sites = random_sites(guide, filled(batch, getattr(guide, "stand_ins", {})))
     return {name: site["value"] for name, site in sites.items() if not is_local(site)}
 
 

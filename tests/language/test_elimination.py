@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -56,3 +58,28 @@ def test_a_chain_costs_its_length() -> None:
         hidden.append(Hidden(-3 - t, torch.as_tensor(np.log(prior)).reshape(*prior.shape, *(1,) * (t + 1))))
         factors.append(torch.as_tensor(np.log(emitted[t])).reshape(-1, *(1,) * (t + 2)))
     np.testing.assert_allclose(sum(conditionals(hidden, factors, 2)).item(), np.log(forward.sum()), rtol=1e-10)
+
+
+@pytest.mark.parametrize("order", [*itertools.permutations(range(3))])
+def test_latents_of_a_plate_are_summed_out_for_each_of_its_entries(order: tuple[int, ...]) -> None:
+    """``g`` of an item, ``k | g`` of each word; factors of ``g``, of a word's ``k`` and ``g``, of a word's ``g``."""
+    rng, words = np.random.default_rng(0), 3
+    g, k = rng.normal(size=(2, 1, 1, ITEMS)), rng.normal(size=(3, 2, 1, words, ITEMS))
+    g, k = g - logsumexp(g, 0, keepdims=True), k - logsumexp(k, 0, keepdims=True)
+    factors = [rng.normal(size=shape) for shape in ((2, 1, 1, ITEMS), (3, 2, 1, words, ITEMS), (2, 1, words, ITEMS))]
+    hidden = [Hidden(-4, torch.as_tensor(g)), Hidden(-5, torch.as_tensor(k))]
+    found = conditionals(hidden, [torch.as_tensor(factors[i]) for i in order], 3, (-2,))
+    before = np.zeros((1, ITEMS))
+    for number, value in enumerate(found):
+        seen, paths = [factors[i] for i in order[: number + 1]], []
+        for label, path in itertools.product(range(2), itertools.product(range(3), repeat=words)):
+            each = g[label, 0, 0] + sum(k[topic, label, 0, word] for word, topic in enumerate(path))
+            for factor in seen:
+                if factor.shape[1] == 2:
+                    each = each + sum(factor[topic, label, 0, word] for word, topic in enumerate(path))
+                else:
+                    each = each + factor[label, 0].sum(0)
+            paths.append(each)
+        summed = logsumexp(paths, axis=0)[None]
+        np.testing.assert_allclose(value.numpy(), summed - before, rtol=1e-10, atol=1e-10)
+        before = summed
