@@ -224,7 +224,9 @@ def compile_epoch(
 ) -> None:
     """Compile an epoch of this shape once for the whole run. Programs run here alone, so that the rest is no turn."""
     with environment(state.plan.settings):
-        lowered = jax.jit(_epoch, donate_argnums=0).lower(state, arrays, observed, jnp.asarray(rows), jnp.asarray(places), pace)
+        lowered = jax.jit(_epoch, donate_argnums=0).lower(
+            state, arrays, observed, jnp.asarray(rows), jnp.asarray(places), pace
+        )
     with _defaults(state.plan.settings):
         state.run.compiled["epoch", state.stage] = lowered.compile()
 
