@@ -15,7 +15,7 @@ from ppvae.inference.questions import Question, each_draw
 from ppvae.language.batch import Batch
 from ppvae.language.pieces import pieces
 from ppvae.language.ppl import items
-from ppvae.language.traces import drawn, is_enumerated, joint, latents, model_sites, random_sites
+from ppvae.language.traces import is_enumerated, joint, latents, local_latents, model_sites, random_sites
 
 Group = dict[str, tuple[tuple[str, ...], Any]]
 
@@ -55,7 +55,7 @@ def coords(fitted: Any, data: Dataset) -> dict[str, Any]:
 def from_prior(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
     """Draws of each item's latents, and of its modalities, from the model alone."""
     with items().repeated(draws):
-        return drawn(model_sites(model, batch))
+        return local_latents(model_sites(model, batch))
 
 
 @each_draw

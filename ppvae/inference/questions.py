@@ -13,7 +13,7 @@ from typing import Any
 from ppvae.language.batch import Batch
 from ppvae.language.pieces import owner, whole
 from ppvae.language.ppl import items
-from ppvae.language.traces import alone, drawn, latents, model_sites, random_sites, shared
+from ppvae.language.traces import alone, latents, local_latents, model_sites, random_sites, shared
 from ppvae.language.traces import log_weights as weights
 
 
@@ -50,7 +50,7 @@ def each_draw(function: Any) -> Any:
 def encode(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
     """Draws of each item's own latents from q(z | what the batch gives)."""
     with items().repeated(draws):
-        return drawn(random_sites(guide, batch))
+        return local_latents(random_sites(guide, batch))
 
 
 @each_draw

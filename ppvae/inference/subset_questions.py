@@ -23,10 +23,10 @@ from ppvae.language.ppl import items, ops
 from ppvae.language.traces import (
     Sites,
     density,
-    drawn,
     is_local,
     joint,
     latents,
+    local_latents,
     mixtures,
     model_sites,
     random_sites,
@@ -203,7 +203,7 @@ def terms(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
     known = {name: target[name] for name in local if name in target}
     log_p = joint(target, known)
     return {
-        **{DRAWN + name: value for name, value in drawn(local).items()},
+        **{DRAWN + name: value for name, value in local_latents(local).items()},
         "log_guide": total(local, local),
         "log_prior": sum(log_p[name] for name in known),
         "log_joint": sum(log_p.values()),
@@ -235,7 +235,7 @@ def simulated(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, 
     local = {name: site for name, site in proposal.items() if is_local(site)}
     at_truth = log_joint(model, shown(item), {name: truth[name] for name in proposal})
     return {
-        **{DRAWN + name: value for name, value in drawn(local).items()},
+        **{DRAWN + name: value for name, value in local_latents(local).items()},
         "log_joint": at_draws,
         "log_joint_at_truth": at_truth.reshape(1, -1),
         **{f"true {name}": items_first(site, truth[name])[None] for name, site in local.items()},

@@ -94,7 +94,7 @@ def latents(sites: Sites) -> dict[str, Any]:
     return {**getattr(sites, "rows", {}), **drawn}
 
 
-def drawn(sites: Sites) -> dict[str, Any]:
+def local_latents(sites: Sites) -> dict[str, Any]:
     """The values of items' own latents by name, ``(..., items, *plates of the program's own, *event)``."""
     own = {name: site for name, site in sites.items() if is_local(site) and not site["is_observed"]}
     return {name: items_first(site, site["value"]) for name, site in own.items()}
