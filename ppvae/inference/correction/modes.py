@@ -16,26 +16,35 @@ from ppvae.language.batch import Batch
 STEPS = 25  # at most
 GAIN = 1e-3  # nats: a step that gains less is the last
 PARTS = 0.5 ** jnp.arange(10.0)  # of a step, of which the best is taken
-STARTED = 3  # draws of the guide, and of the prior, that are climbed from
+STARTED = 3  # draws of the guide that are climbed from
+SPREAD = 4  # draws of the prior
 MOMENTS = 64  # draws that tell the means of both, and the prior's deviations
 
 
 def modes(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
     """The question of an item's modes ``loc (starts, 1, size)``, and factors ``root`` of the covariances there.
 
-    Climbed from the means of the guide and of the prior, and from three draws of each; several starts may end at one
-    mode. The last is no mode, but the prior's own mean and deviations. Factors ``(starts, 1, size, size)`` are lower
+    Climbed from the means of the guide and of the prior, from draws of the guide, and from such draws of the prior as
+    lie farthest from all these; several starts may end at one mode. The last is no mode, but the prior's own mean and deviations. Factors ``(starts, 1, size, size)`` are lower
     triangles. No direction is wider than the prior's, in whose units all are measured.
     """
     item = unconstrained(model, guide, batch)
     keys = jax.random.split(numpyro.prng_key(), 2)
     proposed, known = item.draws(keys[0], MOMENTS), jax.vmap(item.from_prior)(jax.random.split(keys[1], MOMENTS))
     center, unit = known.mean(0), jnp.maximum(known.std(0), 1e-6)
-    starts = jnp.concatenate([proposed.mean(0)[None], center[None], proposed[:STARTED], known[:STARTED]])
-    climb = partial(_climbed, lambda u: item.joint(center + unit * u))
-    tops, roots = jax.vmap(climb)((starts - center) / unit)
+    near = (jnp.concatenate([proposed.mean(0)[None], center[None], proposed[:STARTED]]) - center) / unit
+    starts = _spread_out(near, (known - center) / unit)
+    tops, roots = jax.vmap(partial(_climbed, lambda u: item.joint(center + unit * u)))(starts)
     tops, roots = jnp.concatenate([tops, 0 * tops[:1]]), jnp.concatenate([roots, jnp.eye(len(unit))[None]])
     return {"loc": (center + unit * tops)[:, None], "root": (unit[:, None] * roots)[:, None]}
+
+
+def _spread_out(starts: Any, pool: Any) -> Any:
+    """The starts, and points of the pool, each the farthest from all that are there before it."""
+    for _ in range(SPREAD):
+        distances = jnp.linalg.norm(pool[:, None] - starts, axis=-1).min(1)
+        starts = jnp.concatenate([starts, pool[distances.argmax()][None]])
+    return starts
 
 
 def _climbed(log_density: Callable[[Any], Any], start: Any) -> tuple[Any, Any]:
