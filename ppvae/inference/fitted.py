@@ -141,9 +141,7 @@ class Fitted:
         drawn = self.with_unmeasured(answer(self.vae.pair, self.settings, question, Batch(size=items), keys, seed))
         return drawn if draws is not None else {name: values[0] for name, values in drawn.items()}
 
-    def impute(
-        self, data: Dataset, draws: int = 100, seed: int = 0, posterior: str = "guide"
-    ) -> dict[str, np.ndarray]:
+    def impute(self, data: Dataset, draws: int = 100, seed: int = 0, posterior: str = "guide") -> dict[str, np.ndarray]:
         """The data with each hole filled by the mean of its predictive draws: name to ``(items, *shape)``.
 
         What nobody measured in training stays NaN. ``data.frame(name, values)`` gives ids and features back.

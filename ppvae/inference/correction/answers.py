@@ -103,14 +103,12 @@ class Posteriors:
         return list(found), Served(*(self._joined([getattr(each, n) for each in served]) for n in ("stage", "khat")))
 
     def _joined(self, parts: Sequence[np.ndarray]) -> np.ndarray:
-        """Arrays ``(..., items)`` or ``(draws, items, ...)`` of some items each as one; what the last repeats is cut."""
+        """Arrays ``(items,)`` or ``(draws, items, ...)`` of some items each as one, without what the last repeats."""
         axis = min(1, parts[0].ndim - 1)
         return np.concatenate(parts, axis).take(range(len(self.about)), axis)
 
 
-def posteriors(
-    fitted: Fitted, data: Dataset, given: Sequence[str] | None, seed: int, posterior: str
-) -> Posteriors:
+def posteriors(fitted: Fitted, data: Dataset, given: Sequence[str] | None, seed: int, posterior: str) -> Posteriors:
     """The posteriors of the items, corrected all or where the guide fails.
 
     Raises:

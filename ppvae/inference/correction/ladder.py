@@ -70,18 +70,25 @@ class Weighed:
 
 
 def weighed(about: ConditionedItems, posterior: str, particles: int, draws: int = 1) -> Iterator[Weighed]:
-    """The particles of some items at a time, so few that so many draws of each can be held.
-
-    All have one number of items, so that a program is compiled once; the last repeats some of its own.
+    """The particles of some items at a time; see :func:`blocks`.
 
     Raises:
         ValueError: there are fewer than 25 particles, or a latent is discrete and not enumerated.
     """
-    most = max(1, ROWS // max(particles, draws, PARTICLES))
+    for some in blocks(about, max(particles, draws)):
+        yield served(some, posterior, particles)
+
+
+def blocks(about: ConditionedItems, draws: int) -> Iterator[ConditionedItems]:
+    """Some items at a time, so few that so many draws of each can be held.
+
+    All have one number of items, so that a program is compiled once; the last repeats some of its own.
+    """
+    most = max(1, ROWS // max(draws, PARTICLES))
     size = 1 << (min(most, _power(len(about))).bit_length() - 1)
     for start in range(0, len(about), size):
         rows = np.arange(start, min(start + size, len(about)))
-        yield served(about.take(np.resize(rows, size)), posterior, particles)
+        yield about.take(np.resize(rows, size))
 
 
 def _power(count: int) -> int:

@@ -25,8 +25,9 @@ def modes(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
     """The question of an item's modes ``loc (starts, 1, size)``, and factors ``root`` of the covariances there.
 
     Climbed from the means of the guide and of the prior, from draws of the guide, and from such draws of the prior as
-    lie farthest from all these; several starts may end at one mode. The last is no mode, but the prior's own mean and deviations. Factors ``(starts, 1, size, size)`` are lower
-    triangles. No direction is wider than the prior's, in whose units all are measured.
+    lie farthest from all these; several starts may end at one mode. The last is no mode, but the prior's own mean and
+    deviations. Factors ``(starts, 1, size, size)`` are lower triangles. No direction is wider than the prior, in whose
+    deviations all is measured.
     """
     item = unconstrained(model, guide, batch)
     keys = jax.random.split(numpyro.prng_key(), 2)
@@ -59,7 +60,7 @@ def _climbed(log_density: Callable[[Any], Any], start: Any) -> tuple[Any, Any]:
         gain = levels[best] - level
         return jnp.where(gain > 0, tried[best], vector), root, gain, count + 1
 
-    state = (start, jnp.eye(len(start), dtype=start.dtype), jnp.inf, 0)
+    state = (start, jnp.eye(len(start), dtype=start.dtype), jnp.array(jnp.inf, start.dtype), 0)
     top, root, _, _ = jax.lax.while_loop(lambda state: (state[2] > GAIN) & (state[3] < STEPS), step, state)
     triangle = jnp.linalg.qr(root.T, mode="r").T
     return top, triangle * jnp.sign(jnp.diag(triangle))
