@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ppvae.inference.consistency import Consistency
     from ppvae.inference.correction.answers import Posteriors
 
+Given = Sequence[str] | None
 LIBRARIES = ("ppvae", "torch", "pyro-ppl", "jax", "numpyro", "optax", "numpy")
 
 
@@ -98,12 +99,7 @@ class Fitted:
         return found
 
     def encode(
-        self,
-        data: Dataset,
-        given: Sequence[str] | None = None,
-        draws: int = 1,
-        seed: int = 0,
-        posterior: str = "guide",
+        self, data: Dataset, given: Given = None, draws: int = 1, seed: int = 0, posterior: str = "guide"
     ) -> dict[str, np.ndarray]:
         """Draws of every latent from q(z | x_given): site to ``(draws, items, *event)``."""
         if posterior != "guide":
@@ -113,8 +109,8 @@ class Fitted:
     def query(
         self,
         data: Dataset,
-        given: Sequence[str] | None = None,
-        ask: Sequence[str] | None = None,
+        given: Given = None,
+        ask: Given = None,
         draws: int = 1,
         seed: int = 0,
         posterior: str = "guide",
@@ -159,12 +155,7 @@ class Fitted:
         return drawn
 
     def log_weights(
-        self,
-        data: Dataset,
-        given: Sequence[str] | None = None,
-        particles: int = 1000,
-        seed: int = 0,
-        posterior: str = "guide",
+        self, data: Dataset, given: Given = None, particles: int = 1000, seed: int = 0, posterior: str = "guide"
     ) -> np.ndarray:
         """``log p(x_given, z) − log q(z | x_given)`` of each particle: ``(particles, items)``, in nats.
 
@@ -176,12 +167,7 @@ class Fitted:
         return self._ask(Question(questions.log_weights, particles), data, given, seed)["log_weights"]
 
     def log_evidence(
-        self,
-        data: Dataset,
-        given: Sequence[str] | None = None,
-        particles: int = 1000,
-        seed: int = 0,
-        posterior: str = "guide",
+        self, data: Dataset, given: Given = None, particles: int = 1000, seed: int = 0, posterior: str = "guide"
     ) -> np.ndarray:
         """log p(x_given) of each item in nats, ``(items,)``: importance weighted (Burda et al. 2016)."""
         if posterior != "guide":
@@ -189,7 +175,7 @@ class Fitted:
         return self.elbo_and_evidence(data, given, particles, seed)[1]
 
     def elbo_and_evidence(
-        self, data: Dataset, given: Sequence[str] | None = None, particles: int = 1000, seed: int = 0
+        self, data: Dataset, given: Given = None, particles: int = 1000, seed: int = 0
     ) -> tuple[np.ndarray, np.ndarray]:
         """The ELBO and log p(x_given) of each item in nats, ``(items,)`` each, by the same particles.
 
@@ -214,7 +200,7 @@ class Fitted:
     def to_arviz(
         self,
         data: Dataset,
-        given: Sequence[str] | None = None,
+        given: Given = None,
         draws: int = 100,
         seed: int = 0,
         coords: Mapping[str, Any] | None = None,
@@ -317,12 +303,12 @@ class Fitted:
                 drawn[modality.name] = np.where(known, drawn[modality.name], np.nan)
         return drawn
 
-    def _posteriors(self, data: Dataset, given: Sequence[str] | None, seed: int, posterior: str) -> Posteriors:
+    def _posteriors(self, data: Dataset, given: Given, seed: int, posterior: str) -> Posteriors:
         from ppvae.inference.correction.answers import posteriors
 
         return posteriors(self, data, given, seed, posterior)
 
-    def _ask(self, question: Question, data: Dataset, given: Sequence[str] | None, seed: int) -> dict[str, np.ndarray]:
+    def _ask(self, question: Question, data: Dataset, given: Given, seed: int) -> dict[str, np.ndarray]:
         names = [name for name in self.names if name in data.arrays] if given is None else self.known(given)
         if not names and given is None:
             known = ", ".join(self.names)
