@@ -59,8 +59,8 @@ class Weighed:
     def take(self, rows: np.ndarray) -> Weighed:
         """The same of some of the items."""
         served = Served(self.served.stage[rows], self.served.khat[rows])
-        arrays = (array[:, rows] for array in (self.vectors, self.log_weights, self.smooth))
-        return Weighed(self.about.take(rows), *arrays, served)
+        vectors, log_weights, smooth = (a[:, rows] for a in (self.vectors, self.log_weights, self.smooth))
+        return Weighed(self.about.take(rows), vectors, log_weights, smooth, served)
 
     def put(self, rows: np.ndarray, other: Weighed) -> None:
         """Take what another has of some of the items."""

@@ -72,10 +72,10 @@ def _local(log_density: Callable[[Any], Any], vector: Any) -> tuple[Any, Any, An
     The eigenvalues of that are at least 1: the prior's, in its units.
     """
 
-    def slope(vector: Any) -> tuple[Any, Any]:
+    def gradient(vector: Any) -> tuple[Any, Any]:
         level, slope = jax.value_and_grad(log_density)(vector)
         return slope, (level, slope)
 
-    hessian, (level, slope) = jax.jacfwd(slope, has_aux=True)(vector)
+    hessian, (level, slope) = jax.jacfwd(gradient, has_aux=True)(vector)
     widths, axes = jnp.linalg.eigh(-jnp.nan_to_num(hessian))
     return jnp.nan_to_num(level, nan=-jnp.inf), jnp.nan_to_num(slope), axes / jnp.sqrt(jnp.maximum(widths, 1.0))
