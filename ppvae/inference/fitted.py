@@ -50,9 +50,10 @@ class Fitted:
 
     Answers are computed item by item: an item's draws depend on the item and the seed alone, never on its row or on
     the other items. They stand on a ``posterior``: ``"guide"`` is q(z | x_given) as it was trained; ``"corrected"`` is
-    each item's own, importance resampled from t distributions around its modes
-    (:mod:`ppvae.inference.correction`), in JAX whichever backend trained the pair; ``"auto"`` corrects the items whose
-    k-hat is above 0.7, and resamples the guide's draws for the others. Answers of the last two say how each item was
+    each item's own, importance resampled from 1,000 particles of t distributions around its modes
+    (:mod:`ppvae.inference.correction`), in JAX whichever backend trained the pair, with what all items share held at a
+    draw of the guide; ``"auto"`` corrects the items whose k-hat is above 0.7, and resamples the guide's draws for the
+    others. Answers of the last two say how each item was
     :class:`~ppvae.inference.correction.served.Served`: ``answer.served.stage``, ``.khat``, ``.passes``.
     """
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro
 
 from ppvae.inference.unconstrained import unconstrained
@@ -15,7 +16,7 @@ from ppvae.language.batch import Batch
 
 STEPS = 25  # at most
 GAIN = 1e-3  # nats: a step that gains less is the last
-PARTS = 0.5 ** jnp.arange(10.0)  # of a step, of which the best is taken
+PARTS = 0.5 ** np.arange(10.0)  # of a step, of which the best is taken
 STARTED = 3  # draws of the guide that are climbed from
 SPREAD = 4  # draws of the prior
 MOMENTS = 64  # draws that tell the means of both, and the prior's deviations
@@ -32,9 +33,10 @@ def modes(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
     item = unconstrained(model, guide, batch)
     keys = jax.random.split(numpyro.prng_key(), 2)
     proposed, known = item.draws(keys[0], MOMENTS), jax.vmap(item.from_prior)(jax.random.split(keys[1], MOMENTS))
-    center, unit = known.mean(0), jnp.maximum(known.std(0), 1e-6)
-    near = (jnp.concatenate([proposed.mean(0)[None], center[None], proposed[:STARTED]]) - center) / unit
-    starts = _spread_out(near, (known - center) / unit)
+    known = jnp.where(jnp.isfinite(known), known, jnp.nan)  # a draw at the very edge of its support
+    center, unit = jnp.nanmean(known, 0), jnp.maximum(jnp.nanstd(known, 0), 1e-6)
+    near = jnp.concatenate([proposed.mean(0)[None], center[None], proposed[:STARTED]])
+    starts = _spread_out(_finite((near - center) / unit), _finite((known - center) / unit))
     tops, roots = jax.vmap(partial(_climbed, lambda u: item.joint(center + unit * u)))(starts)
     tops, roots = jnp.concatenate([tops, 0 * tops[:1]]), jnp.concatenate([roots, jnp.eye(len(unit))[None]])
     return {"loc": (center + unit * tops)[:, None], "root": (unit[:, None] * roots)[:, None]}
@@ -77,5 +79,10 @@ def _local(log_density: Callable[[Any], Any], vector: Any) -> tuple[Any, Any, An
         return slope, (level, slope)
 
     hessian, (level, slope) = jax.jacfwd(gradient, has_aux=True)(vector)
-    widths, axes = jnp.linalg.eigh(-jnp.nan_to_num(hessian))
-    return jnp.nan_to_num(level, nan=-jnp.inf), jnp.nan_to_num(slope), axes / jnp.sqrt(jnp.maximum(widths, 1.0))
+    widths, axes = jnp.linalg.eigh(-_finite(hessian))
+    return jnp.nan_to_num(level, nan=-jnp.inf), _finite(slope), axes / jnp.sqrt(jnp.maximum(widths, 1.0))
+
+
+def _finite(values: Any) -> Any:
+    """The values, zero where they are no numbers."""
+    return jnp.nan_to_num(values, posinf=0.0, neginf=0.0)
