@@ -143,12 +143,13 @@ def test_what_cannot_be_corrected_is_refused() -> None:
 
 
 class Cubic(Program):
-    """z ~ Normal(0, 1);  x ~ Normal(z³ − 3z, 0.2)."""
+    """z ~ Normal(0, 1);  x ~ Normal(z³ − 3z, 0.2), whose density is no number where x is above 50."""
 
     def forward(self, batch: Any) -> Any:
+        nothing = 0.0 * ops.sqrt(50.0 - batch.get("x"))
         with batch.plate():
             z = pyro.sample("z", dist.Normal(0.0, 1.0).expand([1]).to_event(1))
-            return pyro.sample("x", dist.Normal(z**3 - 3 * z, 0.2).to_event(1), obs=batch.get("x"))
+            return pyro.sample("x", dist.Normal(z**3 - 3 * z + nothing, 0.2).to_event(1), obs=batch.get("x"))
 
 
 class OneMode(Program):
@@ -160,7 +161,7 @@ class OneMode(Program):
 
 
 def test_modes_that_the_guide_does_not_know_are_found() -> None:
-    parts, x = [Modality("x", (1,))], np.array([[0.0], [1.0], [-1.5]])
+    parts, x = [Modality("x", (1,))], np.array([[0.0], [1.0], [-1.5], [99.0]])
     fitted = pairs.fitted(VAE(Cubic(), OneMode()), parts, "pyro")
     data = Dataset({"x": x}, modalities=parts)
     z = np.linspace(-5, 5, 20_001)
@@ -169,10 +170,12 @@ def test_modes_that_the_guide_does_not_know_are_found() -> None:
     exact = logsumexp(joint, 1) + np.log(z[1] - z[0])
     assert (agrees(weights, exact) | ~weights.served.passes).all()
     assert weights.served.passes.sum() > 1
-    drawn = fitted.encode(data, draws=1000, posterior="corrected")["z"][..., 0]
+    drawn = fitted.encode(data.take(range(3)), draws=1000, posterior="corrected")["z"][..., 0]
     for low, high in ((-5, -1), (-1, 1), (1, 5)):
-        share = (np.exp(joint - logsumexp(joint, 1, keepdims=True)) * ((low < z) & (z < high))).sum(1)
+        share = (np.exp(joint - logsumexp(joint, 1, keepdims=True)) * ((low < z) & (z < high))).sum(1)[:3]
         assert np.abs(((low < drawn) & (drawn < high)).mean(0) - share).max() < 0.04
+    neither = fitted.encode(data.take([3]), posterior="auto").served
+    assert (neither.stage[0], neither.khat[0], neither.passes[0]) == ("guide", np.inf, False)
 
 
 def test_discrete_latents_are_drawn_given_positive_ones_and_the_data() -> None:

@@ -62,11 +62,11 @@ class Weighed:
         vectors, log_weights, smooth = (a[:, rows] for a in (self.vectors, self.log_weights, self.smooth))
         return Weighed(self.about.take(rows), vectors, log_weights, smooth, served)
 
-    def put(self, rows: np.ndarray, other: Weighed) -> None:
-        """Take what another has of some of the items."""
+    def put(self, rows: np.ndarray, other: Weighed, theirs: np.ndarray) -> None:
+        """Take for the items ``rows`` what another has of ``theirs``."""
         for name in ("vectors", "log_weights", "smooth"):
-            getattr(self, name)[:, rows] = getattr(other, name)
-        self.served.stage[rows], self.served.khat[rows] = other.served.stage, other.served.khat
+            getattr(self, name)[:, rows] = getattr(other, name)[:, theirs]
+        self.served.stage[rows], self.served.khat[rows] = other.served.stage[theirs], other.served.khat[theirs]
 
 
 def weighed(about: ConditionedItems, posterior: str, particles: int, draws: int = 1) -> Iterator[Weighed]:
@@ -106,9 +106,9 @@ def served(about: ConditionedItems, posterior: str, particles: int) -> Weighed:
     found = from_guide(about, particles)
     rows = np.flatnonzero(~found.served.passes)
     if len(rows):
-        better = corrected(about.take(rows), particles)
-        kept = np.flatnonzero(better.served.khat < found.served.khat[rows])
-        found.put(rows[kept], better.take(kept))
+        other = corrected(about.take(rows), particles)
+        better = np.flatnonzero(other.served.khat < found.served.khat[rows])
+        found.put(rows[better], other, better)
     return found
 
 
