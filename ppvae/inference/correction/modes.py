@@ -78,7 +78,7 @@ def _local(log_density: Callable[[Any], Any], vector: Any) -> tuple[Any, Any, An
         level, slope = jax.value_and_grad(log_density)(vector)
         return slope, (level, slope)
 
-    hessian, (level, slope) = jax.jacfwd(gradient, has_aux=True)(vector)
+    hessian, (level, slope) = jax.jacrev(gradient, has_aux=True)(vector)  # some layers have no forward mode
     widths, axes = jnp.linalg.eigh(-_finite(hessian))
     return jnp.nan_to_num(level, nan=-jnp.inf), _finite(slope), axes / jnp.sqrt(jnp.maximum(widths, 1.0))
 
