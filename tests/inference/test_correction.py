@@ -15,6 +15,7 @@ import torch
 from scipy import stats
 from scipy.special import logsumexp
 
+import ppvae
 from ppvae import VAE, Dataset, Modality, Program, dist, ops, pyro
 from ppvae.inference.correction import ladder
 from ppvae.inference.fitted import Fitted
@@ -52,11 +53,11 @@ def spoilt(request: pytest.FixtureRequest) -> Iterator[Fitted]:
     guide.load_state_dict(sound, strict=False)
 
 
-def agrees(log_weights: np.ndarray, exact: np.ndarray) -> np.ndarray:
+def agrees(log_weights: np.ndarray, exact: np.ndarray, grid: float = 1e-5) -> np.ndarray:
     """Is the log mean of weights ``(particles, items)`` the exact one within three standard errors, and the grid's?"""
     shares = np.exp(log_weights - log_weights.max(0))
     error = shares.std(0) / shares.mean(0) / np.sqrt(len(shares))
-    return np.abs(logsumexp(log_weights, 0) - np.log(len(log_weights)) - exact) < 3 * error + 1e-5
+    return np.abs(logsumexp(log_weights, 0) - np.log(len(log_weights)) - exact) < 3 * error + grid
 
 
 @pytest.mark.parametrize("spoilt", FAULTS.values(), ids=FAULTS, indirect=True)
@@ -236,3 +237,13 @@ def test_several_sites_beside_a_latent_that_all_share() -> None:
         sd = np.sqrt((mass * grid**2).sum((1, 2)) - mean**2)
         assert np.abs((drawn[name].mean(0) - mean) / sd).max() < 0.15
         assert np.abs(drawn[name].std(0) / sd - 1).max() < 0.15
+
+
+def test_pictures_are_served_whose_layers_have_no_forward_mode() -> None:
+    look = Modality("look", (1, 4, 4), kind="image")
+    data = Dataset({"look": np.random.default_rng(0).normal(size=(2, 1, 4, 4))}, modalities=[look])
+    vae = pairs.untrained(ppvae.method("vae", data.modalities, latent=1))
+    run = pairs.fitted(vae, [look], "numpyro")
+    weights = run.log_weights(data, posterior="corrected")
+    assert weights.served.passes.all()
+    assert agrees(weights, run.log_evidence(data, particles=4000), grid=0.05).all()
