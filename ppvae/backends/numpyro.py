@@ -224,7 +224,9 @@ def compile_epoch(
 ) -> None:
     """Compile an epoch of this shape once for the whole run. Programs run here alone, so that the rest is no turn."""
     with environment(state.plan.settings):
-        lowered = jax.jit(_epoch).lower(state, arrays, observed, jnp.asarray(rows), jnp.asarray(places), pace)
+        lowered = jax.jit(_epoch, donate_argnums=0).lower(
+            state, arrays, observed, jnp.asarray(rows), jnp.asarray(places), pace
+        )
     with _defaults(state.plan.settings):
         state.run.compiled["epoch", state.stage] = lowered.compile()
 
@@ -234,7 +236,8 @@ def epoch(
 ) -> tuple[State, Info]:
     """One step for each row of ``rows``, ``(steps, batch)``; what they tell is ``(steps,)``.
 
-    Arrays may hold some of the data alone: ``places`` says where in them the rows stand.
+    Arrays may hold some of the data alone: ``places`` says where in them the rows stand. The state that is given is
+    used up: the new one takes its memory.
     """
     with _defaults(state.plan.settings):
         numbers = jnp.asarray(rows), jnp.asarray(places)

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
-from typing import Any
+from typing import Any, Never
 
 CODE = 130
 LINE = "Interrupted."
@@ -21,7 +21,8 @@ def guarded(command: Callable[[], int], last: bool) -> int:
 
     Args:
         command: returns its exit code; a KeyboardInterrupt that it raises may carry the line to say.
-        last: nothing but leaving the process comes after it, and Ctrl-C should not disturb that either.
+        last: nothing but leaving the process comes after it, and Ctrl-C should not disturb that either: an interrupted
+            command leaves at once.
     """
     if threading.current_thread() is not threading.main_thread() or not _ours():
         return _answered(command)
@@ -34,7 +35,8 @@ def guarded(command: Callable[[], int], last: bool) -> int:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         if not pressed and not isinstance(error, KeyboardInterrupt):
             raise
-        return _said(error)
+        code = _said(error)
+        return _left(code) if last else code
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN if last else before[0])
         sys.unraisablehook = before[1]
@@ -52,6 +54,14 @@ def _said(error: BaseException) -> int:
     """Say the line that an interrupt carries, or our own."""
     print(str(error) if isinstance(error, KeyboardInterrupt) and str(error) else LINE, file=sys.stderr)
     return CODE
+
+
+def _left(code: int) -> Never:
+    """Leave at once: libraries whose threads still compile may crash while the interpreter is taken down."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+    os._exit(code)
 
 
 def _ours() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import random
 import signal
@@ -78,6 +79,19 @@ def interrupted(command: Callable[[], None]) -> None:
 @pytest.mark.parametrize("command", ["press", "turned_into_another_error", "while_a_destructor_runs"])
 def test_whatever_libraries_make_of_it(command: str) -> None:
     code = f"import test_interruption as tests; tests.interrupted(tests.{command})"
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(words, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == INTERRUPTED
+
+
+def leaving_crashes() -> None:
+    atexit.register(os.kill, os.getpid(), signal.SIGSEGV)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    guarded(lambda: press() or 0, last=True)
+
+
+def test_a_crash_of_what_is_left_behind_is_not_waited_for() -> None:
+    code = "import test_interruption as tests; tests.leaving_crashes()"
     words = [sys.executable, "-c", code]
     done = subprocess.run(words, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == INTERRUPTED
