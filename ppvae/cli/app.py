@@ -28,6 +28,7 @@ from ppvae.cli.options import (
     Memory,
     Method,
     Particles,
+    Posterior,
     Programs,
     Run,
     RunData,
@@ -143,6 +144,7 @@ def evaluate(
     max_bytes: MaxBytes = None,
     particles: Annotated[int, typer.Option(min=1, max=MOST, help="Importance-weighted draws per item.")] = 1000,
     given: Given = None,
+    posterior: Posterior = "guide",
     backend: Backend = None,
     device: Device = None,
     programs: Programs = None,
@@ -150,7 +152,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """ELBO and log evidence of the rows that the run held out, in nats per item; how near texts, images, sounds come.
 
-    These are predicted from --given, or each from all other modalities.
+    These are predicted from --given, or each from all other modalities, by the guide; --posterior is of the evidence.
     """
     from ppvae.cli import sources
 
@@ -159,7 +161,10 @@ def evaluate(
     from ppvae.cli import summaries
     from ppvae.metrics.reconstruction import likenesses
 
-    evidence = summaries.of_evidence(*fitted.elbo_and_evidence(rows, shown, particles, seed), particles)
+    elbo, log_evidence = fitted.elbo_and_evidence(rows, shown, particles, seed)
+    if posterior != "guide":
+        log_evidence = fitted.log_evidence(rows, shown, particles, seed, posterior)
+    evidence = summaries.of_evidence(elbo, log_evidence, particles) | summaries.of_served(log_evidence)
     return evidence | summaries.of_likenesses(likenesses(fitted, rows, shown, seed=seed))
 
 
@@ -173,6 +178,7 @@ def query(
     given: Given = None,
     ask: Annotated[str | None, typer.Option(help="Modalities to predict, as a,b; all where left out.")] = None,
     draws: Annotated[int, typer.Option(min=1, max=MOST, help="Draws for each item.")] = 1,
+    posterior: Posterior = "guide",
     backend: Backend = None,
     device: Device = None,
     programs: Programs = None,
@@ -180,14 +186,15 @@ def query(
     force: Force = False,
 ) -> dict[str, Any]:
     """Draw some modalities of every row given others: arrays (draws, items, ...), or pictures, sounds and words."""
-    from ppvae.cli import answers, sources
+    from ppvae.cli import answers, sources, summaries
 
     place, shown, asked = answers.writable(out, force), sources.names(given), sources.names(ask)
     fitted, rows = sources.known(run, data, max_bytes, programs, backend, device)
     sources.check_memory(fitted, asked, draws, len(rows))
-    drawn = fitted.query(rows, shown, asked, draws, seed)
+    drawn = fitted.query(rows, shown, asked, draws, seed, posterior)
     written = answers.write(place, drawn, fitted.modalities, rows.ids)
-    return {"out": written, "items": len(rows), "draws": draws, "modalities": list(drawn)}
+    facts = {"out": written, "items": len(rows), "draws": draws, "modalities": list(drawn)}
+    return facts | summaries.of_served(drawn)
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -61,6 +61,10 @@ Given = Annotated[str | None, typer.Option(help="Modalities to look at, as a,b; 
 Also = Annotated[list[str], typer.Option("--given", help="Look at these modalities together too, as a,b; repeatable.")]
 Every = Annotated[bool, typer.Option("--all", help="All rows, not only those held out of training.")]
 Items = Annotated[int, typer.Option(min=2, max=MOST, help="At most so many rows, and so many simulated items.")]
+Posterior = Annotated[
+    Literal["guide", "corrected", "auto"],
+    typer.Option(help="Latents by the guide, by each row's own posterior, or by that where the guide fails."),
+]
 Particles = Annotated[int, typer.Option(min=25, max=MOST, help="Importance-weighted draws for k-hat and evidence.")]
 Seed = Annotated[int, typer.Option(min=0, max=MOST, help="Seed of the random draws.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]

@@ -43,6 +43,14 @@ def of_evidence(elbo: np.ndarray, log_evidence: np.ndarray, particles: int) -> d
     }
 
 
+def of_served(answer: Any) -> dict[str, Any]:
+    """How many items of an answer were corrected, and the rows of those that fail k-hat; nothing of a plain answer."""
+    served = getattr(answer, "served", None)
+    if served is None:
+        return {}
+    return {"corrected": int((served.stage == "corrected").sum()), "failed": np.flatnonzero(~served.passes).tolist()}
+
+
 def of_likenesses(found: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, Any]:
     """Each measure of each predicted modality, ``NAME_MEASURE``, over the items that have it."""
     return {

@@ -13,9 +13,8 @@ import numpy as np
 from scipy.special import logsumexp
 
 from ppvae.data.dataset import Dataset
-from ppvae.diagnostics.khat import THRESHOLD
 from ppvae.inference import subset_questions
-from ppvae.inference.arviz import psis
+from ppvae.inference.arviz import THRESHOLD, psis
 from ppvae.inference.fitted import Fitted
 from ppvae.inference.log_means import log_mean, other_seed
 from ppvae.inference.questions import Question

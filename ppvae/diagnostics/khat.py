@@ -10,10 +10,9 @@ from scipy.special import logsumexp
 
 from ppvae.data.dataset import Dataset
 from ppvae.inference import arviz, subset_questions
+from ppvae.inference.arviz import THRESHOLD
 from ppvae.inference.fitted import Fitted
 from ppvae.inference.questions import Question
-
-THRESHOLD = 0.7  # above it, importance sampling from the guide is not to be trusted (Vehtari et al. 2024)
 
 
 @dataclass(frozen=True, eq=False)

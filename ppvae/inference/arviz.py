@@ -14,6 +14,7 @@ import xarray as xr
 from scipy.special import logsumexp
 
 TREES = int(az.__version__.split(".")[0]) >= 1  # 1.x holds results in DataTree, 0.x in its own InferenceData
+THRESHOLD = 0.7  # of k-hat: above it, importance sampling is not to be trusted (Vehtari et al. 2024)
 FEWEST = 25  # draws, so that the largest fifth holds the five that a Pareto tail is fitted to
 FLAT = 0.01  # nats
 MADE = ("chain", "draw", "sample")  # dimensions that ArviZ makes

@@ -15,27 +15,33 @@ from ppvae.inference.questions import Question, each_draw
 from ppvae.language.batch import Batch
 from ppvae.language.pieces import pieces
 from ppvae.language.ppl import items
-from ppvae.language.traces import is_enumerated, joint, latents, local_latents, model_sites, random_sites
+from ppvae.language.traces import Sites, is_enumerated, joint, latents, local_latents, model_sites, random_sites
 
 Group = dict[str, tuple[tuple[str, ...], Any]]
 
 
-def groups(fitted: Any, data: Dataset, given: Sequence[str] | None, draws: int, seed: int) -> dict[str, Group]:
-    """Group to name to ``(dimensions, array)``; see :meth:`ppvae.inference.fitted.Fitted.to_arviz`."""
-    names = [m.name for m in fitted.modalities if m.name in data.arrays]
-    known = tuple(m.name for m in fitted.modalities)
-    options = {"pair": fitted.vae.pair, "settings": fitted.settings, "keys": data.keys, "seed": seed}
-    conditions = [name for name in fitted.vae.model.conditions if name in names]
-    prior = answer(question=Question(from_prior, draws), batch=_given(data, conditions), **options)
-    scored = LogLikelihood(tuple(names if given is None else given))
-    likelihood = answer(question=Question(scored, draws, tuple(names)), batch=data.batch(given=names), **options)
+def of_guide(fitted: Any, data: Dataset, given: Sequence[str] | None, draws: int, seed: int) -> dict[str, Group]:
+    """The groups that stand on the posterior: group to name to ``(dimensions, array)``."""
+    names = [name for name in fitted.names if name in data.arrays]
+    question = Question(LogLikelihood(tuple(names if given is None else given)), draws, tuple(names))
+    likelihood = answer(fitted.vae.pair, fitted.settings, question, data.batch(given=names), data.keys, seed)
     return {
-        "posterior": _drawn(fitted.encode(data, given, draws, seed), "latent"),
-        "posterior_predictive": _drawn(fitted.query(data, given, None, draws, seed), "feature"),
-        "prior": _drawn({name: values for name, values in prior.items() if name not in known}, "latent"),
-        "prior_predictive": _drawn({name: values for name, values in prior.items() if name in known}, "feature"),
-        "log_likelihood": _drawn({name: np.where(data.present(name), v, np.nan) for name, v in likelihood.items()}),
+        "posterior": drawn(fitted.encode(data, given, draws, seed), "latent"),
+        "posterior_predictive": drawn(fitted.query(data, given, None, draws, seed), "feature"),
+        "log_likelihood": drawn({name: np.where(data.present(name), v, np.nan) for name, v in likelihood.items()}),
         "sample_stats": _statistics(fitted.log_weights(data, given, draws, seed)),
+    }
+
+
+def of_model(fitted: Any, data: Dataset, draws: int, seed: int) -> dict[str, Group]:
+    """The groups of the prior and of the data, alike."""
+    names = [name for name in fitted.names if name in data.arrays]
+    conditions = [name for name in fitted.vae.model.conditions if name in names]
+    batch = data.batch(given=conditions) if conditions else Batch(size=len(data))
+    prior = answer(fitted.vae.pair, fitted.settings, Question(from_prior, draws), batch, data.keys, seed)
+    return {
+        "prior": drawn({name: values for name, values in prior.items() if name not in fitted.names}, "latent"),
+        "prior_predictive": drawn({name: values for name, values in prior.items() if name in fitted.names}, "feature"),
         "observed_data": {
             name: (_dims(name, ("item",), data.arrays[name], "feature"), data.holed(name)) for name in names
         },
@@ -70,20 +76,23 @@ class LogLikelihood:
 
     def __call__(self, model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
         with items().repeated(draws):
-            proposed = latents(random_sites(guide, batch.given(self.given)))
+            values = latents(random_sites(guide, batch.given(self.given)))
             with items().enumerating():
-                sites = random_sites(model, batch, proposed)
-        known = {name: site for name, site in sites.items() if name in proposed}
-        hidden = {name: site for name, site in sites.items() if is_enumerated(site)}
-        found = {name: [own for own in pieces(sites, name) if sites[own]["is_observed"]] for name in ask}
-        scored = {
-            n: joint({**known, **hidden, **{k: sites[k] for k in own}}, known, own) for n, own in found.items() if own
-        }
-        return {name: sum(parts.values()) for name, parts in scored.items()}
+                return scored(random_sites(model, batch, values), values, ask)
 
 
-def _given(data: Dataset, names: Sequence[str]) -> Batch:
-    return data.batch(given=names) if names else Batch(size=len(data))
+def scored(sites: Sites, values: Mapping[str, Any], ask: tuple[str, ...]) -> dict[str, Any]:
+    """``log p(x_m | z)`` of the asked modalities of a model's sites at given values of latents, by name.
+
+    What is enumerated is summed out, given these.
+    """
+    known = {name: site for name, site in sites.items() if name in values}
+    hidden = {name: site for name, site in sites.items() if is_enumerated(site)}
+    measured = {name: [own for own in pieces(sites, name) if sites[own]["is_observed"]] for name in ask}
+    found = {
+        n: joint({**known, **hidden, **{k: sites[k] for k in own}}, known, own) for n, own in measured.items() if own
+    }
+    return {name: sum(parts.values()) for name, parts in found.items()}
 
 
 def _statistics(log_weights: np.ndarray) -> Group:
@@ -95,7 +104,8 @@ def _statistics(log_weights: np.ndarray) -> Group:
     }
 
 
-def _drawn(arrays: Mapping[str, np.ndarray], kind: str = "") -> Group:
+def drawn(arrays: Mapping[str, np.ndarray], kind: str = "") -> Group:
+    """Arrays ``(draws, items, ...)`` with the names of their dimensions."""
     return {name: (_dims(name, ("draw", "item"), array, kind), array) for name, array in arrays.items()}
 
 

@@ -29,7 +29,9 @@ from ppvae.runs.vae import VAE
 
 if TYPE_CHECKING:
     from ppvae.inference.consistency import Consistency
+    from ppvae.inference.correction.answers import Posteriors
 
+Given = Sequence[str] | None
 LIBRARIES = ("ppvae", "torch", "pyro-ppl", "jax", "numpyro", "optax", "numpy")
 
 
@@ -47,7 +49,12 @@ class Fitted:
         notes: facts about the run worth keeping, such as which rows were held out.
 
     Answers are computed item by item: an item's draws depend on the item and the seed alone, never on its row or on
-    the other items.
+    the other items. They stand on a ``posterior``: ``"guide"`` is q(z | x_given) as it was trained; ``"corrected"`` is
+    each item's own, importance resampled from 1,000 particles of t distributions around its modes
+    (:mod:`ppvae.inference.correction`), in JAX whichever backend trained the pair, with what all items share held at a
+    draw of the guide; ``"auto"`` corrects the items whose k-hat is above 0.7, and resamples the guide's draws for the
+    others. Answers of the last two say how each item was
+    :class:`~ppvae.inference.correction.served.Served`: ``answer.served.stage``, ``.khat``, ``.passes``.
     """
 
     vae: VAE
@@ -93,18 +100,21 @@ class Fitted:
         return found
 
     def encode(
-        self, data: Dataset, given: Sequence[str] | None = None, draws: int = 1, seed: int = 0
+        self, data: Dataset, given: Given = None, draws: int = 1, seed: int = 0, posterior: str = "guide"
     ) -> dict[str, np.ndarray]:
         """Draws of every latent from q(z | x_given): site to ``(draws, items, *event)``."""
+        if posterior != "guide":
+            return self._posteriors(data, given, seed, posterior).encode(draws)
         return self._ask(Question(questions.encode, draws), data, given, seed)
 
     def query(
         self,
         data: Dataset,
-        given: Sequence[str] | None = None,
-        ask: Sequence[str] | None = None,
+        given: Given = None,
+        ask: Given = None,
         draws: int = 1,
         seed: int = 0,
+        posterior: str = "guide",
     ) -> dict[str, np.ndarray]:
         """Draws of the asked modalities given the others: name to ``(draws, items, *shape)``.
 
@@ -112,7 +122,10 @@ class Fitted:
         the model explains. Elements that nobody measured in training are NaN. ``data.frame(name, values)`` gives values
         ``(items, elements)`` their ids and features back.
         """
-        return self._known(self._ask(Question(questions.predict, draws, tuple(self.asked(ask))), data, given, seed))
+        asked = tuple(self.asked(ask))
+        if posterior != "guide":
+            return self._posteriors(data, given, seed, posterior).query(asked, draws)
+        return self.with_unmeasured(self._ask(Question(questions.predict, draws, asked), data, given, seed))
 
     def generate(self, items: int, seed: int = 0, draws: int | None = None) -> dict[str, np.ndarray]:
         """New items from the model: name to ``(items, *shape)``.
@@ -122,10 +135,10 @@ class Fitted:
         """
         keys = np.arange(items, dtype=np.uint32)
         question = Question(questions.generate, 1 if draws is None else draws, tuple(self.explained))
-        drawn = self._known(answer(self.vae.pair, self.settings, question, Batch(size=items), keys, seed))
+        drawn = self.with_unmeasured(answer(self.vae.pair, self.settings, question, Batch(size=items), keys, seed))
         return drawn if draws is not None else {name: values[0] for name, values in drawn.items()}
 
-    def impute(self, data: Dataset, draws: int = 100, seed: int = 0) -> dict[str, np.ndarray]:
+    def impute(self, data: Dataset, draws: int = 100, seed: int = 0, posterior: str = "guide") -> dict[str, np.ndarray]:
         """The data with each hole filled by the mean of its predictive draws: name to ``(items, *shape)``.
 
         What nobody measured in training stays NaN. ``data.frame(name, values)`` gives ids and features back.
@@ -133,32 +146,37 @@ class Fitted:
         Modalities that the model takes as given are left out.
         """
         asked = [name for name in data.arrays if name not in self.vae.model.conditions]
-        drawn = self.query(data, ask=asked, draws=draws, seed=seed)
-        observed, found = data.observed or {}, {}
+        drawn = self.query(data, None, asked, draws, seed, posterior)
+        observed = data.observed or {}
         for modality in self.modalities:
             if (name := modality.name) in drawn:
                 values, array = drawn[name], data.arrays[name]
                 whole = name not in observed
-                found[name] = array if whole else np.where(over(observed[name], array), array, point(modality, values))
-        return found
+                drawn[name] = array if whole else np.where(over(observed[name], array), array, point(modality, values))
+        return drawn
 
     def log_weights(
-        self, data: Dataset, given: Sequence[str] | None = None, particles: int = 1000, seed: int = 0
+        self, data: Dataset, given: Given = None, particles: int = 1000, seed: int = 0, posterior: str = "guide"
     ) -> np.ndarray:
         """``log p(x_given, z) − log q(z | x_given)`` of each particle: ``(particles, items)``, in nats.
 
-        Their mean over particles is the ELBO, their log mean exp the importance-weighted evidence.
+        Their mean over particles is the ELBO, their log mean exp the importance-weighted evidence. Corrected, q is what
+        z was drawn from.
         """
+        if posterior != "guide":
+            return self._posteriors(data, given, seed, posterior).log_weights(particles)
         return self._ask(Question(questions.log_weights, particles), data, given, seed)["log_weights"]
 
     def log_evidence(
-        self, data: Dataset, given: Sequence[str] | None = None, particles: int = 1000, seed: int = 0
+        self, data: Dataset, given: Given = None, particles: int = 1000, seed: int = 0, posterior: str = "guide"
     ) -> np.ndarray:
         """log p(x_given) of each item in nats, ``(items,)``: importance weighted (Burda et al. 2016)."""
+        if posterior != "guide":
+            return self._posteriors(data, given, seed, posterior).log_evidence(particles)
         return self.elbo_and_evidence(data, given, particles, seed)[1]
 
     def elbo_and_evidence(
-        self, data: Dataset, given: Sequence[str] | None = None, particles: int = 1000, seed: int = 0
+        self, data: Dataset, given: Given = None, particles: int = 1000, seed: int = 0
     ) -> tuple[np.ndarray, np.ndarray]:
         """The ELBO and log p(x_given) of each item in nats, ``(items,)`` each, by the same particles.
 
@@ -183,10 +201,11 @@ class Fitted:
     def to_arviz(
         self,
         data: Dataset,
-        given: Sequence[str] | None = None,
+        given: Given = None,
         draws: int = 100,
         seed: int = 0,
         coords: Mapping[str, Any] | None = None,
+        posterior: str = "guide",
     ) -> Any:
         """Everything ArviZ can look at: an ``InferenceData`` on ArviZ 0.2x, an xarray ``DataTree`` on 1.x.
 
@@ -195,7 +214,8 @@ class Fitted:
         ``observed_data`` (NaN in holes) and ``constant_data`` (labels). Dimensions are ``chain`` (one), ``draw``,
         ``item``, ``latent`` for z and ``NAME_latent`` for other sites, ``NAME_feature`` for a modality, numbered where
         it has several axes. A site called like a dimension gets an underscore: ``item_``. Draws are independent, so
-        R-hat says nothing: ``az.summary(..., kind="stats")``.
+        R-hat says nothing: ``az.summary(..., kind="stats")``. Corrected draws count alike: ``sample_stats`` has no
+        weights, and says of each item its ``khat``, ``passes`` and ``stage``.
 
         Args:
             data: the items.
@@ -204,6 +224,7 @@ class Fitted:
             seed: of the draws.
             coords: labels of a dimension's entries, ``{"item": ids, "rna_feature": genes}``; by default the data's ids
                 and features where they have them, else counted.
+            posterior: ``"guide"``, ``"corrected"`` or ``"auto"``.
 
         Raises:
             ValueError: coords name no dimension, or have not as many labels as that has entries.
@@ -211,7 +232,11 @@ class Fitted:
         from ppvae.inference import arviz, arviz_groups
 
         named = {**arviz_groups.coords(self, data), **(coords or {})}
-        return arviz.inference_data(arviz_groups.groups(self, data, given, draws, seed), named)
+        if posterior == "guide":
+            own = arviz_groups.of_guide(self, data, given, draws, seed)
+        else:
+            own = self._posteriors(data, given, seed, posterior).groups(draws)
+        return arviz.inference_data({**own, **arviz_groups.of_model(self, data, draws, seed)}, named)
 
     def to(self, backend: str) -> Fitted:
         """The same weights on the other backend."""
@@ -270,7 +295,7 @@ class Fitted:
             notes=dict(self.notes),
         )
 
-    def _known(self, drawn: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def with_unmeasured(self, drawn: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Draws ``(..., *shape)`` by modality, NaN in the elements that nobody measured in training."""
         for modality in self.modalities:
             if modality.unmeasured and modality.name in drawn:
@@ -279,7 +304,12 @@ class Fitted:
                 drawn[modality.name] = np.where(known, drawn[modality.name], np.nan)
         return drawn
 
-    def _ask(self, question: Question, data: Dataset, given: Sequence[str] | None, seed: int) -> dict[str, np.ndarray]:
+    def _posteriors(self, data: Dataset, given: Given, seed: int, posterior: str) -> Posteriors:
+        from ppvae.inference.correction.answers import posteriors
+
+        return posteriors(self, data, given, seed, posterior)
+
+    def _ask(self, question: Question, data: Dataset, given: Given, seed: int) -> dict[str, np.ndarray]:
         names = [name for name in self.names if name in data.arrays] if given is None else self.known(given)
         if not names and given is None:
             known = ", ".join(self.names)

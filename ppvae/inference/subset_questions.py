@@ -51,10 +51,12 @@ def ask(
     seed: int = 0,
     at: Mapping[str, np.ndarray] | None = None,
     keys: np.ndarray | None = None,
+    rows: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """The question's answer for every item, which shows what it has of ``given`` (None for all it has).
 
-    Arrays ``at``, ``(items, ...)``, stand beside the data; ``keys`` take the place of the data's own.
+    Arrays ``at``, ``(items, ...)``, stand beside the data; ``keys`` take the place of the data's own. ``rows`` are the
+    items' numbers in the data that the pair was trained on, if they are of these.
 
     Raises:
         ValueError: the data do not fit the run, or a name that is given is unknown or not in the data.
@@ -64,7 +66,8 @@ def ask(
     arrays |= {AT + name: array for name, array in (at or {}).items()}
     masks = {**(data.observed or {}), **shown_masks(fitted, given, len(data))}
     own = data.keys if keys is None else keys
-    return answer(fitted.vae.pair, fitted.settings, question, Batch(arrays, masks), own, seed)
+    batch = Batch(arrays, masks, index=rows)
+    return answer(fitted.vae.pair, fitted.settings, question, batch, own, seed, trained=rows is not None)
 
 
 def held(fitted: Fitted, data: Dataset) -> list[str]:

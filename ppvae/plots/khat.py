@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
 
-from ppvae.diagnostics.khat import THRESHOLD, KHat
+from ppvae.diagnostics.khat import KHat
+from ppvae.inference.arviz import THRESHOLD
 from ppvae.plots.labels import drawn
 
 LEVELS = (0.0, 0.25, 0.5, THRESHOLD, 1.0, 1.5, 2.0)  # as many colours below the threshold as above

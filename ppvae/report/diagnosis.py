@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ppvae.diagnostics.calibration import ALPHA, Uniform, fault
-from ppvae.diagnostics.khat import THRESHOLD
+from ppvae.inference.arviz import THRESHOLD
 from ppvae.report.measures import Measures, Subset
 
 WORDS = {"log joint": "the joint density"}

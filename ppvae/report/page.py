@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from ppvae import __version__
-from ppvae.diagnostics.khat import THRESHOLD
+from ppvae.inference.arviz import THRESHOLD
 from ppvae.report import verdict as judging
 from ppvae.report.diagnosis import Diagnosis, Likeness, Posterior, summary
 from ppvae.report.figures import Picture, drawings, file_name, picture

@@ -11,8 +11,8 @@ import numpy as np
 from scipy import stats
 
 from ppvae.diagnostics.calibration import p_text
-from ppvae.diagnostics.khat import THRESHOLD
 from ppvae.diagnostics.modality_contributions import IDLE
+from ppvae.inference.arviz import THRESHOLD
 from ppvae.report.diagnosis import POINTS, Diagnosis, Posterior, Prediction
 from ppvae.training.early_stopping import overtrained
 

@@ -204,6 +204,14 @@ def test_evaluate_can_look_at_some_modalities_on_either_backend(run: Path, folde
     assert one["log_evidence"]["mean"] == pytest.approx(other["log_evidence"]["mean"], abs=0.3)
 
 
+def test_evaluate_says_how_many_rows_were_corrected_and_which_fail(run: Path, folder: Path, ppvae_) -> None:
+    words = ["evaluate", run, "--data", folder / "data.npz", "--particles", 200, "--posterior", "auto", "--json"]
+    found = ppvae_(*words).json
+    assert found["elbo"]["mean"] < found["log_evidence"]["mean"] < found["elbo"]["mean"] + 2
+    assert found["corrected"] in range(21)
+    assert found["failed"] == []
+
+
 def test_without_holdout_evaluate_reports_on_all_rows(ppvae_, folder: Path, tmp_path: Path) -> None:
     data = ["--data", folder / "data.npz"]
     assert ppvae_("fit", "mvae", *data, "--backend", "pyro", "--epochs", 1, "--holdout", 0, "--out", tmp_path).code == 0

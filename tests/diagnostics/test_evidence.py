@@ -32,8 +32,8 @@ from ppvae.diagnostics.evidence import (
     pointwise_information,
     stacking,
 )
-from ppvae.diagnostics.khat import THRESHOLD
 from ppvae.inference import subset_questions
+from ppvae.inference.arviz import THRESHOLD
 from ppvae.inference.fitted import Fitted
 from ppvae.inference.questions import Question
 

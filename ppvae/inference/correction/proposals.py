@@ -1,0 +1,114 @@
+"""Proposals: mixtures of Student's t that importance samples of an item's posterior are drawn from, and adapted to."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as nd
+
+from ppvae.inference.conditioned_items import ConditionedItems
+from ppvae.inference.correction.modes import modes
+from ppvae.inference.questions import Question
+from ppvae.inference.subset_questions import AT
+from ppvae.inference.unconstrained import unconstrained
+from ppvae.language.batch import Batch
+
+FREEDOM = 7.0  # degrees of freedom
+
+
+class Mixture(NamedTuple):
+    """A mixture of t distributions for each item, its parts along the second axis.
+
+    Attributes:
+        share: the weights of the parts, ``(items, parts)``.
+        loc: ``(items, parts, size)``.
+        root: lower triangular factors of the scale matrices, ``(items, parts, size, size)``.
+    """
+
+    share: np.ndarray
+    loc: np.ndarray
+    root: np.ndarray
+
+
+class Particles(NamedTuple):
+    """Draws ``vectors (particles, items, size)`` from proposals, and ``log p(x_S, z) − log proposal``."""
+
+    vectors: np.ndarray
+    log_weights: np.ndarray
+
+
+def around_modes(about: ConditionedItems) -> Mixture:
+    """A part for each mode, all of one weight."""
+    found = about.ask(Question(modes))
+    loc, root = (np.moveaxis(found[name].astype(np.float64), 0, 1) for name in ("loc", "root"))
+    return Mixture(np.full(loc.shape[:2], 1 / loc.shape[1]), loc, root)
+
+
+def drawn(about: ConditionedItems, mixture: Mixture, particles: int, number: int) -> tuple[Particles, np.ndarray]:
+    """Particles of the mixture, and their log densities in each part, ``(particles, items, parts)``.
+
+    Draws of another ``number`` are independent.
+    """
+    at = {**mixture._asdict(), "number": np.full(len(about), number)}
+    found = about.ask(Question(_drawn, particles), at)
+    return Particles(found["vectors"], found["log_weights"].astype(np.float64)), found["log_parts"].astype(np.float64)
+
+
+def _drawn(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
+    """The question of an item's draws from the mixture that stands beside the data."""
+    item = unconstrained(model, guide, batch)
+    share, loc, root, number = (batch.arrays[AT + name][0] for name in (*Mixture._fields, "number"))
+    mixture = nd.MixtureSameFamily(nd.CategoricalProbs(share), nd.MultivariateStudentT(FREEDOM, loc, root))
+    key = jax.random.fold_in(numpyro.prng_key(), number.astype(jnp.uint32))
+    vectors = mixture.sample(key, (draws,))
+    log_parts = mixture.component_log_probs(vectors)
+    log_weights = jax.vmap(item.joint)(vectors) - jax.nn.logsumexp(log_parts, -1)
+    found = {"vectors": vectors, "log_weights": log_weights, "log_parts": log_parts}
+    return {name: values[:, None] for name, values in found.items()}
+
+
+def adapted(mixture: Mixture, particles: Particles, smooth: np.ndarray, log_parts: np.ndarray) -> Mixture:
+    """The mixture by weighted particles: each part takes its share of every particle, and the moments of its shares.
+
+    One step of population Monte Carlo (Cappé et al. 2008, "Adaptive importance sampling in general mixture classes").
+    Whatever few particles speak for stays near what it was: a part with no more than as many effective particles as
+    there are latents goes half the way.
+
+    Args:
+        mixture: that was drawn from.
+        particles: its draws.
+        smooth: their smoothed log weights, ``(particles, items)``, whose exponentials sum to one.
+        log_parts: see :func:`drawn`.
+    """
+    weights = np.nan_to_num(np.exp(smooth))
+    own = weights[..., None] * np.exp(log_parts - np.logaddexp.reduce(log_parts, -1, keepdims=True))
+    share, trust = own.sum(0), _trust(own, mixture.loc.shape[-1])
+    own = own / np.where(share > 0, share, 1.0)
+    vectors = particles.vectors.astype(np.float64)
+    loc = np.einsum("nik,nid->ikd", own, vectors)
+    parts = [_moved(mixture, k, own[..., k], vectors, loc[:, k], trust[:, k]) for k in range(loc.shape[1])]
+    whole = _trust(weights[..., None], loc.shape[1])
+    moments = (np.stack(part, 1) for part in zip(*parts, strict=True))
+    return Mixture(whole * share + (1 - whole) * mixture.share, *moments)
+
+
+def _trust(weights: np.ndarray, size: int) -> np.ndarray:
+    """How far what weights ``(particles, ...)`` say of so many numbers is believed: 1/2 for as many particles."""
+    total, squares = weights.sum(0), (weights**2).sum(0)
+    amount = np.where(squares > 0, total**2 / np.where(squares > 0, squares, 1.0), 0.0)
+    return amount / (amount + size)
+
+
+def _moved(
+    mixture: Mixture, part: int, weights: np.ndarray, vectors: np.ndarray, loc: np.ndarray, trust: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Location and factor of a part, ``(items, ...)``, from weights ``(particles, items)`` that sum to one."""
+    before, root = mixture.loc[:, part], mixture.root[:, part]
+    trust, centred = trust[:, None], vectors - loc
+    covariance = np.einsum("ni,nid,nie->ide", weights, centred, centred, optimize=True)
+    shrunk = trust[..., None] * covariance + (1 - trust[..., None]) * root @ np.swapaxes(root, 1, 2)
+    return trust * loc + (1 - trust) * before, np.linalg.cholesky(shrunk)
