@@ -61,7 +61,7 @@ def _on_pyro(vae: VAE, batch: Batch, latents: Arrays, settings: Settings, seed: 
     with pyro.environment(settings), torch.no_grad():
         pyro.seed(seed)
         sites = log_probs(vae.model, vae.guide, batch, given(latents))
-    return {name: values.numpy() for name, values in sites.items()}
+    return {name: values.numpy(force=True) for name, values in sites.items()}
 
 
 def _on_numpyro(vae: VAE, batch: Batch, latents: Arrays, settings: Settings) -> Arrays:

@@ -81,3 +81,23 @@ def test_what_draws_for_itself_differs_from_run_to_run_and_is_not_asked() -> Non
 
 def test_a_program_of_single_precision_is_the_same_up_to_rounding() -> None:
     check_agreement(VAE(Model(lambda x: torch.tanh(x.float()).double()), Guide()), DATA.batch())
+
+
+class Level(Program):
+    """A mean for all items, of which the guide is sure: its value is a parameter itself."""
+
+    def __init__(self, sure: bool):
+        super().__init__()
+        self.sure, self.mean = sure, nn.Parameter(torch.zeros(()))
+
+    def forward(self, batch):
+        level = pyro.sample("level", dist.Delta(self.mean) if self.sure else dist.Normal(0.0, 1.0))
+        if not self.sure:
+            with batch.plate():
+                pyro.sample("x", dist.Normal(level, 1.0), obs=batch.get("x"))
+
+
+def test_a_value_that_is_a_parameter_is_compared_too() -> None:
+    data = Dataset({"x": np.ones(6)}, modalities=[Modality("x", ())])
+    run = ppvae.fit(VAE(Level(False), Level(True)), data, backend="numpyro", epochs=0, dtype="float64")
+    assert run.log_evidence(data, particles=2) == pytest.approx(np.full(6, -0.5 - 0.5 * np.log(2 * np.pi)))
