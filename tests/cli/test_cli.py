@@ -1,8 +1,10 @@
 """The command line: what every command prints, as JSON and for people, and how it ends."""
 
 import json
+import re
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -196,6 +198,23 @@ def test_evaluate_says_how_near_predicted_texts_and_pictures_come(ppvae_, tmp_pa
         assert found[f"{name}_{measure}"] == told
     assert "word edit distance" in ppvae_(*evaluate).out
     assert "look_ssim" in ppvae_(*evaluate, "--given", "word", "--json").json
+
+
+def test_evaluate_says_how_often_labels_are_read_off_predictions(
+    run: Path, folder: Path, ppvae_, tmp_path: Path
+) -> None:
+    with np.load(folder / "data.npz") as stored:
+        arrays = dict(stored)
+    side = np.where(arrays["a"][:, 0] > 0, "up", "down")
+    np.savez(tmp_path / "data.npz", **arrays, **{"labels.side": side})
+    evaluate = ["evaluate", run, "--data", tmp_path / "data.npz", "--all", "--particles", 2]
+    found = ppvae_(*evaluate, "--given", "a", "--json").json
+    fitted = ppvae.load(run)
+    data = ppvae.Dataset(arrays, labels={"side": side}, modalities=fitted.modalities)
+    expected = ppvae.metrics.label_coherences(fitted, data, given=["a"])
+    for name, each in expected.items():
+        assert found[f"{name}_coherence_side"] == asdict(each["side"])
+    assert re.search(r"a coherence side +\d+\.\d% \(\d+\.\d% to \d+\.\d%\), of real ones \d", ppvae_(*evaluate).out)
 
 
 def test_evaluate_can_look_at_some_modalities_on_either_backend(run: Path, folder: Path, ppvae_) -> None:
