@@ -32,6 +32,7 @@ from ppvae.cli.options import (
     Run,
     RunData,
     Seed,
+    Weights,
     What,
     place,
 )
@@ -114,6 +115,7 @@ def fit(
     ] = None,
     max_bytes: MaxBytes = None,
     memory: Memory = None,
+    weights: Weights = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run folder's last checkpoint.")] = False,
     force: Force = False,
     likelihood: Likelihoods = [],  # noqa: B006 - typer reads it, nobody writes it
@@ -130,7 +132,7 @@ def fit(
         rows, held_out = sources.split(sources.data_set(data, max_bytes, likelihood, wanted), holdout, settings.seed)
         vae = programs.pair(method, rows.modalities or (), options, settings.seed)
         kept = {"fraction": holdout, "seed": settings.seed}
-        notes = {"method": method, "options": options, "data_set": data, "holdout": kept}
+        notes = {"method": method, "options": options, "data_set": data, "holdout": kept, "weights": weights}
         return fitting.trained(vae, rows, held_out, settings, folder, resume, force, notes)
 
 
