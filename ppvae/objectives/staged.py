@@ -12,7 +12,7 @@ from ppvae.language.pieces import pooled
 from ppvae.language.ppl import ops
 from ppvae.language.traces import paired
 from ppvae.objectives.agreement import apart
-from ppvae.objectives.elbo import Objective, added, bound, elbo, times
+from ppvae.objectives.elbo import Objective, added, bound, elbo, fits, times
 from ppvae.objectives.subsets import explained, singles
 
 
@@ -81,6 +81,18 @@ def weighed(objective: Objective, weights: Weights | None) -> Objective:
     return scaled if chosen else objective
 
 
+def foretold(model: Any, guide: Any, batch: Batch, weights: Weights) -> dict[str, Any]:
+    """``Σ_m Σ_{k≠m} (λ_k − 1) E_{q_m} log p(x_k | z)`` over modalities k of weights λ_k above 1: ``(items,)``."""
+    found = []
+    for name, part in zip(explained(model, batch), singles(model, batch), strict=True):
+        extra = {other: weight - 1 for other, weight in weights.items() if weight > 1 and other != name}
+        if extra:
+            proposal, target = paired(model, guide, part, scored=batch.given([*extra, *part.arrays.keys() - {name}]))
+            fit = pooled(fits(target, proposal), batch.arrays)
+            found.append({other: fit[other] * weight for other, weight in extra.items()})
+    return added(*found)
+
+
 def telbo(share: float = 0.5, analytic: bool = True, modality_weights: Weights | None = None) -> tuple[Stage, ...]:
     """``ELBO(q(z|X))``, then ``Σ_m ELBO_m(q_m)`` with model and joint encoder at rest (Vedantam et al. 2018).
 
@@ -99,17 +111,21 @@ def telbo(share: float = 0.5, analytic: bool = True, modality_weights: Weights |
 def jnf(share: float = 0.5, analytic: bool = True, modality_weights: Weights | None = None) -> tuple[Stage, ...]:
     """``ELBO(q(z|X))``, then ``−Σ_m KL(q(z|X) ‖ q_m)``, model and joint encoder at rest (Senellart et al. 2023).
 
+    A modality k that counts λ_k > 1 times is told by the others in the second stage, too: it gains
+    ``Σ_{m≠k} (λ_k − 1) E_{q_m} log p(x_k | z)``, without which a few bits in many latents are not worth a q_m's while.
     Items that lack a modality have no share in the second stage: there ``q(z|X)`` is made of the ``q_m`` themselves.
 
     Args:
         share: share of the epochs that the first stage gets.
         analytic: use the formula of a KL divergence where there is one.
-        modality_weights: how often the fit of a modality counts in the first stage, by name; 1 by default.
+        modality_weights: how often the fit of a modality counts, by name; 1 by default.
     """
 
     def surrogates(model: Any, guide: Any, batch: Batch, beta: Any) -> dict[str, Any]:
         proposal, _ = paired(model, guide, batch)
         whole = ops.all(ops.stack([batch.present(name) for name in explained(model, batch)]), 0)
-        return times(ops.where(whole, -1.0, 0.0), apart(model, guide, batch, proposal, analytic))
+        gaps = times(-1.0, apart(model, guide, batch, proposal, analytic))
+        told = foretold(model, guide, batch, modality_weights or {})
+        return times(ops.where(whole, 1.0, 0.0), added(gaps, told))
 
     return Stage(weighed(elbo(analytic), modality_weights), share), Stage(surrogates, 1 - share, JOINT)
