@@ -115,7 +115,7 @@ def label_coherences(
     for number, modality in enumerate(m for m in fitted.modalities if m.name in names):
         name, judged = modality.name, {}
         made = drawn[name].reshape(len(names), len(few), *modality.shape)[number]
-        for label, truth in few.labels.items():
+        for label, truth in (few.labels or {}).items():
             seen = complete(few, name) & known(truth) & there[number]
             judged[label] = crossed(modality, few.arrays[name][seen], made[seen], truth[seen], seed)
         found[name] = {label: each for label, each in judged.items() if each}
