@@ -33,6 +33,7 @@ from ppvae.cli.options import (
     Run,
     RunData,
     Seed,
+    Weights,
     What,
     place,
 )
@@ -115,6 +116,7 @@ def fit(
     ] = None,
     max_bytes: MaxBytes = None,
     memory: Memory = None,
+    weights: Weights = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run folder's last checkpoint.")] = False,
     force: Force = False,
     likelihood: Likelihoods = [],  # noqa: B006 - typer reads it, nobody writes it
@@ -131,7 +133,7 @@ def fit(
         rows, held_out = sources.split(sources.data_set(data, max_bytes, likelihood, wanted), holdout, settings.seed)
         vae = programs.pair(method, rows.modalities or (), options, settings.seed)
         kept = {"fraction": holdout, "seed": settings.seed}
-        notes = {"method": method, "options": options, "data_set": data, "holdout": kept}
+        notes = {"method": method, "options": options, "data_set": data, "holdout": kept, "weights": weights}
         return fitting.trained(vae, rows, held_out, settings, folder, resume, force, notes)
 
 
@@ -150,8 +152,9 @@ def evaluate(
     programs: Programs = None,
     seed: Seed = 0,
 ) -> dict[str, Any]:
-    """ELBO and log evidence of the rows that the run held out, in nats per item; how near texts, images, sounds come.
+    """ELBO and log evidence of the rows that the run held out, in nats per item; how near predictions come.
 
+    Of texts, images and sounds their own measures, of data with labels how often a classifier reads the right one.
     These are predicted from --given, or each from all other modalities, by the guide; --posterior is of the evidence.
     """
     from ppvae.cli import sources
@@ -159,13 +162,15 @@ def evaluate(
     shown = sources.names(given)
     fitted, rows, _ = sources.looked_at(run, data, every, max_bytes, programs, backend, device)
     from ppvae.cli import summaries
+    from ppvae.metrics.coherence import label_coherences
     from ppvae.metrics.reconstruction import likenesses
 
     elbo, log_evidence = fitted.elbo_and_evidence(rows, shown, particles, seed)
     if posterior != "guide":
         log_evidence = fitted.log_evidence(rows, shown, particles, seed, posterior)
     evidence = summaries.of_evidence(elbo, log_evidence, particles) | summaries.of_served(log_evidence)
-    return evidence | summaries.of_likenesses(likenesses(fitted, rows, shown, seed=seed))
+    near = summaries.of_likenesses(likenesses(fitted, rows, shown, seed=seed))
+    return evidence | near | summaries.of_coherences(label_coherences(fitted, rows, shown, seed))
 
 
 @app.command()

@@ -24,7 +24,7 @@ def trained(
     notes: dict[str, Any],
 ) -> dict[str, Any]:
     """Train a pair into its folder; returns the figures."""
-    from ppvae.cli import summaries
+    from ppvae.cli import sources, summaries
     from ppvae.training.early_stopping import why_not_auto
     from ppvae.training.fit import fit
 
@@ -32,6 +32,7 @@ def trained(
         settings = settings.model_copy(update={"epochs": "auto"})
     # What tells when to stop is a part of the other rows: those held out are for evaluate.
     options = settings.model_dump() | {"validation": None if settings.watches else held_out}
+    options["weights"] = sources.weights(rows, notes["weights"])
     with _interruptible(folder):
         fitted = fit(vae, rows, out=folder, resume=resume, force=force, notes=notes, **options)
     facts = {"method": notes["method"], "likelihoods": summaries.of_likelihoods(rows)}

@@ -37,6 +37,9 @@ Memory = Annotated[
 Likelihoods = Annotated[
     list[str], typer.Option("--likelihood", help="NAME=likelihood of a modality in an .npz file; repeatable.")
 ]
+Weights = Annotated[
+    str | None, typer.Option(metavar="LABEL", help="The label of the data that says how much each row counts.")
+]
 RunData = Annotated[
     str | None, typer.Option(help="A shipped data set, an .npz or .toml file; the run's own if left out.")
 ]

@@ -163,6 +163,20 @@ def split(data: Dataset, holdout: float, seed: int) -> tuple[Dataset, Dataset | 
     return data.split(1 - holdout, seed)
 
 
+def weights(data: Dataset, label: str | None) -> np.ndarray | None:
+    """How much each row counts, which a label of the data says; None without one.
+
+    Raises:
+        ValueError: the data have no such label, or it does not hold numbers of 0 or more.
+    """
+    if label is None:
+        return None
+    from ppvae.data.weights import checked
+    from ppvae.metrics.classifiers import labels
+
+    return checked(labels(data, label), len(data))
+
+
 def held_out(fitted: Fitted, data: Dataset) -> Dataset:
     """The rows that the run did not train on; all where it held out none.
 
@@ -173,7 +187,7 @@ def held_out(fitted: Fitted, data: Dataset) -> Dataset:
 
     kept = fitted.notes.get("holdout") or {"fraction": 0, "seed": 0}
     train, test = split(data, kept["fraction"], kept["seed"])
-    if data_key(train) != fitted.notes.get("data"):
+    if data_key(train, weights(train, fitted.notes.get("weights"))) != fitted.notes.get("data"):
         raise ValueError("the run was trained on other data, so none of these rows are its held-out ones; add --all")
     return data if test is None else test
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from statistics import median
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from ppvae.data import Dataset
 from ppvae.inference.fitted import Fitted
+from ppvae.metrics.classifiers import Judged
 
 
 def of_training(fitted: Fitted) -> dict[str, Any]:
@@ -58,6 +60,13 @@ def of_likenesses(found: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, An
         for name, measures in found.items()
         for measure, values in measures.items()
         if not np.isnan(values).all()
+    }
+
+
+def of_coherences(found: Mapping[str, Mapping[str, Judged]]) -> dict[str, Any]:
+    """How often each label is read right off each predicted modality and off real ones, ``NAME_coherence_LABEL``."""
+    return {
+        f"{name}_coherence_{label}": asdict(judged) for name, each in found.items() for label, judged in each.items()
     }
 
 

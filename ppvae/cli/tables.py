@@ -81,11 +81,17 @@ def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:.0%}"
 
 
+def _between(value: float, low: float, high: float) -> str:
+    return f"{value:.1%} ({low:.1%} to {high:.1%})"
+
+
 def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, Mapping) and {"mean", "se"} <= value.keys():
         return f"{value['mean']:.3f}" + ("" if value["se"] is None else f" ± {value['se']:.3f}")
+    if isinstance(value, Mapping) and {"made", "real"} <= value.keys():
+        return "{}, of real ones {}".format(*(_between(**value[key]) for key in ("made", "real")))
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value))
     return str(value)

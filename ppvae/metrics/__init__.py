@@ -11,9 +11,10 @@ show(
     {
         "aggregate_prior": "with_aggregate_prior",
         "bootstrap": "Interval interval",
-        "classifiers": "Judged Judges judges",
+        "classifiers": "Judged Judges crossed judges",
         "clustering": "Clustering clustering",
-        "coherence": "agreement coherence coherence_intervals coherences prior_coherence prior_coherence_intervals",
+        "coherence": "agreement coherence coherence_intervals coherences label_coherences "
+        "prior_coherence prior_coherence_intervals",
         "edit_distance": "edit_distance levenshtein",
         "frechet": "frechet",
         "mel_distance": "log_mel loudness_distance mel_distance",
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from ppvae.metrics.bootstrap import interval as interval
     from ppvae.metrics.classifiers import Judged as Judged
     from ppvae.metrics.classifiers import Judges as Judges
+    from ppvae.metrics.classifiers import crossed as crossed
     from ppvae.metrics.classifiers import judges as judges
     from ppvae.metrics.clustering import Clustering as Clustering
     from ppvae.metrics.clustering import clustering as clustering
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from ppvae.metrics.coherence import coherence as coherence
     from ppvae.metrics.coherence import coherence_intervals as coherence_intervals
     from ppvae.metrics.coherence import coherences as coherences
+    from ppvae.metrics.coherence import label_coherences as label_coherences
     from ppvae.metrics.coherence import prior_coherence as prior_coherence
     from ppvae.metrics.coherence import prior_coherence_intervals as prior_coherence_intervals
     from ppvae.metrics.edit_distance import edit_distance as edit_distance

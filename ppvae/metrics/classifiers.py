@@ -8,11 +8,15 @@ from typing import Any
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from ppvae.data.dataset import Dataset
-from ppvae.metrics.bootstrap import Interval
+from ppvae.language.modality import Modality
+from ppvae.metrics.bootstrap import Interval, interval
+
+FOLDS, LEVEL = 5, 0.9
 
 
 def linear() -> Any:
@@ -75,11 +79,46 @@ def judges(data: Dataset, label: str, make: Callable[[], Any] = linear) -> Judge
     truth, fitted = labels(data, label), {}
     for modality in data.modalities or ():
         seen = complete(data, name := modality.name) & known(truth)
-        judge = make()
-        if modality.kind == "text":
-            judge = make_pipeline(OneHotEncoder(handle_unknown="ignore", sparse_output=False), judge)
+        judge = reader(modality, make)
         fitted[name] = judge.fit(data.arrays[name][seen].reshape(seen.sum(), -1), truth[seen])
     return Judges(label, fitted)
+
+
+def reader(modality: Modality, make: Callable[[], Any] = linear) -> Any:
+    """A fresh classifier of a modality's flattened values, which sees a text as zeros and ones."""
+    judge = make()
+    if modality.kind != "text":
+        return judge
+    return make_pipeline(OneHotEncoder(handle_unknown="ignore", sparse_output=False), judge)
+
+
+def crossed(modality: Modality, real: np.ndarray, made: np.ndarray, truth: np.ndarray, seed: int = 0) -> Judged | None:
+    """How often judges that never saw an item read its label off what was made of it, and off what was measured.
+
+    Each fifth of the items is read by a judge fitted to the measurements of the others. Items whose label fewer than
+    five have take no part, nor do elements that predictions do not know.
+
+    Args:
+        modality: what is read.
+        real: its measurements, ``(items, *shape)``.
+        made: predictions of them, alike.
+        truth: the items' labels, ``(items,)``.
+        seed: of the fifths.
+
+    Returns:
+        Both shares with intervals of 90 %; None where fewer than two labels, or no elements, are left.
+    """
+    _, codes, counts = np.unique(truth, return_inverse=True, return_counts=True)
+    often = counts[codes] >= FOLDS
+    told = np.isfinite(made[often]).all(0)
+    if (counts >= FOLDS).sum() < 2 or not told.any():
+        return None
+    codes, flat = codes[often], [values[often][:, told] for values in (made, real)]
+    right = np.zeros((2, len(codes)))
+    for others, fifth in StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(codes, codes):
+        judge = reader(modality).fit(flat[1][others], codes[others])
+        right[:, fifth] = [judge.predict(values[fifth]) == codes[fifth] for values in flat]
+    return Judged(*(interval(each, LEVEL) for each in right))
 
 
 def labels(data: Dataset, label: str) -> np.ndarray:

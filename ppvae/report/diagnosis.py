@@ -10,6 +10,7 @@ import numpy as np
 
 from ppvae.diagnostics.calibration import ALPHA, Uniform, fault
 from ppvae.inference.arviz import THRESHOLD
+from ppvae.metrics.bootstrap import Interval
 from ppvae.report.measures import Measures, Subset
 
 WORDS = {"log joint": "the joint density"}
@@ -106,6 +107,23 @@ class Likeness:
 
 
 @dataclass(frozen=True)
+class Coherence:
+    """How often a classifier reads the right label off predictions of a modality from all others.
+
+    Attributes:
+        ask: the modality.
+        label: of the data.
+        made: the share of predictions, with its interval of 90 %.
+        real: of measurements, by the same classifier, alike.
+    """
+
+    ask: str
+    label: str
+    made: Interval
+    real: Interval
+
+
+@dataclass(frozen=True)
 class Diagnosis:
     """Everything that was measured of a fitted pair.
 
@@ -123,6 +141,7 @@ class Diagnosis:
         history: ``epoch``, ``loss`` and, if there was any, ``validation_loss``, in nats per item; ``best_epoch`` where
             that chose the weights.
         likenesses: of the predictions of texts, images and sounds.
+        coherences: of these and of all others, where the rows have labels.
         suspects: rows that disagree with themselves, the worst first; None where that was not asked.
     """
 
@@ -140,6 +159,7 @@ class Diagnosis:
     missing: tuple[str, ...]
     history: tuple[Mapping[str, Any], ...]
     likenesses: tuple[Likeness, ...] = ()
+    coherences: tuple[Coherence, ...] = ()
     suspects: tuple[Suspect, ...] | None = None
 
 
@@ -160,6 +180,11 @@ def summary(measures: Measures) -> Diagnosis:
         posteriors=tuple(_posterior(subset) for subset in measures.subsets),
         predictions=tuple(_prediction(each, ask) for each in measures.subsets for ask in each.predictions),
         likenesses=tuple(_likenesses(measures)),
+        coherences=tuple(
+            Coherence(name, label, judged.made, judged.real)
+            for name, each in measures.coherent.items()
+            for label, judged in each.items()
+        ),
         shares={
             name: None if np.isnan(kl).all() else float(share)
             for name, kl, share in zip(parts.names, parts.kl, parts.shares, strict=True)

@@ -17,6 +17,8 @@ from ppvae.diagnostics.simulation import simulate
 from ppvae.inference import subset_questions
 from ppvae.inference.consistency import Consistency
 from ppvae.inference.fitted import Fitted
+from ppvae.metrics.classifiers import Judged
+from ppvae.metrics.coherence import label_coherences
 from ppvae.metrics.reconstruction import likenesses
 from ppvae.training.progress import tracked
 
@@ -77,6 +79,7 @@ class Measures:
         subsets: each modality alone, all others of each, all, and whatever else was asked for.
         parts: what the posterior would lose without each modality.
         alike: how near each text, image and sound is predicted from all others, by modality and measure ``(items,)``.
+        coherent: how often classifiers read the right label off such predictions, by modality and label.
         consistency: of the rows, whose numbers in the data are ``rows``; None where the data have but one modality.
     """
 
@@ -87,6 +90,7 @@ class Measures:
     subsets: tuple[Subset, ...]
     parts: Contribution
     alike: Mapping[str, Mapping[str, np.ndarray]]
+    coherent: Mapping[str, Mapping[str, Judged]]
     consistency: Consistency | None = None
     rows: np.ndarray | None = None
 
@@ -120,8 +124,9 @@ def measure(
     found = [task() for task in tracked(tasks, "measuring", progress)]
     parts = contribution(fitted, rows, seed=effort.seed)
     alike = likenesses(fitted, rows, seed=effort.seed)
+    coherent = label_coherences(fitted, rows, seed=effort.seed)
     agree = _consistency(fitted, rows, effort)
-    return Measures(fitted, effort, len(rows), trained_on, tuple(found), parts, alike, agree, numbers)
+    return Measures(fitted, effort, len(rows), trained_on, tuple(found), parts, alike, coherent, agree, numbers)
 
 
 def _consistency(fitted: Fitted, rows: Dataset, effort: Effort) -> Consistency | None:

@@ -10,6 +10,7 @@ from jinja2 import Environment, StrictUndefined
 
 from ppvae import __version__
 from ppvae.inference.arviz import THRESHOLD
+from ppvae.metrics.bootstrap import Interval
 from ppvae.report import verdict as judging
 from ppvae.report.diagnosis import Diagnosis, Likeness, Posterior, summary
 from ppvae.report.figures import Picture, drawings, file_name, picture
@@ -44,7 +45,7 @@ def report(measures: Measures, out: str | Path, progress: bool | None = None) ->
 def page(diagnosis: Diagnosis, said: Verdict, pictures: Sequence[Picture], folder: str) -> str:
     """The page's HTML. Whatever comes from a run is escaped."""
     rules = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    filters = (percent, evidence, points, opened, active, likeness)
+    filters = (percent, evidence, points, opened, active, likeness, between)
     rules.filters |= {each.__name__: each for each in filters}
     thresholds = {"threshold": THRESHOLD, "points": judging.POINTS, "significant": judging.SIGNIFICANT}
     return rules.from_string((HERE / "page.html").read_text(encoding="utf-8")).render(
@@ -100,6 +101,11 @@ def evidence(posterior: Posterior) -> str:
 def likeness(each: Likeness) -> str:
     """The mean with its standard error."""
     return f"{each.mean:.2f}" + ("" if each.error is None else f" ± {each.error:.2f}")
+
+
+def between(share: Interval) -> str:
+    """A share with its interval."""
+    return f"{share.value:.0%} ({share.low:.0%} to {share.high:.0%})"
 
 
 def active(posterior: Posterior) -> str:

@@ -118,6 +118,7 @@ class Notes(BaseModel):
     options: dict[str, Any] | None = None
     data_set: str | None = None
     holdout: Holdout | None = None
+    weights: str | None = None
     data: int | None = None
     order: int | None = None
     texts: Texts | None = None

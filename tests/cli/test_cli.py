@@ -1,8 +1,10 @@
 """The command line: what every command prints, as JSON and for people, and how it ends."""
 
 import json
+import re
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -110,6 +112,30 @@ def test_an_unknown_list_is_one_sentence(ppvae_) -> None:
     assert answer.err == "Error: there is no list of 'method'; choose one of methods, datasets, likelihoods\n"
 
 
+def test_a_label_says_how_much_each_row_counts(ppvae_, folder: Path, tmp_path: Path) -> None:
+    with np.load(folder / "data.npz") as stored:
+        arrays = dict(stored)
+    counts = np.arange(80) % 3.0
+    arrays["a"][counts == 0] += 100
+    np.savez(tmp_path / "data.npz", **arrays, **{"labels.count": counts, "labels.name": np.full(80, "x")})
+    words = ["mvae", "--data", tmp_path / "data.npz", "--backend", "pyro", "--epochs", 2, *SMALL]
+    out = tmp_path / "run"
+    loss = ppvae_("fit", *words, "--out", out, "--weights", "count", "--json").json["loss"]
+    train, _ = read_npz(tmp_path / "data.npz").split(0.75, seed=0)
+    vae = ppvae.method("mvae", train.modalities, latent=2, hidden=(8,))
+    options = {"backend": "pyro", "epochs": 2, "batch_size": 16, "progress": False}
+    assert ppvae.fit(vae, train, weights=train.labels["count"], **options).history[-1]["loss"] == loss
+    assert ppvae_("evaluate", out, "--particles", 2, "--json").json["items"] == 20
+    resumed = ["fit", *words, "--out", out, "--resume"]
+    assert "trained on other data" in ppvae_(*resumed).err
+    assert ppvae_(*resumed, "--weights", "count").code == 0
+    for label, told in (
+        ("none", "the data have no label 'none'; they have count, name"),
+        ("name", "must be 60 numbers"),
+    ):
+        assert told in ppvae_("fit", *words, "--out", tmp_path / "other", "--weights", label).err
+
+
 @pytest.mark.parametrize("backend", ["pyro", "numpyro"])
 def test_fit_ends_with_the_figures_of_training(backend: str, ppvae_, folder: Path, tmp_path: Path) -> None:
     data = ["--data", folder / "data.npz", "--out", tmp_path / "run"]
@@ -196,6 +222,23 @@ def test_evaluate_says_how_near_predicted_texts_and_pictures_come(ppvae_, tmp_pa
         assert found[f"{name}_{measure}"] == told
     assert "word edit distance" in ppvae_(*evaluate).out
     assert "look_ssim" in ppvae_(*evaluate, "--given", "word", "--json").json
+
+
+def test_evaluate_says_how_often_labels_are_read_off_predictions(
+    run: Path, folder: Path, ppvae_, tmp_path: Path
+) -> None:
+    with np.load(folder / "data.npz") as stored:
+        arrays = dict(stored)
+    side = np.where(arrays["a"][:, 0] > 0, "up", "down")
+    np.savez(tmp_path / "data.npz", **arrays, **{"labels.side": side})
+    evaluate = ["evaluate", run, "--data", tmp_path / "data.npz", "--all", "--particles", 2]
+    found = ppvae_(*evaluate, "--given", "a", "--json").json
+    fitted = ppvae.load(run)
+    data = ppvae.Dataset(arrays, labels={"side": side}, modalities=fitted.modalities)
+    expected = ppvae.metrics.label_coherences(fitted, data, given=["a"])
+    for name, each in expected.items():
+        assert found[f"{name}_coherence_side"] == asdict(each["side"])
+    assert re.search(r"a coherence side +\d+\.\d% \(\d+\.\d% to \d+\.\d%\), of real ones \d", ppvae_(*evaluate).out)
 
 
 def test_evaluate_can_look_at_some_modalities_on_either_backend(run: Path, folder: Path, ppvae_) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from ppvae import cli
-from ppvae.report.diagnosis import Diagnosis, Posterior, Prediction, Suspect
+from ppvae.metrics import Interval
+from ppvae.report.diagnosis import Coherence, Diagnosis, Posterior, Prediction, Suspect
 from ppvae.report.figures import Picture
 from ppvae.report.page import page as written
 from ppvae.report.verdict import verdict
@@ -30,7 +31,8 @@ def folder() -> Path:
     atexit.register(shutil.rmtree, place)
     rng = np.random.default_rng(0)
     z = rng.normal(size=(80, 1))
-    np.savez(place / DATA, **{name: z + rng.normal(size=(80, 3)) for name in ("a", "__b__", LONG)})
+    arrays = {name: z + rng.normal(size=(80, 3)) for name in ("a", "__b__", LONG)}
+    np.savez(place / DATA, **arrays, **{f"labels.{HOSTILE}": np.where(z[:, 0] > 0, "up", "down")})
     options = ["--latent", "2", "--set", "hidden=[8]", "--batch-size", "16", "--epochs", "3", "--backend", "pyro"]
     words = ["fit", "mvae", "--data", str(place / DATA), *options, "--out", str(place / "run")]
     assert cli.main(words) == 0
@@ -57,7 +59,10 @@ def hostile() -> str:
         "missing": (HOSTILE,),
     }
     suspects = (Suspect(3, HOSTILE, 20.0, 1.0, None),)
-    diagnosis = Diagnosis(posteriors=(posterior,), predictions=(prediction,), suspects=suspects, **about, **amounts)
+    read = (Coherence(HOSTILE, HOSTILE, Interval(0.5, 0.4, 0.6), Interval(0.9, 0.8, 1.0)),)
+    diagnosis = Diagnosis(
+        posteriors=(posterior,), predictions=(prediction,), suspects=suspects, coherences=read, **about, **amounts
+    )
     drawn = Picture("latents", HOSTILE, f'"{HOSTILE}', "data:,", "data:,", "01-x", 400, 300)
     return written(diagnosis, verdict(diagnosis), [drawn], HOSTILE)
 

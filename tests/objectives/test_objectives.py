@@ -181,8 +181,12 @@ def singly(values: lg.Arrays) -> np.ndarray:
     return sum(bound(alone(values, name), alone(values, name)) for name in values)
 
 
+def whole(values: lg.Arrays) -> np.ndarray:
+    return np.all(list(there(values).values()), 0)
+
+
 def jnf_form(values: lg.Arrays) -> np.ndarray:
-    return np.where(np.all(list(there(values).values()), 0), -gaps(values), 0.0)
+    return np.where(whole(values), -gaps(values), 0.0)
 
 
 FORMS: dict[str, tuple[Any, Callable[[lg.Arrays], np.ndarray]]] = {
@@ -206,6 +210,14 @@ FORMS: dict[str, tuple[Any, Callable[[lg.Arrays], np.ndarray]]] = {
     ),
     "telbo, second stage": (telbo()[1].objective, singly),
     "jnf, second stage": (jnf()[1].objective, jnf_form),
+    "telbo, weighed, first stage": (
+        telbo(modality_weights={"b": 3.0})[0].objective,
+        lambda x: bound(x, x) + 2 * fit(x, alone(x, "b")),
+    ),
+    "jnf, weighed, second stage": (
+        jnf(modality_weights={"a": 0.5, "b": 3.0})[1].objective,
+        lambda x: jnf_form(x) + np.where(whole(x), 2 * sum(fit(alone(x, m), alone(x, "b")) for m in "ac"), 0.0),
+    ),
     "stl": (stl(), lambda x: bound(x, x)),
     "stl of three draws": (stl(3), lambda x: bound(x, x)),
     "renyi at 1": (renyi(1.0, draws=3), lambda x: bound(x, x)),
@@ -566,7 +578,7 @@ def test_beta_tempers_latents_alone(backend: str, name: str) -> None:
         np.testing.assert_allclose(found[1][site], middle, rtol=1e-9, atol=1e-9, err_msg=site)
         if site in values:
             np.testing.assert_array_equal(found[0][site], found[2][site], err_msg=site)
-    if "z" in found[0] and name not in ("jmvae", "jnf, second stage"):
+    if "z" in found[0] and name not in ("jmvae", "jnf, second stage", "jnf, weighed, second stage"):
         assert not found[0]["z"].any()
 
 

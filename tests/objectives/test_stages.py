@@ -243,3 +243,30 @@ def test_a_later_stage_may_not_differentiate_through_what_has_no_derivative(data
     assert fitting.init(VAE(Coin(), Toss(), (Stage("elbo"),)), data, backend="pyro").step == 0
     with pytest.raises(ValueError, match="differentiates through draws, which the guide's site 'z' does not allow"):
         fitting.init(VAE(Coin(), Toss(), (Stage("elbo"), Stage("mvae"))), data, backend="pyro")
+
+
+@pytest.mark.parametrize(("name", "backend"), [("telbo", "pyro"), ("jnf", "numpyro")])
+def test_the_fit_of_a_modality_counts_so_often_in_the_first_stage(name: str, backend: str, data: Dataset) -> None:
+    def sites(**options: Any) -> dict[str, float]:
+        """Of the first step."""
+        state = ppvae.init(pair(objectives.make(name, **options)), data, backend=backend, epochs=2, **OPTIONS)
+        return ppvae.step(state, data.batch(slice(10)))[1]["sites"]
+
+    plain = sites()
+    assert sites(modality_weights={"b": 30.0}) == pytest.approx({**plain, "b": 30 * plain["b"]}, rel=1e-5)
+
+
+@both
+@pytest.mark.parametrize(
+    ("weights", "told"),
+    [
+        ({"c": 2.0}, r"modality_weights name \['c'\]; the model explains a, b"),
+        ({"b": 0.0}, "modality_weights are finite numbers above 0"),
+        ({"b": float("nan")}, "modality_weights are finite numbers above 0"),
+    ],
+)
+def test_weights_are_of_known_modalities_and_above_zero(
+    weights: dict[str, float], told: str, backend: str, data: Dataset
+) -> None:
+    with pytest.raises(ValueError, match=told):
+        fit(data, telbo(modality_weights=weights), backend, 1)

@@ -21,8 +21,9 @@ from scipy import stats
 
 from ppvae import cli
 from ppvae.diagnostics.calibration import Uniform
+from ppvae.metrics import Interval
 from ppvae.report import figures
-from ppvae.report.diagnosis import POINTS, Diagnosis, Posterior, Prediction, summary, worst
+from ppvae.report.diagnosis import POINTS, Coherence, Diagnosis, Posterior, Prediction, summary, worst
 from ppvae.report.measures import Effort, Measures, label, measure
 from ppvae.report.page import evidence, facts, matrix, percent
 from ppvae.report.page import page as written
@@ -271,6 +272,12 @@ def test_further_subsets_are_looked_at_and_unknown_ones_refused(capsys: pytest.C
     assert (out.count("\n"), err) == (1, "")
     assert len(found["posteriors"]) == 7
     assert found["trained_on"] is False
+    assert [(each["ask"], each["label"]) for each in found["coherences"]] == [
+        (name, harness.HOSTILE) for name in ("a", "__b__", harness.LONG)
+    ]
+    assert all(
+        0 <= each[what]["low"] <= each[what]["value"] for each in found["coherences"] for what in ("made", "real")
+    )
     assert found["verdict"]["headline"][0].startswith("Of 9 predictions, trust ")
     assert cli.main([*words, "a,nope"]) == 2
     out, err = capsys.readouterr()
@@ -338,8 +345,17 @@ def test_every_figure_has_words_and_files() -> None:
 
 
 def test_tables_have_captions_and_their_headings_a_scope() -> None:
-    assert len(page().all("table")) == len(page().all("caption")) == 3
+    assert len(page().all("table")) == len(page().all("caption")) == 4
     assert {each.get("scope") for each in page().all("th")} == {"col", "row"}
+
+
+def test_what_classifiers_read_of_predictions_stands_beside_what_they_read_of_measurements() -> None:
+    some = replace(
+        diagnosis(), coherences=(Coherence("b", "side", Interval(0.5, 0.412, 0.6), Interval(1.0, 1.0, 1.0)),)
+    )
+    row = '<th scope="row">b</th><td>side</td><td>50% (41% to 60%)</td><td>100% (100% to 100%)</td>'
+    assert row in written(some, verdict(some), [], "f")
+    assert "a classifier" not in written(diagnosis(), verdict(diagnosis()), [], "f")
 
 
 def test_a_figure_without_words_is_refused(tmp_path: Path) -> None:
