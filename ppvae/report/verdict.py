@@ -31,6 +31,10 @@ FEW, MANY = 0.1, 0.5  # shares of rows with k-hat above 0.7 that ask for care, a
 UNSEEN, SCARCE = "something was not measured", "rows are too few to tell"
 UNCALIBRATED = "in simulations truths do not fall where it says"
 REACH = f"k-hat is above {THRESHOLD} for more than {FEW:.0%} of rows"
+WAY_OUT = (
+    'What to do about posteriors: ask with posterior="corrected", on the command line --posterior corrected, which '
+    "draws from each row's own posterior and says of which rows even that cannot be trusted."
+)
 
 
 class Finding(NamedTuple):
@@ -127,7 +131,8 @@ def verdict(diagnosis: Diagnosis) -> Verdict:
     predictions = tuple(
         _judged(each, each.ask, [_covered(each, promises), _behind(each, levels)]) for each in diagnosis.predictions
     )
-    return Verdict(posteriors, predictions, tuple(_remarks(diagnosis)))
+    inexact = any(fault in (REACH, UNCALIBRATED) for each in posteriors for fault in each.faults)
+    return Verdict(posteriors, predictions, (*[WAY_OUT] * inexact, *_remarks(diagnosis)))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

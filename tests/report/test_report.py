@@ -60,6 +60,7 @@ def test_an_exact_posterior_is_trusted_everywhere() -> None:
     assert len(said.predictions) == 9
     assert said.headline == ("Of 9 predictions, trust 9.", "Of 7 posteriors, trust 7.")
     assert said.why == ()
+    assert not any("corrected" in remark for remark in said.remarks)
     assert "in 300 simulations truths fall where it says" in said.posteriors[0].sentence
 
 
@@ -100,6 +101,7 @@ def test_a_narrow_posterior_is_trusted_nowhere_and_the_reason_names_it() -> None
         "in simulations truths do not fall where it says (3 of 3).",
     )
     assert "the latents behind it are not to be trusted" in said.predictions[0].sentence
+    assert 'posterior="corrected"' in said.remarks[0]
 
 
 def test_what_the_rows_lack_is_said() -> None:
