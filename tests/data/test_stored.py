@@ -58,7 +58,7 @@ def test_values_that_do_not_fit_are_found_in_every_block(tmp_path: Path, monkeyp
         Dataset({"a": held}, modalities=[Modality("a", (1,), "bernoulli")])
 
 
-@pytest.mark.parametrize("backend", ["pyro", "numpyro"])
+@pytest.mark.parametrize("backend", ["pyro", pytest.param("numpyro", marks=pytest.mark.slow)])
 def test_training_from_disk_ends_with_the_bits_of_training_in_memory(pair: tuple[Dataset, Dataset], backend) -> None:
     vae = ppvae.method("mvae", pair[0].modalities, latent=2, hidden=(4,), seed=0)
     runs = [

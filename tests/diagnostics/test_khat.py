@@ -143,7 +143,7 @@ def test_an_exact_guide_needs_no_rescue() -> None:
     assert result.draws["z"].shape == (100, ITEMS, 2)
 
 
-@pytest.mark.parametrize("method", ["corrected", "nuts"])
+@pytest.mark.parametrize("method", ["corrected", pytest.param("nuts", marks=pytest.mark.slow)])
 def test_each_rescue_draws_from_the_posterior(method: str) -> None:
     truth, values, _ = case()
     result, served = rescued(method), rescued(method).how == method

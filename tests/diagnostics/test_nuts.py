@@ -43,6 +43,7 @@ def comparison() -> NutsComparison:
     return compare_with_nuts(fitted("pyro", widen=0.4, shift=0.3), data, chains())
 
 
+@pytest.mark.slow
 def test_chains_have_the_moments_of_the_posterior_of_every_mask() -> None:
     truth, values, _ = case()
     mean, cov = truth.posterior(values)
@@ -108,6 +109,7 @@ def test_a_discrete_latent_that_is_not_summed_out_is_refused() -> None:
         nuts(*mixed.case(mixed.Marked(enumerate=False)))
 
 
+@pytest.mark.slow
 def test_chains_sum_discrete_latents_out() -> None:
     z, x = nuts(*mixed.case(mixed.Marked())).draws["z"].reshape(-1, 2), np.array([0.5, 3.0])
     grid = np.linspace(1e-3, 30, 20_001)[:, None, None]

@@ -97,6 +97,7 @@ def mispaired(data: Dataset, share: float, seed: int) -> tuple[Dataset, np.ndarr
     return Dataset(arrays, modalities=data.modalities), np.isin(np.arange(len(data)), bad)
 
 
+@pytest.mark.slow
 def test_mispaired_digits_are_found() -> None:
     train, test = ppvae.datasets.load("mfeat").split(0.75, seed=0)
     vae = ppvae.method("mvae", train.modalities, latent=12, hidden=[64])

@@ -207,6 +207,7 @@ def recovered(sparsity: Any) -> tuple[np.ndarray, np.ndarray, float]:
     return fits.max(1), found[np.array(list(PLANTED.values())) == 0], fitted.history[-1]["loss"]
 
 
+@pytest.mark.slow
 def test_relevance_priors_find_which_factor_moves_which_view() -> None:
     fits, silent, loss = recovered("ard")
     _, loud, other = recovered("none")

@@ -237,6 +237,7 @@ def clusters():
     return Dataset({name: z @ generator.normal(size=(2, 4)) + 0.1 * generator.normal(size=(400, 4)) for name in "ab"})
 
 
+@pytest.mark.slow
 def test_learned_priors_raise_the_elbo_of_clustered_data(clusters):
     final = {}
     for name in ("standard", "mixture", "flow", "vamp"):

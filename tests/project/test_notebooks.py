@@ -12,7 +12,9 @@ from nbclient import NotebookClient
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 PATHS = sorted(FOLDER.glob("*.ipynb"))
-EACH = pytest.mark.parametrize("path", PATHS, ids=[path.stem for path in PATHS])
+STEMS = [path.stem for path in PATHS]
+EACH = pytest.mark.parametrize("path", PATHS, ids=STEMS)
+LONG = "3457"  # lessons that run for more than half a minute, with the slow tests
 
 # What a notebook may say on stderr.
 EXPECTED = (
@@ -36,7 +38,9 @@ def test_there_are_seven_lessons() -> None:
     assert sum(path.stat().st_size for path in PATHS) < 1.5e6
 
 
-@EACH
+@pytest.mark.parametrize(
+    "path", [pytest.param(p, marks=pytest.mark.slow) if p.stem[0] in LONG else p for p in PATHS], ids=STEMS
+)
 def test_a_notebook_runs(path: Path, tmp_path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     place = {"metadata": {"path": str(tmp_path)}}

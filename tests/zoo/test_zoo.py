@@ -93,7 +93,7 @@ def shaped(rows: np.ndarray, like: np.ndarray) -> np.ndarray:
 
 
 @every_method
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", [pytest.param("float32", marks=pytest.mark.slow), "float64"])
 def test_both_backends_give_the_same_densities_and_gradients(method, dtype):
     vae = fresh(method)
     report = ppvae.parity(vae, data_for(method).batch(slice(0, 30)), dtype=dtype)
@@ -170,7 +170,7 @@ def test_new_items_are_drawn_of_everything_that_the_model_explains(fitted, metho
 
 
 @every_method
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", ["pyro", pytest.param("numpyro", marks=pytest.mark.slow)])
 def test_what_stands_in_a_hole_moves_no_step(method, backend):
     data, engine = data_for(method), importlib.import_module(f"ppvae.backends.{backend}")
     rows, found = np.arange(4, 16), []
