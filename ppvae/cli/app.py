@@ -191,10 +191,12 @@ def query(
     force: Force = False,
 ) -> dict[str, Any]:
     """Draw some modalities of every row given others: arrays (draws, items, ...), or pictures, sounds and words."""
-    from ppvae.cli import answers, sources, summaries
+    from ppvae.cli import answers, sources
 
     place, shown, asked = answers.writable(out, force), sources.names(given), sources.names(ask)
     fitted, rows = sources.known(run, data, max_bytes, programs, backend, device)
+    from ppvae.cli import summaries
+
     sources.check_memory(fitted, asked, draws, len(rows))
     drawn = fitted.query(rows, shown, asked, draws, seed, posterior)
     written = answers.write(place, drawn, fitted.modalities, rows.ids)

@@ -88,9 +88,10 @@ def test_a_stack_comes_down_to_a_few_places_and_up_again(sizes: list[int], chann
 
 
 def test_every_place_of_a_picture_is_read() -> None:
-    x = torch.randn(1, 3, 15, 29, requires_grad=True)
+    torch.manual_seed(0)
+    x = torch.randn(16, 3, 15, 29, requires_grad=True)  # in some of them: a unit may rest
     (moved,) = torch.autograd.grad(convolutional.down((3, 15, 29), (64,))[0](x).square().sum(), x)
-    assert (moved != 0).all()
+    assert (moved != 0).any(0).all()
 
 
 @pytest.mark.parametrize(
