@@ -20,4 +20,3 @@ def _let_go(request: pytest.FixtureRequest) -> Iterator[None]:
         engine._asker.cache_clear()
         engine.jax.clear_caches()
     gc.collect()
-    gc.freeze()  # what outlives a file, mostly libraries, need not be looked through again at every collection
