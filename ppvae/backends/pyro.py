@@ -17,6 +17,7 @@ from torch.backends import cudnn
 from ppvae.backends import pyro_estimators as estimators
 from ppvae.backends.optimizers import in_torch
 from ppvae.backends.pyro_words import STACKS
+from ppvae.backends.residence import Resident
 from ppvae.backends.stacks import emptied
 from ppvae.language import ppl
 from ppvae.language.batch import Batch
@@ -53,7 +54,7 @@ def environment(settings: Settings) -> Iterator[None]:
     Convolutions of float32 are of float32, which torch's own default on GPUs is not.
     """
     place = device(settings.device)
-    entered = nullcontext() if place.type == "cpu" else place  # as a context, a device slows every call of torch
+    entered = nullcontext() if place.type == "cpu" else Resident(place)  # a context slows every call of torch
     with (
         turn(),
         ppl.running("pyro"),
@@ -185,12 +186,13 @@ def epoch(
             now = Pace(pace.rate_factor[i], float(pace.beta[i]), [rates[i] for rates in pace.rates])
             state, info = step(state, batch, now)
         infos.append(info)
-    shares = {name: _stacked([info.shares[name] for info in infos]) for name in infos[0].shares}
-    return state, Info(shares, _stacked([info.gradient_norm for info in infos]))
+    return state, _told(infos)
 
 
-def _stacked(numbers: list[torch.Tensor]) -> np.ndarray:
-    return torch.stack(numbers).cpu().numpy()
+def _told(infos: list[Info]) -> Info:
+    """What several steps tell, ``(steps,)`` each, in one copy from the device."""
+    rows = torch.stack([torch.stack([*info.shares.values(), info.gradient_norm]) for info in infos]).cpu().numpy()
+    return Info(dict(zip(infos[0].shares, rows.T, strict=False)), rows[:, -1])
 
 
 def validate(state: State, arrays: Mapping[str, Any], observed: Mapping[str, Any], draw: int) -> float:

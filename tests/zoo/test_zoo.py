@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import importlib
 import itertools
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import ppvae
 from ppvae import Batch, Dataset, Modality, objectives
+from ppvae.backends import pyro
+from ppvae.backends.residence import Resident
 from ppvae.datasets.lagged import lagged
 from ppvae.language.modality import REALS
 from ppvae.training import fit as fitting
@@ -189,6 +193,23 @@ def test_what_stands_in_a_hole_moves_no_step(method, backend):
     for info, weights in found[1:]:
         assert info == found[0][0]
         assert all(np.array_equal(weights[name], found[0][1][name]) for name in weights)
+
+
+@every_method
+def test_no_step_on_pyro_reads_a_number_from_the_device(method):
+    """On torch's device without memory reading raises; on a GPU the host would wait there for all that runs."""
+    data = data_for(method)
+    state = fitting.init(fresh(method), data, backend="pyro", device="cpu")
+    with pyro.environment(state.plan.settings), pyro.pyro.validation_enabled(False), Resident("meta"):
+        state.pair.to("meta")
+        arrays, observed = (
+            {k: torch.as_tensor(x, device="meta") for k, x in g.items()} for g in (data.arrays, data.observed)
+        )
+        batch = Batch({k: x.to(torch.float32) for k, x in arrays.items()}, observed, len(data))
+        for stage in range(state.plan.stages):
+            loss, shares = pyro.loss_by_site(replace(state, stage=stage), batch, 1.0)
+            loss.backward()
+            assert shares
 
 
 def test_an_unknown_method_or_option_is_one_sentence():
