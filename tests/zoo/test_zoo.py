@@ -156,7 +156,7 @@ def test_every_subset_and_every_ragged_row_is_answered(fitted, method):
 
 def test_answers_depend_on_the_item_alone(fitted, method):
     rows, close = every_subset(method), {"rtol": 1e-4, "atol": 1e-4}
-    order, some = np.random.default_rng(0).permutation(len(rows)), np.resize([3, 9], len(rows))  # as many: compiled once
+    order, some = np.random.default_rng(0).permutation(len(rows)), np.resize([3, 9], len(rows))  # one compiled shape
     for name, value in fitted.encode(rows, draws=3).items():
         np.testing.assert_allclose(fitted.encode(rows.take(order), draws=3)[name], value[:, order], **close)
     weights = fitted.log_weights(rows, particles=3)
