@@ -54,15 +54,15 @@ def _rebuilt(stored: Stored, modalities: Sequence[Modality]) -> VAE:
             f"the run folder {str(path)!r} holds the weights of your own programs: pass the pair, load(path, vae=...)"
         )
     with checkpoint.reading(path), torch.device("meta"):  # shapes without memory
-        sketch = build.method(recipe.method, modalities, **recipe.options)
+        sketch = build.rebuilt(recipe.plain(), modalities)
     _check_fits(stored, sketch)
-    return build.method(recipe.method, modalities, **recipe.options)
+    return build.rebuilt(recipe.plain(), modalities)
 
 
 def _check_recipe(path: str | Path, recipe: Recipe | None, vae: VAE) -> None:
     own = json.loads(json.dumps(dict(vae.recipe)))
-    if recipe and own and dict(recipe) != own:
-        one, other = (f"{r['method']} with options {r['options'] or 'none'}" for r in (dict(recipe), own))
+    if recipe and own and recipe.plain() != own:
+        one, other = (f"{r['method']} with options {r['options'] or 'none'}" for r in (recipe.plain(), own))
         raise ValueError(f"the run folder {str(path)!r} is of {one}, not of {other}")
 
 
