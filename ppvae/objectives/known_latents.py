@@ -18,8 +18,8 @@ from ppvae.objectives.elbo import Objective
 def known_latents(hidden: Mapping[str, np.ndarray], z: np.ndarray, trusted: np.ndarray) -> Objective:
     """``½ log q(z' | x'_S) + ½ log q(z | x_S)``: z' and x' are drawn from the model, z stands beside the item.
 
-    The first term is the sleep phase of wake-sleep (Hinton et al. 1995), which covers the mass of the posterior where an
-    ELBO settles in a part of it; the second does the same where the data lie. The model is to rest meanwhile.
+    The first term is the sleep phase of wake-sleep (Hinton et al. 1995), which covers the mass of the posterior where
+    an ELBO settles in a part of it; the second does the same where the data lie. The model is to rest meanwhile.
 
     Args:
         hidden: which items of the data do without a modality, ``(items,)`` by name: S is what is left.

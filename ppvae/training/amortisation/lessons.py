@@ -20,8 +20,8 @@ def repeated(data: Dataset, items: int, seed: int) -> Dataset:
 def hidden(fitted: Fitted, data: Dataset, seed: int) -> dict[str, np.ndarray]:
     """Which items do without a modality that they have, ``(items,)`` by name.
 
-    How many of them an item keeps is drawn uniformly from 1 to all it has, and then which; what the model takes as given
-    stays.
+    How many of them an item keeps is drawn uniformly from 1 to all it has, and then which; what the model takes as
+    given stays.
     """
     random = np.random.default_rng([seed, 1])
     present = np.stack([data.present(name) for name in fitted.explained])
