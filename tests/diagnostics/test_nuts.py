@@ -99,7 +99,7 @@ def test_a_classifier_tells_draws_apart_as_often_as_the_best_rule_does() -> None
     one, other = np.random.default_rng(0).normal(size=(2, 4000, 3))
     assert c2st(one, other) == pytest.approx(0.5, abs=0.02)
     for shift in (1.5, 3.0):
-        assert c2st(one, other + [shift, 0, 0]) == pytest.approx(stats.norm.cdf(shift / 2), abs=0.02)
+        assert c2st(one, other + np.array([shift, 0.0, 0.0])) == pytest.approx(stats.norm.cdf(shift / 2), abs=0.02)
     turned = one @ np.linalg.cholesky([[1, 0.9, 0], [0.9, 1, 0], [0, 0, 1]]).T
     assert c2st(other, turned) > 0.7  # the same margins
 
