@@ -118,10 +118,10 @@ def _as_data(fitted: Fitted, data: Dataset, simulation: Simulation) -> Made:
 
 def _continued(fitted: Fitted, data: Dataset, given: Sequence[str] | None, known: Sequence[str], seed: int) -> Made:
     """Rows with latents of their posterior given what is known, at which all else that is given is measured anew."""
-    held = subset_questions.explained(fitted, data)
-    new = [name for name in (held if given is None else given) if name not in known]
-    if not new or not set(known) < set(held if given is None else given):
+    shown = subset_questions.explained(fitted, data) if given is None else given
+    if not set(known) < set(shown):
         raise ValueError(f"known is {list(known)}: name some of the modalities that are given, and not all of them")
+    new = [name for name in shown if name not in known]
     asked = Question(questions.latents), Question(questions.predictions, ask=tuple(new))
     (truth, measured), served = posteriors(fitted, data, known, seed, "corrected").at_draws(1, *asked)
     rows = np.flatnonzero(served.passes)

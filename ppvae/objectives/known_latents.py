@@ -27,17 +27,16 @@ def known_latents(hidden: Mapping[str, np.ndarray], z: np.ndarray, trusted: np.n
         trusted: which items' draws count, ``(items,)``.
     """
 
+    table = np.moveaxis(z, 1, 0)
+
     def objective(model: Any, guide: Any, batch: Batch, beta: Any) -> dict[str, Any]:
-        rows = batch.rows
-        picked = lambda array: ops.as_tensor(array)[rows]  # noqa: E731
-        drop = {name: picked(mask) for name, mask in hidden.items()}
-        own = posterior(guide, batch.without(drop)).log_prob(
-            ops.moveaxis(ops.as_tensor(np.moveaxis(z, 1, 0), dtype=items().float_dtype())[rows], 1, 0)
-        )
+        drop = {name: ops.as_tensor(mask)[batch.rows] for name, mask in hidden.items()}
+        drawn = ops.moveaxis(ops.as_tensor(table, dtype=items().float_dtype())[batch.rows], 1, 0)
+        own = posterior(guide, batch.without(drop)).log_prob(drawn).mean(0)
         made, item = new_item(model, batch)
         return {
             "model's items": 0.5 * posterior(guide, item.without(drop)).log_prob(made),
-            "data's items": 0.5 * ops.where(picked(trusted), own.mean(0), 0.0),
+            "data's items": 0.5 * ops.where(ops.as_tensor(trusted)[batch.rows], own, 0.0),
         }
 
     return objective
