@@ -118,7 +118,7 @@ def _as_data(fitted: Fitted, data: Dataset, simulation: Simulation) -> Made:
 
 def _continued(fitted: Fitted, data: Dataset, given: Sequence[str] | None, known: Sequence[str], seed: int) -> Made:
     """Rows with latents of their posterior given what is known, at which all else that is given is measured anew."""
-    shown = subset_questions.explained(fitted, data) if given is None else given
+    shown = [name for name in subset_questions.explained(fitted, data) if given is None or name in given]
     if not set(known) < set(shown):
         raise ValueError(f"known is {list(known)}: name some of the modalities that are given, and not all of them")
     new = [name for name in shown if name not in known]

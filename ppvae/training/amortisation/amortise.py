@@ -39,9 +39,9 @@ def amortise(
 
     Half of what it learns from are new items of the model, whose latents are known, others every step; half are rows of
     the data with draws of their corrected posteriors. Each looks at a subset of its modalities, drawn so that every
-    number of them is equally likely. What all that costs is paid once; the answers of the new pair are as fast as
-    those of any guide, their intervals are about as wide as they should be, and ``posterior="auto"`` has fewer items to
-    correct.
+    number of them is equally likely. What all that costs is paid once; the answers of the new pair are as fast as those
+    of any guide, and its intervals are no narrower than the posterior's where an ELBO's are. That is not enough to be a
+    proposal for importance sampling where posteriors are sharp: see ``docs/calibration.md``.
 
     Args:
         fitted: the pair; its model stays as it is.
