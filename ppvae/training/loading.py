@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -62,8 +63,13 @@ def _rebuilt(stored: Stored, modalities: Sequence[Modality]) -> VAE:
 def _check_recipe(path: str | Path, recipe: Recipe | None, vae: VAE) -> None:
     own = json.loads(json.dumps(dict(vae.recipe)))
     if recipe and own and recipe.plain() != own:
-        one, other = (f"{r['method']} with options {r['options'] or 'none'}" for r in (recipe.plain(), own))
+        one, other = map(_told, (recipe.plain(), own))
         raise ValueError(f"the run folder {str(path)!r} is of {one}, not of {other}")
+
+
+def _told(recipe: Mapping[str, Any]) -> str:
+    guide = f" and a guide with options {recipe['guide']}" if "guide" in recipe else ""
+    return f"{recipe['method']} with options {recipe['options'] or 'none'}{guide}"
 
 
 def _check_fits(stored: Stored, vae: VAE) -> None:

@@ -15,6 +15,7 @@ import ppvae
 from ppvae import Dataset
 from ppvae.inference.fitted import Fitted
 from ppvae.training.amortisation import lessons
+from ppvae.zoo import build
 
 ITEMS = 100
 SETTINGS: dict[str, Any] = {"items": 200, "batch_size": 50, "lr": 5e-3, "progress": False}
@@ -72,15 +73,26 @@ def mixed_rows() -> Dataset:
 def small(method: str, **options: Any) -> Fitted:
     data = mixed_rows()
     vae = ppvae.method(method, data.modalities or (), latent=2, hidden=(8,), **options)
-    return ppvae.fit(vae, data, epochs=2, batch_size=40, progress=False)
+    return ppvae.fit(vae, data, epochs=0, progress=False)
 
 
 TINY: dict[str, Any] = {"items": 90, "epochs": 2, "batch_size": 45, "progress": False}
 
 
-@pytest.mark.parametrize(
-    ("method", "family"), [("mvae", "full"), pytest.param("mmvae", "flow", marks=pytest.mark.slow)]
-)
+def test_a_method_with_another_guide_is_saved_and_loaded(tmp_path: Path) -> None:
+    data = mixed_rows()
+    vae = build.with_guide(small("mvae").vae, data.modalities or (), latent=2, family="full")
+    run = ppvae.fit(vae, data, epochs=0, progress=False)
+    run.save(tmp_path / "run")
+    loaded = ppvae.load(tmp_path / "run")
+    for name, weight in run.vae.pair.state_dict().items():
+        np.testing.assert_array_equal(loaded.vae.pair.state_dict()[name], weight)
+    with pytest.raises(ValueError, match="and a guide with options .*, not of mvae"):
+        ppvae.load(tmp_path / "run", vae=small("mvae").vae)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("method", "family"), [("mvae", "full"), ("mmvae", "flow")])
 def test_an_amortised_run_is_saved_loaded_and_moved_like_any_other(method: str, family: Any, tmp_path: Path) -> None:
     data = mixed_rows()
     run = ppvae.amortise(small(method), data, family=family, **TINY)
