@@ -87,7 +87,7 @@ def test_a_method_with_another_guide_is_saved_and_loaded(tmp_path: Path) -> None
     loaded = ppvae.load(tmp_path / "run")
     for name, weight in run.vae.pair.state_dict().items():
         np.testing.assert_array_equal(loaded.vae.pair.state_dict()[name], weight)
-    with pytest.raises(ValueError, match="and a guide with options .*, not of mvae"):
+    with pytest.raises(ValueError, match=r"and a guide with options .*, not of mvae"):
         ppvae.load(tmp_path / "run", vae=small("mvae").vae)
 
 
