@@ -22,7 +22,7 @@ help:
 	@echo "make bench      side-by-side timings of the two backends"
 	@echo "make gpu-check  parity, training, answers and timings on a GPU, where there is one"
 	@echo "make study      compare the methods on the embedded data: about an hour; fills docs/methods.md"
-	@echo "make calibration  how far their posteriors can be believed: about an hour; fills docs/calibration.md"
+	@echo "make calibration  how far their posteriors can be believed: hours, most of them for corrected posteriors; fills docs/calibration.md"
 	@echo "make clean      remove what was built;  distclean  also removes .venv"
 
 install: .venv/.installed

@@ -19,7 +19,7 @@ show(
         "inference_gaps": "Gaps Missing gaps missing",
         "khat": "KHat alone_and_all khat",
         "modality_contributions": "Balance Contribution Shapley contribution gradient_balance shapley shapley_evidence",
-        "nuts": "Chains NutsComparison compare_with_nuts nuts",
+        "nuts": "Chains NutsComparison c2st compare_with_nuts nuts",
         "predictive_checks": "PredictiveCheck predictive_check",
         "rescue": "Rescue rescue",
         "simulation": "Simulation simulate",
@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from ppvae.diagnostics.modality_contributions import shapley_evidence as shapley_evidence
     from ppvae.diagnostics.nuts import Chains as Chains
     from ppvae.diagnostics.nuts import NutsComparison as NutsComparison
+    from ppvae.diagnostics.nuts import c2st as c2st
     from ppvae.diagnostics.nuts import compare_with_nuts as compare_with_nuts
     from ppvae.diagnostics.nuts import nuts as nuts
     from ppvae.diagnostics.predictive_checks import PredictiveCheck as PredictiveCheck

@@ -182,13 +182,14 @@ def calibration(
     items: int = 500,
     draws: int = 99,
     seed: int = 0,
+    posterior: str = "guide",
 ) -> dict[tuple[str, ...], Calibration]:
-    """The three checks for each subset of modalities: by default each alone, and all."""
+    """The three checks of a posterior for each subset of modalities: by default each alone, and all."""
     names = fitted.explained
     chosen = alone_and_all(names) if subsets is None else subsets
     found = {}
     for subset in chosen:
-        simulation = simulate(fitted, data, subset, items, draws, seed)
+        simulation = simulate(fitted, data, subset, items, draws, seed, posterior)
         found[tuple(subset)] = Calibration(sbc(simulation), tarp(simulation), vsbc(simulation))
     return found
 
@@ -200,6 +201,7 @@ def predictive(
     ask: Sequence[str] | None = None,
     draws: int = 99,
     seed: int = 0,
+    posterior: str = "guide",
 ) -> dict[str, Uniform]:
     """Where each measured element lies in its predictive distribution: the probability integral transform.
 
@@ -211,24 +213,36 @@ def predictive(
             have.
         draws: of the predictive distribution; values are randomised between them, and so over the atoms of counts.
         seed: of the draws.
+        posterior: that the latents behind predictions are from: ``"guide"``, ``"corrected"`` or ``"auto"``.
 
     Raises:
         ValueError: a name is unknown or not in the data, or the model takes what is asked for as given.
     """
     held, chosen = subset_questions.explained(fitted, data), subset_questions.chosen(fitted, data, ask)
-    question = Question(subset_questions.ranks, draws, tuple(held))
     others = lambda name: [other for other in held if other != name]  # noqa: E731
     asked = [(given, chosen)] if given is not None else [(others(name), [name]) for name in chosen]
     found: dict[str, Uniform] = {}
     for shown, names in asked:
-        counts, what = subset_questions.ask(fitted, question, data, shown, seed), subset_questions.label(shown)
-        seen = subset_questions.showing(data, shown)
+        counts = _counts(fitted, data, shown, names, draws, seed, posterior)
+        seen, what = subset_questions.showing(data, shown), subset_questions.label(shown)
         for name in names:
-            places = _positions(counts[f"below {name}"].sum(0), counts[f"equal {name}"].sum(0), draws, seed)
+            places = _positions(*counts[name], draws, seed)
             known = over(seen, places) & ~np.isnan(data.holed(name))
             flat = np.where(known, places, np.nan).reshape(len(data), -1)
             found[name] = Uniform(f"{name} given {what}", subset_questions.elements(name, places.shape[1:]), flat)
     return found
+
+
+def _counts(
+    fitted: Fitted, data: Dataset, given: Sequence[str], ask: Sequence[str], draws: int, seed: int, posterior: str
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """By modality how many predictive draws lie below each element, and how many equal it: ``(items, *shape)``."""
+    if posterior == "guide":
+        question = Question(subset_questions.ranks, draws, tuple(subset_questions.explained(fitted, data)))
+        found = subset_questions.ask(fitted, question, data, given, seed)
+        return {name: (found[f"below {name}"].sum(0), found[f"equal {name}"].sum(0)) for name in ask}
+    drawn = fitted.query(data, given, ask, draws, seed, posterior)
+    return {n: ((drawn[n] < data.arrays[n]).sum(0), (drawn[n] == data.arrays[n]).sum(0)) for n in ask}
 
 
 def _positions(below: np.ndarray, equal: np.ndarray, draws: int, seed: int) -> np.ndarray:

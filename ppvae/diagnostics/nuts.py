@@ -1,4 +1,4 @@
-"""NUTS: long chains of each item's own latents under the trained model, and the guide's posterior beside them."""
+"""NUTS: long chains of each item's own latents under the trained model, and a posterior beside them."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ FOLDS, SHRINK = 5, 1e-3
 
 @dataclass(frozen=True, eq=False)
 class NutsComparison:
-    """The guide against NUTS.
+    """A posterior against NUTS.
 
     Attributes:
         latents: names of the columns: ``"z[0]"``, ``"z[1]"``, ...
@@ -208,25 +208,34 @@ class NutsComparison:
 
 
 def compare_with_nuts(
-    fitted: Fitted, data: Dataset, chains: Chains, given: Sequence[str] | None = None, seed: int = 0
+    fitted: Fitted,
+    data: Dataset,
+    chains: Chains,
+    given: Sequence[str] | None = None,
+    seed: int = 0,
+    posterior: str = "guide",
 ) -> NutsComparison:
-    """Compare q(z | x_given) with the chains of the same items and modalities, on as many draws of each.
+    """Compare a posterior with the chains of the same items and modalities, on as many draws of each.
 
-    The classifier two-sample test (Lopez-Paz & Oquab 2017, "Revisiting classifier two-sample tests") is quadratic
-    discriminant analysis, cross-validated: it sees differences of location, scale and correlation.
+    ``guide_mean`` and ``guide_sd`` are those of q(z | x_given), or of the corrected posterior if that is asked for.
     """
     referee = {name: values.reshape(-1, *values.shape[2:]) for name, values in chains.draws.items()}
     count = len(next(iter(referee.values())))
-    drawn = fitted.encode(data, given, count, seed)
+    drawn = fitted.encode(data, given, count, seed, posterior)
     names, p = subset_questions.columns(referee)
     _, q = subset_questions.columns({name: drawn[name] for name in referee})
     distance = np.abs(np.sort(p, 0) - np.sort(q, 0)).mean(0)
-    scores = np.array([_told_apart(p[:, item], q[:, item], seed) for item in range(p.shape[1])])
+    scores = np.array([c2st(p[:, item], q[:, item], seed) for item in range(p.shape[1])])
     return NutsComparison(names, q.mean(0), q.std(0), p.mean(0), p.std(0), distance, scores)
 
 
-def _told_apart(one: np.ndarray, other: np.ndarray, seed: int) -> float:
-    """Accuracy on draws that the classifier was not fitted to."""
+def c2st(one: np.ndarray, other: np.ndarray, seed: int = 0) -> float:
+    """How often a classifier tells two sets of draws ``(draws, latents)`` apart, on draws that it was not fitted to.
+
+    The classifier two-sample test (Lopez-Paz & Oquab 2017, "Revisiting classifier two-sample tests") by quadratic
+    discriminant analysis, cross-validated: it sees differences of location, scale and correlation, and a draw that
+    stands in a set several times tells it nothing of the others. 0.5 where it cannot, 1 where it always does.
+    """
     x, label = np.concatenate([one, other]), np.repeat([0, 1], [len(one), len(other)])
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
     classifier = QuadraticDiscriminantAnalysis(reg_param=SHRINK)

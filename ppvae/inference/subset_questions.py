@@ -298,11 +298,22 @@ def conflicts(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any
 def densities(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
     """``log q(z | x_S)`` at latents that stand beside the data as ``at NAME``, ``(items, draws, ...)``."""
     with items().repeated(draws):
-        own = {name: site for name, site in random_sites(guide, shown(batch)).items() if is_local(site)}
-        kinds = {name: site["value"].dtype for name, site in own.items()}
-        there = {n: ops.as_tensor(batch.arrays[AT + n][0], dtype=k)[:, None] for n, k in kinds.items()}
-        fixed = {name: as_drawn(own[name], value, own[name]["layout"]) for name, value in there.items()}
-        return {"log_guide": total(random_sites(guide, shown(batch), fixed), kinds)}
+        fixed = _standing(random_sites(guide, shown(batch)), batch)
+        return {"log_guide": total(random_sites(guide, shown(batch), fixed), fixed)}
+
+
+def joints(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
+    """``log p(x_S, z)`` at the same: ``(draws, items)``. What all items share is the guide's."""
+    with items().repeated(draws):
+        sites = random_sites(guide, shown(batch))
+        return {"log_joint": log_joint(model, shown(batch), {**latents(sites), **_standing(sites, batch)})}
+
+
+def _standing(sites: Sites, batch: Batch) -> dict[str, Any]:
+    """Each local site's latents that stand beside the data, in its own layout and type."""
+    own = {name: site for name, site in sites.items() if is_local(site)}
+    there = {n: ops.as_tensor(batch.arrays[AT + n][0], dtype=s["value"].dtype)[:, None] for n, s in own.items()}
+    return {name: as_drawn(own[name], value, own[name]["layout"]) for name, value in there.items()}
 
 
 def total(sites: Sites, names: Iterable[str]) -> Any:

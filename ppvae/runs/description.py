@@ -28,12 +28,17 @@ FIXED = ("seed", "batch_size", "dtype", "optimizer")
 
 
 class Recipe(BaseModel):
-    """What rebuilds a method of the zoo."""
+    """What rebuilds a method of the zoo, and the options of a set encoder where that is the guide of its model."""
 
     model_config = ConfigDict(extra="forbid")
 
     method: str
     options: dict[str, Any]
+    guide: dict[str, Any] = {}
+
+    def plain(self) -> dict[str, Any]:
+        """What JSON holds of it."""
+        return self.model_dump(exclude_unset=True)
 
 
 class Measured(BaseModel):

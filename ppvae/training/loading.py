@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,16 +55,21 @@ def _rebuilt(stored: Stored, modalities: Sequence[Modality]) -> VAE:
             f"the run folder {str(path)!r} holds the weights of your own programs: pass the pair, load(path, vae=...)"
         )
     with checkpoint.reading(path), torch.device("meta"):  # shapes without memory
-        sketch = build.method(recipe.method, modalities, **recipe.options)
+        sketch = build.rebuilt(recipe.plain(), modalities)
     _check_fits(stored, sketch)
-    return build.method(recipe.method, modalities, **recipe.options)
+    return build.rebuilt(recipe.plain(), modalities)
 
 
 def _check_recipe(path: str | Path, recipe: Recipe | None, vae: VAE) -> None:
     own = json.loads(json.dumps(dict(vae.recipe)))
-    if recipe and own and dict(recipe) != own:
-        one, other = (f"{r['method']} with options {r['options'] or 'none'}" for r in (dict(recipe), own))
+    if recipe and own and recipe.plain() != own:
+        one, other = map(_told, (recipe.plain(), own))
         raise ValueError(f"the run folder {str(path)!r} is of {one}, not of {other}")
+
+
+def _told(recipe: Mapping[str, Any]) -> str:
+    guide = f" and a guide with options {recipe['guide']}" if "guide" in recipe else ""
+    return f"{recipe['method']} with options {recipe['options'] or 'none'}{guide}"
 
 
 def _check_fits(stored: Stored, vae: VAE) -> None:

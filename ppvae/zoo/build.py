@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, get_type_hints
 
 import torch
@@ -44,6 +45,34 @@ def method(name: str, modalities: Sequence[Modality], *, seed: int = 0, **option
     objective = row.objective if build is None else build(**_accepted(build, chosen))
     stock = all(m.encoder is None and m.decoder is None for m in modalities)
     return VAE(generative, inference, objective, {"method": name, "options": options} if stock else {})
+
+
+def with_guide(vae: VAE, modalities: Sequence[Modality], seed: int = 0, **options: Any) -> VAE:
+    """The same model with a fresh set encoder for its guide, of stock networks: its features have a size of their own.
+
+    Args:
+        vae: whose model it is; it stays as it was, and shares its weights.
+        modalities: what is measured.
+        seed: of the initial weights.
+        **options: of :class:`ppvae.guides.set_encoder.SetEncoder`.
+
+    Raises:
+        ValueError: an option is wrong.
+    """
+    options = _checked("set_encoder", options)
+    stock = [replace(modality, encoder=None) for modality in modalities]
+    guide = method("set_encoder", stock, seed=seed, **options).guide
+    return VAE(vae.model, guide, vae.objective, {**vae.recipe, "guide": options} if vae.recipe else {})
+
+
+def rebuilt(recipe: Mapping[str, Any], modalities: Sequence[Modality]) -> VAE:
+    """The pair of a recipe, freshly initialised: a method, or its model with another guide.
+
+    Raises:
+        ValueError: nothing is made so.
+    """
+    vae = method(recipe["method"], modalities, **recipe["options"])
+    return with_guide(vae, modalities, **recipe["guide"]) if "guide" in recipe else vae
 
 
 def options_of(name: str) -> list[str]:

@@ -135,6 +135,41 @@ def test_a_guide_that_ignores_the_data_is_seen_by_the_log_joint_alone() -> None:
     assert check.p_values[2] < 1e-6
 
 
+def test_corrected_draws_of_a_narrow_and_shifted_guide_are_calibrated_before_and_after_the_data() -> None:
+    values = lg.with_holes(truth().draw(150, seed=3), seed=1)
+    rows, wrong = lg.dataset(truth(), values), pair("numpyro", widen=0.5, shift=0.3)
+    options: dict[str, Any] = {"items": 150, "draws": 39, "seed": 2}
+    assert sbc(simulate(wrong, rows, known=["a"], **options)).p_value < 1e-6
+    for known in ((), ("a",)):
+        found = simulate(wrong, rows, known=known, posterior="corrected", **options)
+        assert sbc(found).p_value > 0.01
+        assert sbc(found).coverage(0.9)[0] == pytest.approx(0.9, abs=0.05)
+    here = rows.take(np.flatnonzero(rows.present("a")))
+    expected = np.resize(here.holed("a"), (150, 3))
+    seen = np.where(np.isnan(expected), np.nan, found.measured["a"])
+    np.testing.assert_array_equal(seen, expected)
+    mean, cov = truth().posterior({"a": expected})
+    whitened = np.linalg.solve(np.linalg.cholesky(cov), (found.truth["z"] - mean)[..., None])
+    assert stats.kstest(whitened.ravel(), "norm").pvalue > 0.01
+    assert not np.allclose(np.nan_to_num(found.measured["b"][:20]), np.nan_to_num(here.arrays["b"][:20]))
+
+
+@pytest.mark.parametrize("known", [["a", "b", "c"], ["b"]])
+def test_posterior_sbc_needs_something_to_measure_anew(known: list[str]) -> None:
+    with pytest.raises(ValueError, match="name some of the modalities that are given, and not all of them"):
+        simulate(pair("numpyro"), data(), None if len(known) == 3 else ["b"], known=known)
+
+
+@pytest.mark.slow
+def test_predictions_by_corrected_latents_cover_where_those_of_the_guide_do_not() -> None:
+    rows = lg.dataset(truth(), truth().draw(150, seed=8))
+    wrong = pair("numpyro", shift=2.0)
+    assert predictive(wrong, rows, ["a"], ["b"])["b"].p_value < 1e-3
+    check = predictive(wrong, rows, ["a"], ["b"], posterior="corrected")["b"]
+    assert check.p_value > 0.01
+    assert check.coverage(0.9)[0] == pytest.approx(0.9, abs=0.05)
+
+
 def test_more_draws_than_are_held_at_once_are_refused() -> None:
     with pytest.raises(ValueError, match="from 1 to 1000"):
         simulate(pair("pyro"), data(), draws=1001)

@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from ppvae import Dataset
-from ppvae.diagnostics.nuts import Chains, NutsComparison, compare_with_nuts, nuts
+from ppvae.diagnostics.nuts import Chains, NutsComparison, c2st, compare_with_nuts, nuts
 from ppvae.inference.fitted import Fitted
 
 ITEMS = 8
@@ -85,6 +85,23 @@ def test_the_referee_finds_no_fault_with_an_exact_guide() -> None:
     found = compare_with_nuts(fitted("numpyro"), data, chains())
     assert found.wasserstein.max() < 0.15
     assert found.c2st.max() < 0.55
+
+
+@pytest.mark.slow
+def test_nor_with_the_corrected_posterior_of_a_wrong_one() -> None:
+    _, _, data = case()
+    wrong = fitted("numpyro", widen=0.4, shift=0.3)
+    assert compare_with_nuts(wrong, data, chains(), posterior="corrected").c2st.max() < 0.55
+
+
+def test_a_classifier_tells_draws_apart_as_often_as_the_best_rule_does() -> None:
+    """Of two normals ``shift`` apart in one of three latents the best rule is right ``Φ(shift / 2)`` of the time."""
+    one, other = np.random.default_rng(0).normal(size=(2, 4000, 3))
+    assert c2st(one, other) == pytest.approx(0.5, abs=0.02)
+    for shift in (1.5, 3.0):
+        assert c2st(one, other + np.array([shift, 0.0, 0.0])) == pytest.approx(stats.norm.cdf(shift / 2), abs=0.02)
+    turned = one @ np.linalg.cholesky([[1, 0.9, 0], [0.9, 1, 0], [0, 0, 1]]).T
+    assert c2st(other, turned) > 0.7  # the same margins
 
 
 def test_the_table_has_a_row_for_each_item_and_latent() -> None:

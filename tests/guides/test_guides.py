@@ -54,6 +54,8 @@ GUIDES: dict[str, tuple[Any, dict[str, Any]]] = {
     "consensus learned": (Consensus, {"rho": None}),
     "set encoder": (SetEncoder, {"width": 3}),
     "set encoder with attention": (SetEncoder, {"width": 3, "pool": "attention"}),
+    "set encoder with full covariance": (SetEncoder, {"width": 3, "family": "full"}),
+    "set encoder with a flow": (SetEncoder, {"width": 3, "family": "flow"}),
     "joint encoder": (JointEncoder, {}),
 }
 DRAWN = {**GUIDES, "mixture of drawn products": (MixtureOfProducts, {"subsets": 2})}
@@ -66,6 +68,8 @@ VARIANTS = {
     "holder matched",
     "consensus learned",
     "set encoder with attention",
+    "set encoder with full covariance",
+    "set encoder with a flow",
 }
 guided = pytest.mark.parametrize("name", list(GUIDES))
 

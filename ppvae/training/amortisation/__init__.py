@@ -1,0 +1,1 @@
+"""Amortisation: a guide for a model that is trained, by maximum likelihood of latents that are known."""
