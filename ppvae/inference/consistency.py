@@ -105,6 +105,6 @@ def _conflict(fitted: Fitted, data: Dataset, names: list[str], seed: int) -> np.
     question = Question(subset_questions.conflicts, DRAWS)
     try:
         found = [subset_questions.ask(fitted, question, data, [name], seed)["conflicts"] for name in names]
-    except (KeyError, NotImplementedError):  # a flow without an inverse
+    except NotImplementedError:  # a flow without an inverse
         return np.full((len(names), len(data)), np.nan)
     return np.stack([each.mean(0, dtype=np.float64) for each in found])

@@ -30,6 +30,22 @@ class Question:
     reduce: Callable[[Any], Any] | None = None
 
     def __call__(self, model: Any, guide: Any, batch: Batch) -> dict[str, Any]:
+        """The answer.
+
+        Raises:
+            ValueError: a text fails on an item alone, or on several draws of it.
+        """
+        try:
+            return self._answered(model, guide, batch)
+        except (RuntimeError, TypeError, LookupError) as error:
+            if isinstance(error, NotImplementedError):  # says itself what is not there
+                raise
+            raise ValueError(
+                f"a program fails where answers run it, on an item alone and with draws to the left of items ({error}): "
+                "index from the right, x[..., i], and let it take one item, and any number of dims to the left"
+            ) from error
+
+    def _answered(self, model: Any, guide: Any, batch: Batch) -> dict[str, Any]:
         options = {} if self.ask is None else {"ask": self.ask}
         if model.plate_layout.apart and getattr(self.function, "each_draw", False):
             return items().one_by_one(partial(self.function, model, guide, batch, 1, **options), self.draws)

@@ -150,9 +150,9 @@ def own_dims(site: Any, layout: Layout) -> list[int]:
     return sorted(frame.dim for frame in site["cond_indep_stack"] if frame.dim in layout.own)
 
 
-def depth(site: Any) -> int:
-    """How many dims the plates of a site take, of any kind; one where it is in none."""
-    return max((-frame.dim for frame in site["cond_indep_stack"] if frame.dim is not None), default=1)
+def depth(site: Any, default: int = 1) -> int:
+    """How many dims the plates of a site take, of any kind; the ``default`` where it is in none."""
+    return max((-frame.dim for frame in site["cond_indep_stack"] if frame.dim is not None), default=default)
 
 
 def items_first(site: Any, value: Any) -> Any:

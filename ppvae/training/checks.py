@@ -30,7 +30,7 @@ from ppvae.runs.plan import Sites, torch_dtype
 from ppvae.runs.settings import Settings
 from ppvae.runs.vae import VAE
 from ppvae.training.agreement import drawn_apart, is_written_by_user, stand_ins
-from ppvae.training.observed import check_baselines, check_draws, check_supports
+from ppvae.training.observed import check_baselines, check_densities, check_draws, check_supports
 from ppvae.training.shapes import (
     FAILURES,
     check_enumeration,
@@ -65,6 +65,7 @@ def inspect(vae: VAE, data: Dataset, settings: Settings, weighs: bool = False) -
         check_baselines(vae, guide, settings)
         enumerated = enumerated_in("model", model) | enumerated_in("guide", guide)
         matched = _match(model, guide, [name for name in data.arrays if name not in vae.model.conditions])
+        check_densities(model)
         if enumerated:
             check_enumeration(vae, batch, enumerated)
         if any(getattr(stage.objective, "revisits", False) for stage in stages(vae.objective)):
