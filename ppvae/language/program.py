@@ -70,7 +70,7 @@ def _tensors(held: Any) -> Iterator[torch.Tensor]:
         if id(value) in seen:  # a transform and its inverse hold each other
             continue
         seen.add(id(value))
-        if isinstance(value, torch.Tensor):
+        if type(value) is torch.Tensor:  # what stands in for one on NumPyro has no graph
             yield value
         elif isinstance(value, Transform | Distribution):
             waiting.append(vars(value))

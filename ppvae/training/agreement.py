@@ -97,11 +97,12 @@ def _worst(found: np.ndarray, expected: np.ndarray) -> str:
 
 
 def drawn_apart(vae: VAE, batch: Batch, guide: Mapping[str, Any]) -> bool:
-    """Has a site another density where what all items share is drawn twice at once, as where a text indexes it?
+    """Does a text not take two draws at once, to the left of its own dims, or give a site another density then?
 
-    ``guide`` has its sites as they are drawn once.
+    So it is where it indexes what all items share, or joins latents with data. ``guide`` has its sites as they are
+    drawn once.
     """
-    if all(is_local(site) or site["is_observed"] for site in guide.values()):
+    if not is_written_by_user(vae) and all(is_local(site) or site["is_observed"] for site in guide.values()):
         return False
     try:
         with items().repeated(2):

@@ -54,8 +54,8 @@ def check_measured(sites: dict[str, Any], batch: Batch) -> None:
         if number is not None:
             if not site["fn"].batch_shape and not is_local(site):
                 raise ValueError(
-                    f"the model observes {modality!r} one item after the other, at the site {name!r} and others; observe "
-                    f"all items at once, at one site {modality!r} within `with batch.plate():`"
+                    f"the model observes {modality!r} one item after the other, at the site {name!r} and others; "
+                    f"observe all items at once, at one site {modality!r} within `with batch.plate():`"
                 )
             check_numbered(name, modality, number, items_first(site, value), batch)
             array = array[:, 0]
