@@ -14,6 +14,7 @@ from ppvae import VAE, Dataset, Modality, Program, dist, pyro
 from ppvae.inference import subset_questions
 from ppvae.inference.fitted import Fitted
 from ppvae.inference.questions import Question
+from ppvae.objectives.multisample import iwae
 
 both = pytest.mark.parametrize("backend", ["pyro", "numpyro"])
 WEIGHTS = torch.tensor([[1.5, -0.5]])  # of latent and label
@@ -67,6 +68,13 @@ def test_draws_are_independent_and_of_the_right_shape(backend: str) -> None:
     assert stats.kstest(((z - mean) / scale).ravel(), "norm").pvalue > 1e-3
     spread = (1 + (1.5 * scale) ** 2) ** 0.5
     assert stats.kstest(((new - 1.5 * mean + 0.5 * Y) / spread).ravel(), "norm").pvalue > 1e-3
+
+
+@both
+def test_an_objective_of_several_draws_is_refused_before_training(backend: str) -> None:
+    vae = VAE(Joined(), Posterior(), objective=iwae(3))
+    with pytest.raises(ValueError, match=r"^a program fails within the objective, which may run it on several draws"):
+        ppvae.fit(vae, DATA, backend=backend, epochs=1, progress=False)
 
 
 @both
