@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpyro
 import torch
+from numpyro import primitives
 from numpyro.distributions import constraints
 from numpyro.primitives import Messenger, apply_stack
 
@@ -47,8 +48,8 @@ def float_dtype() -> Any:
 class Draws(Messenger):
     """The plate of draws, to the left of all plates of programs, which take their dims as if it were not there.
 
-    Unless it is over everything, it is over the sites of the items plate alone: global latents are drawn once for all,
-    as they always are where draws of them are to be taken apart.
+    Unless it is over everything, it is over the sites of the items plate alone: global latents are drawn once for all.
+    Over everything there is none where draws are to be taken one at a time.
     """
 
     def __init__(self, count: int, everything: bool) -> None:
@@ -58,7 +59,7 @@ class Draws(Messenger):
             self.plate = numpyro.plate("draws", count, dim=-1)
 
     def process_message(self, msg: Any) -> None:
-        if msg["type"] == "sample" and ((self.everything and not layout().apart) or _of_items(msg)):
+        if msg["type"] == "sample" and (not layout().apart if self.everything else _of_items(msg)):
             self.plate.dim = -layout().inner
             self.plate.process_message(msg)
 
@@ -70,6 +71,11 @@ def _of_items(msg: Any) -> bool:
 def repeated(count: int) -> Any:
     """The plate of ``count`` draws of everything within."""
     return Draws(count, everything=True)
+
+
+def repeating() -> bool:
+    """Does the program run in a plate of draws of everything?"""
+    return any(isinstance(handler, Draws) and handler.everything for handler in primitives._PYRO_STACK)
 
 
 def one_by_one(answer: Callable[[], dict[str, jax.Array]], count: int) -> dict[str, jax.Array]:

@@ -12,10 +12,12 @@ import torch
 
 from ppvae.backends import mirror, numpyro, pyro
 from ppvae.backends.declarations import declaring
+from ppvae.backends.distributions.text import asked
 from ppvae.language.batch import Batch
+from ppvae.language.elimination import multiplied
 from ppvae.language.plates import found, noting
 from ppvae.language.ppl import handlers, items, ops
-from ppvae.language.traces import alone, density, is_local, joint, random_sites
+from ppvae.language.traces import alone, density, is_enumerated, is_local, joint, random_sites, weighed
 from ppvae.language.traces import latents as drawn_latents
 from ppvae.runs.settings import Settings
 from ppvae.runs.vae import VAE
@@ -30,9 +32,10 @@ Arrays = dict[str, np.ndarray]
 def parity(vae: VAE, batch: Batch, dtype: str = "float32", seed: int = 0, device: str = "cpu") -> dict[str, Any]:
     """Site-by-site and parameter-by-parameter differences between Pyro and NumPyro.
 
-    Latents are drawn once from the guide and held fixed. A difference is ``max|a − b| / max|b|``: of a site's
-    log-probabilities over the items, of the guide's under the name ``guide z``; of the gradient of
-    ``log p(x, z) − log q(z | x)``, summed over the batch, with respect to each parameter. Both run on ``device``.
+    Latents are drawn once from the guide, what it has not from the model, and held fixed. A difference is
+    ``max|a − b| / max|b|``: of a site's log-probabilities over the items, of the guide's under the name ``guide z``; of
+    the gradient of ``log p(x, z) − log q(z | x)``, summed over the batch, with respect to each parameter. Both run on
+    ``device``.
 
     Returns:
         ``dtype``, ``sites``, ``parameters``, ``max_logprob_difference``, ``max_gradient_difference`` and ``ok``.
@@ -56,7 +59,7 @@ def parity(vae: VAE, batch: Batch, dtype: str = "float32", seed: int = 0, device
 
 
 def draw(vae: VAE, batch: Batch, settings: Settings, seed: int) -> Arrays:
-    """The guide's latents; both programs are run once, and have their declared parameters from then on."""
+    """The latents; both programs are run once, and have their declared parameters from then on."""
     with pyro.environment(settings), declaring(vae.pair), torch.no_grad():
         drawn = _drawn(vae, batch, seed)
     return {name: value.numpy(force=True) for name, value in drawn.items()}
@@ -69,7 +72,8 @@ def _drawn(vae: VAE, batch: Batch, seed: int) -> dict[str, Any]:
         guide = random_sites(vae.guide, batch)
         model = random_sites(vae.model, batch, drawn_latents(guide))
     if (layout := found([*guide.values(), *model.values()], [noted])) == vae.model.plate_layout:
-        return drawn_latents(guide)
+        own = {name: site["value"] for name, site in model.items() if not (site["is_observed"] or is_enumerated(site))}
+        return {**own, **drawn_latents(guide)}
     vae.model.plate_layout = vae.guide.plate_layout = layout
     return _drawn(vae, batch, seed)
 
@@ -107,8 +111,8 @@ def log_probs(model: Any, guide: Any, batch: Batch, latents: Mapping[str, Any]) 
     """Each site's log-probabilities at the given latents, what the model enumerates summed out.
 
     Those of local sites are ``(items,)``, and not scaled up to the whole of the data, which what is summed out must not
-    be; the guide's are named ``guide SITE``, and where it is sure of a value, that value counts, as its density is zero
-    one rounding error away.
+    be; the guide's are named ``guide SITE``. Where the guide is sure of a value, that value counts, as its density is
+    zero one rounding error away; where a flow knows the density of its own draws alone, that of one counts.
     """
     batch = alone(batch)
     with items().enumerating():
@@ -121,7 +125,23 @@ def _surely(site: Any) -> Any:
     inner = site["fn"]
     while type(inner).__name__ in ("Independent", "ExpandedDistribution", "MaskedDistribution"):
         inner = inner.base_dist
-    return site["fn"].mean if type(inner).__name__ == "Delta" else density(site)
+    if type(inner).__name__ == "Delta":
+        return site["fn"].mean
+    try:
+        return density(site)
+    except NotImplementedError:
+        return multiplied(weighed(asked(site["fn"], _carried), site), site["layout"].own)
+
+
+def _carried(fn: Any) -> Any:
+    """Of what a flow makes of its base's mean plus one deviation the log density plus the sum, so that both count."""
+    flow = fn
+    while not hasattr(flow, "transforms"):
+        flow = flow.base_dist
+    x = flow.base_dist.mean + flow.base_dist.stddev
+    for transform in flow.transforms:
+        x = transform(x)
+    return fn.log_prob(x) + x.reshape(*x.shape[: x.ndim - fn.event_dim], -1).sum(-1)
 
 
 def integrand(sites: Mapping[str, Any]) -> Any:
@@ -132,7 +152,7 @@ def integrand(sites: Mapping[str, Any]) -> Any:
 def _differences(found: Arrays, expected: Arrays) -> dict[str, float]:
     """``max|a − b| / max|b|`` by name, where what is nearly zero is compared with a floor."""
     sizes = {name: float(np.abs(values).max(initial=0.0)) for name, values in expected.items()}
-    least = FLOOR * max(1.0, *sizes.values())
+    least = FLOOR * max([1.0, *sizes.values()])
     return {
         name: float(np.abs(found[name] - values).max(initial=0.0)) / max(sizes[name], least)
         for name, values in expected.items()

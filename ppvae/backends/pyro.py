@@ -129,7 +129,8 @@ def _differentiated(state: State, batch: Batch, beta: float) -> dict[str, torch.
     if state.estimator is not None and not estimators.by_site(state.estimator):
         return estimators.differentiated(state.estimator, state.pair, batch, state.plan.sites, parameters)
     loss, shares = loss_by_site(state, batch, beta)
-    loss.backward(inputs=parameters)
+    if parameters:
+        loss.backward(inputs=parameters)
     return shares
 
 

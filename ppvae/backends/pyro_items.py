@@ -49,8 +49,8 @@ def float_dtype() -> torch.dtype:
 class Draws(Messenger):
     """The plate of draws, to the left of all plates of programs, which take their dims as if it were not there.
 
-    Unless it is over everything, it is over the sites of the items plate alone: global latents are drawn once for all,
-    as they always are where draws of them are to be taken apart.
+    Unless it is over everything, it is over the sites of the items plate alone: global latents are drawn once for all.
+    Over everything there is none where draws are to be taken one at a time.
     """
 
     def __init__(self, count: int, everything: bool) -> None:
@@ -58,7 +58,8 @@ class Draws(Messenger):
         self.count, self.everything = count, everything
 
     def _pyro_sample(self, msg: Any) -> None:
-        if (self.everything and not layout().apart) or any(frame.name == "items" for frame in msg["cond_indep_stack"]):
+        local = any(frame.name == "items" for frame in msg["cond_indep_stack"])
+        if not layout().apart if self.everything else local:
             frame = CondIndepStackFrame("draws", -layout().inner, self.count, 0, self.count)
             msg["cond_indep_stack"] = (frame, *msg["cond_indep_stack"])
             BroadcastMessenger._pyro_sample(msg)
@@ -67,6 +68,11 @@ class Draws(Messenger):
 def repeated(count: int) -> Any:
     """The plate of ``count`` draws of everything within."""
     return Draws(count, everything=True)
+
+
+def repeating() -> bool:
+    """Does the program run in a plate of draws of everything?"""
+    return any(isinstance(handler, Draws) and handler.everything for handler in runtime._PYRO_STACK)
 
 
 def one_by_one(answer: Callable[[], dict[str, torch.Tensor]], count: int) -> dict[str, torch.Tensor]:

@@ -12,7 +12,7 @@ import torch
 
 from ppvae.backends.pyro_words import STACKS
 from ppvae.backends.stacks import emptied
-from ppvae.inference.questions import Question
+from ppvae.inference.questions import Question, answering
 from ppvae.language import ppl
 from ppvae.language.batch import Batch
 from ppvae.language.traces import shared
@@ -54,7 +54,7 @@ def _shared(pair: Any, batch: Batch) -> int:
     """How many numbers the latents hold that all items share."""
     arrays, observed = ({name: array[:1] for name, array in g.items()} for g in (batch.arrays, batch.observed or {}))
     row = None if batch.index is None else batch.index[:1]
-    with ppl.running("pyro"), emptied(*STACKS), torch.no_grad(), torch.random.fork_rng():
+    with answering(), ppl.running("pyro"), emptied(*STACKS), torch.no_grad(), torch.random.fork_rng():
         common = shared(pair["guide"].to(torch.empty(()).device), Batch(arrays, observed, 1, 1, index=row))
     return sum(math.prod(value.shape) for value in common.values())
 

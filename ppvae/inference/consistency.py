@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,8 @@ OUTLIER = 3.5  # modified z-scores beyond it are outliers (Iglewicz & Hoaglin 19
 NORMAL = 0.6745  # the median absolute deviation of N(0, 1)
 DRAWS = 100  # of the guide, for a conflict
 
+Pairs = dict[tuple[int, int], tuple[np.ndarray, np.ndarray]]
+
 
 @dataclass(frozen=True, eq=False)
 class Consistency:
@@ -32,22 +35,29 @@ class Consistency:
             disagree can be: their values are then too low, not too high.
         conflict: Jeffreys' divergence between the guide's posteriors given x_m and given the rest, in nats, alike; NaN
             also for a guide that knows the density of its own draws alone.
+        pairwise: the mean of ``log p(x_m | x_o) − log p(x_m)`` over the other modalities o of the item, alike.
+        pairwise_errors: theirs.
     """
 
     names: tuple[str, ...]
     values: np.ndarray
     errors: np.ndarray
     conflict: np.ndarray
+    pairwise: np.ndarray
+    pairwise_errors: np.ndarray
 
     @property
     def scores(self) -> np.ndarray:
-        """The lowest value of each item, ``(items,)``; NaN where it has but one modality."""
-        return np.fmin.reduce(self.values, 0)
+        """The lowest pairwise value of each item, ``(items,)``; NaN where it has but one modality.
+
+        What disagrees with each of the others is what is wrong, and a pair's evidence is better known than that of all.
+        """
+        return np.fmin.reduce(self.pairwise, 0)
 
     @property
     def culprits(self) -> np.ndarray:
-        """The number of the modality with the lowest value, ``(items,)``; of two modalities, which is wrong is open."""
-        return np.nan_to_num(self.values, nan=np.inf).argmin(0)
+        """The number of the modality with the lowest score, ``(items,)``; of two modalities, which is wrong is open."""
+        return np.nan_to_num(self.pairwise, nan=np.inf).argmin(0)
 
     def suspects(self) -> np.ndarray:
         """The rows that disagree with themselves, the most suspicious first.
@@ -55,7 +65,7 @@ class Consistency:
         Their score is below 0 by more than two standard errors, and an outlier among the scores.
         """
         scores = self.scores
-        errors = self.errors[self.culprits, np.arange(len(scores))]
+        errors = self.pairwise_errors[self.culprits, np.arange(len(scores))]
         middle = np.nanmedian(scores)
         spread = np.nanmedian(np.abs(scores - middle))
         found = (scores + 2 * errors < 0) & (NORMAL * (middle - scores) > OUTLIER * spread)
@@ -71,7 +81,7 @@ class Consistency:
         worst, culprit = rows[0], self.names[self.culprits[rows[0]]]
         return (
             f"of {len(self.scores)} items, {len(rows)} disagree with themselves; {culprit} of row {worst} is "
-            f"{-self.scores[worst]:.0f} nats less likely given the rest than alone"
+            f"{-self.scores[worst]:.0f} nats less likely given another modality than alone"
         )
 
 
@@ -89,8 +99,37 @@ def consistency(fitted: Fitted, data: Dataset, particles: int = 1000, seed: int 
     (one, one_error), (other, other_error) = (np.stack(part, 1) for part in (alone, others))
     errors = np.sqrt(error**2 + one_error**2 + other_error**2)
     present = np.stack([data.present(name) for name in names])
-    found = [whole - one - other, errors, _conflict(fitted, data, names, seed)]
+    pairs = _pairs(fitted, data, names, particles, seed)
+    found = [
+        whole - one - other,
+        errors,
+        _conflict(fitted, data, names, seed),
+        *_pairwise(pairs, one, one_error, present),
+    ]
     return Consistency(tuple(names), *(np.where(present & (present.sum(0) > 1), part, np.nan) for part in found))
+
+
+def _pairs(fitted: Fitted, data: Dataset, names: list[str], particles: int, seed: int) -> Pairs:
+    """The evidence of each two modalities and its error, by their numbers."""
+    numbers = list(combinations(range(len(names)), 2))
+    seeds = (other_seed(seed, 2 * len(names) + n) for n in range(len(numbers)))
+    each = (
+        _evidence(fitted, data, [names[a], names[b]], particles, s) for (a, b), s in zip(numbers, seeds, strict=True)
+    )
+    return dict(zip(numbers, each, strict=True))
+
+
+def _pairwise(pairs: Pairs, one: np.ndarray, error: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The mean of ``log p(x_m | x_o) − log p(x_m)`` over what else an item has, and its error."""
+    total, variance, count = np.zeros((3, *one.shape))
+    for (a, b), (both, both_error) in pairs.items():
+        there = present[a] & present[b]
+        for m, o in ((a, b), (b, a)):
+            total[m] += there * (both - one[a] - one[b])
+            variance[m] += there * (both_error**2 + error[o] ** 2)
+            count[m] += there
+    count = np.maximum(count, 1)
+    return total / count, np.sqrt(variance / count**2 + error**2)
 
 
 def _evidence(
@@ -105,6 +144,6 @@ def _conflict(fitted: Fitted, data: Dataset, names: list[str], seed: int) -> np.
     question = Question(subset_questions.conflicts, DRAWS)
     try:
         found = [subset_questions.ask(fitted, question, data, [name], seed)["conflicts"] for name in names]
-    except (KeyError, NotImplementedError):  # a flow without an inverse
+    except NotImplementedError:  # a flow without an inverse
         return np.full((len(names), len(data)), np.nan)
     return np.stack([each.mean(0, dtype=np.float64) for each in found])

@@ -5,7 +5,8 @@ Every function takes the model, the guide and a batch, and returns arrays of sha
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -30,18 +31,39 @@ class Question:
     reduce: Callable[[Any], Any] | None = None
 
     def __call__(self, model: Any, guide: Any, batch: Batch) -> dict[str, Any]:
+        """The answer.
+
+        Raises:
+            ValueError: a text fails on an item alone, or on several draws of it.
+        """
         options = {} if self.ask is None else {"ask": self.ask}
-        if model.plate_layout.apart and getattr(self.function, "each_draw", False):
-            return items().one_by_one(partial(self.function, model, guide, batch, 1, **options), self.draws)
-        return self.function(model, guide, batch, self.draws, **options)
+        with answering():
+            if model.plate_layout.apart and getattr(self.function, "each_draw", False):
+                return items().one_by_one(partial(self.function, model, guide, batch, 1, **options), self.draws)
+            return self.function(model, guide, batch, self.draws, **options)
 
     def reduced(self, answer: dict[str, Any]) -> dict[str, Any]:
         """What is kept of a chunk's answer."""
         return {name: self.reduce(values) if self.reduce else values for name, values in answer.items()}
 
 
+@contextmanager
+def answering() -> Iterator[None]:
+    """Within the block what a text fails by is told in a sentence, as a ValueError."""
+    try:
+        yield
+    except NotImplementedError:  # says itself what is not there
+        raise
+    except (RuntimeError, TypeError, LookupError) as error:
+        said = str(error).splitlines()[0]
+        raise ValueError(
+            f"a program fails on an item alone, or on several draws to the left of items ({said}): "
+            "index from the right, x[..., i], and let it take one item, and any number of dims to the left"
+        ) from error
+
+
 def each_draw(function: Any) -> Any:
-    """Marks a question whose draws are taken one at a time where a text indexes what all items share."""
+    """Marks a question whose draws are taken one at a time where a text takes no dims to the left of its own."""
     function.each_draw = True
     return function
 
@@ -71,9 +93,14 @@ def generate(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, .
     """
     sites = model_sites(model, batch, shared(guide, batch))
     given = {name: site["value"] for name, site in sites.items() if owner(name, ask)[0] not in ask}
-    with items().repeated(draws):
-        sites = model_sites(model, batch, given)
-    return {name: whole(sites, name) for name in ask}
+
+    @each_draw
+    def measured(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
+        with items().repeated(draws):
+            sites = model_sites(model, batch, given)
+        return {name: whole(sites, name) for name in ask}
+
+    return Question(measured, draws, ask)(model, guide, batch)
 
 
 @each_draw

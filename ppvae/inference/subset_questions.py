@@ -241,7 +241,7 @@ def simulated(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, 
         **{DRAWN + name: value for name, value in local_latents(local).items()},
         "log_joint": at_draws,
         "log_joint_at_truth": at_truth.reshape(1, -1),
-        **{f"true {name}": items_first(site, truth[name])[None] for name, site in local.items()},
+        **{f"true {name}": items_first({**site, "single": False}, truth[name])[None] for name, site in local.items()},
         **{f"new {name}": item.arrays[name][None] for name in ask},
     }
 
@@ -259,12 +259,10 @@ def new_item(model: Any, guide: Any, batch: Batch, ask: tuple[str, ...]) -> tupl
 
 def ranks(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
     """How many predictive draws given what is shown lie below each measured element, and how many are equal to it."""
-    with items().repeated(draws):
-        given = latents(random_sites(guide, shown(batch)))
-        sites = model_sites(model, batch.given([name for name in model.conditions if name in batch.arrays]), given)
+    drawn = Question(questions.predict, draws, ask)(model, guide, shown(batch))
     found = {}
-    for name in ask:
-        value, x = whole(sites, name), batch.get(name)
+    for name, value in drawn.items():
+        x = batch.get(name)
         found[f"below {name}"] = (value < x).sum(0)[None]
         found[f"equal {name}"] = (value == x).sum(0)[None]
     return found

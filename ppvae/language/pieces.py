@@ -31,9 +31,17 @@ def pooled(shares: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
 
 
 def whole(sites: Mapping[str, Any], name: str, of: Callable[[Any], Any] = lambda site: site["value"]) -> Any:
-    """What the site of a modality has, such as its value, items first; pieces along the modality's first axis."""
+    """What the site of a modality has, such as its value, items first; pieces along the modality's first axis.
+
+    Raises:
+        ValueError: the model has no such site.
+    """
     found = pieces(sites, name)
-    if found in ([name], []):
+    if not found:
+        raise ValueError(
+            f"the model has no site {name!r} where that modality is not given: draw it there too, with obs=None"
+        )
+    if found == [name]:
         return items_first(sites[name], of(sites[name]))
     parts, first = [items_first(sites[piece], of(sites[piece])) for piece in found], sites[found[0]]
     return ops.stack(parts, parts[0].ndim - first["fn"].event_dim - len(own_dims(first, first["layout"])))

@@ -19,7 +19,7 @@ class Layout(NamedTuple):
     Attributes:
         left: how many dims to the left of the items are the programs' own.
         right: how many to their right.
-        apart: must draws of what all items share be taken one at a time, since a text indexes it?
+        apart: must draws be taken one at a time, since a text takes no dims to the left of its own?
     """
 
     left: int = 0
@@ -150,13 +150,23 @@ def own_dims(site: Any, layout: Layout) -> list[int]:
     return sorted(frame.dim for frame in site["cond_indep_stack"] if frame.dim in layout.own)
 
 
-def depth(site: Any) -> int:
-    """How many dims the plates of a site take, of any kind; one where it is in none."""
-    return max((-frame.dim for frame in site["cond_indep_stack"] if frame.dim is not None), default=1)
+def depth(site: Any, default: int = 1) -> int:
+    """How many dims the plates of a site take, of any kind; the ``default`` where it is in none."""
+    return max((-frame.dim for frame in site["cond_indep_stack"] if frame.dim is not None), default=default)
 
 
 def items_first(site: Any, value: Any) -> Any:
     """A value of a local site, ``(..., items, *own plates, *event)``: items before the plates of its program's own."""
+    event, own = site["fn"].event_dim, own_dims(site, site["layout"])
+    return one_draw(site, _items_moved(site, value), 1 + len(own) + event)
+
+
+def one_draw(site: Any, value: Any, dims: int) -> Any:
+    """What a local site has, of so many dims without draws; as that of one draw, where its text took no draws."""
+    return value[None] if site["single"] and value.ndim == dims else value
+
+
+def _items_moved(site: Any, value: Any) -> Any:
     layout, event = site["layout"], site["fn"].event_dim
     if not layout.own:
         return value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from types import MappingProxyType
 from typing import Any
@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 import torch
 from torch import nn
+from torch.distributions import Distribution, Transform
 
 from ppvae.language import ppl
 from ppvae.language.batch import Batch
@@ -54,14 +55,27 @@ class Program(nn.Module):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Program:
         """A copy, without the graph behind what a transform remembers of its last value."""
-        for module in self.modules():
-            held = (
-                part for value in vars(module).values() for part in (value if isinstance(value, tuple) else (value,))
-            )
-            memo |= {id(x): x.detach() for x in held if isinstance(x, torch.Tensor) and not x.is_leaf}
+        held = (x for module in self.modules() for x in _tensors(vars(module)))
+        memo |= {id(x): x.detach() for x in held if not x.is_leaf}
         new = memo[id(self)] = object.__new__(type(self))
         new.__dict__ = copy.deepcopy(self.__dict__, memo)
         return new
+
+
+def _tensors(held: Any) -> Iterator[torch.Tensor]:
+    """The tensors in containers, transforms and distributions, which are no modules."""
+    waiting, seen = [held], set()
+    while waiting:
+        value = waiting.pop()
+        if id(value) in seen:  # a transform and its inverse hold each other
+            continue
+        seen.add(id(value))
+        if type(value) is torch.Tensor:  # what stands in for one on NumPyro has no graph
+            yield value
+        elif isinstance(value, Transform | Distribution):
+            waiting.append(vars(value))
+        elif isinstance(value, Mapping | list | tuple):
+            waiting += value.values() if isinstance(value, Mapping) else value
 
 
 def holes(*args: Any) -> Any:

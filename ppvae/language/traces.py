@@ -8,7 +8,7 @@ from typing import Any
 
 from ppvae.language.batch import Batch
 from ppvae.language.elimination import Hidden, axes, conditionals, eliminated, multiplied
-from ppvae.language.plates import Layout, items_first
+from ppvae.language.plates import Layout, items_first, one_draw
 from ppvae.language.ppl import dist, handlers, items, ops
 
 Sites = dict[str, Any]
@@ -17,7 +17,8 @@ Sites = dict[str, Any]
 class Traced(Sites):
     """The random sites of a run, and the rows that its plates picked, where they picked some of many.
 
-    Each site knows the ``layout`` of the plates around it.
+    Each site knows the ``layout`` of the plates around it, and whether it is a ``single`` one of several draws, whose
+    text takes no dims for them.
     """
 
     rows: dict[str, Any]
@@ -27,22 +28,36 @@ def random_sites(program: Any, batch: Batch, latents: Mapping[str, Any] | None =
     """The random sites of a program that is run once, at the given values of its latents if there are any.
 
     Raises:
-        ValueError: the program needs the data of a modality that is not given.
+        ValueError: the program needs the data of a modality that is not given, or a site does not fit its plates.
     """
-    known: Any = handlers
+    words: Any = handlers
     try:
-        trace = known.trace(known.condition(program, data=latents or {})).get_trace(batch)
-    except (AttributeError, TypeError) as error:
+        trace = words.trace(words.condition(program, data=latents or {})).get_trace(batch)
+    except ValueError as error:
+        said, *table = str(error).splitlines()  # below its sentence Pyro draws a table of all sites
+        raise (ValueError(said) if table else error) from error
+    except (AttributeError, TypeError, NotImplementedError) as error:
         if "NoneType" not in str(error):
             raise
-        raise ValueError(
-            f"{program.__class__.__name__} fails where a modality is not given, and batch.get(NAME) is None ({error}): "
-            "take the number of items from batch.size and other sizes from the program, and use the data as obs= alone"
-        ) from error
+        raise ValueError(f"{program.__class__.__name__} fails where {_lacking(program, batch, error)}") from error
     layout = getattr(program, "plate_layout", Layout())
-    found = Traced({name: {**site, "layout": layout} for name, site in trace.nodes.items() if is_random(site)})
+    known = {"layout": layout, "single": layout.apart and items().repeating()}
+    found = Traced({name: {**site, **known} for name, site in trace.nodes.items() if is_random(site)})
     found.rows = {name: site["value"] for name, site in trace.nodes.items() if items().picks_rows(site)}
     return found
+
+
+def _lacking(program: Any, batch: Batch, error: Exception) -> str:
+    """What a program lacks that took None for data, and what to do."""
+    for name in getattr(program, "conditions", ()):
+        if name not in batch.arrays:
+            return (
+                f"the modality {name!r}, which it takes as given, is not there: ask about items that have it, by query"
+            )
+    return (
+        f"a modality is not given, and batch.get(NAME) is None ({error}): take the number of items from batch.size and "
+        "other sizes from the program, and use the data as obs= alone"
+    )
 
 
 def model_sites(model: Any, batch: Batch, latents: Mapping[str, Any] | None = None) -> Sites:
@@ -105,12 +120,26 @@ def density(site: Any) -> Any:
 
     What is in plates of the program's own counts together.
     """
-    return multiplied(_elements(site), site["layout"].own)
+    found = multiplied(_elements(site), site["layout"].own)
+    return one_draw(site, found, 1) if is_local(site) else found
 
 
 def _elements(site: Any) -> Any:
-    """The log density of each entry of all plates."""
-    return weighed(site["fn"].log_prob(site["value"]), site)
+    """The log density of each entry of all plates.
+
+    Raises:
+        NotImplementedError: the site is given a value whose density its flow does not know.
+    """
+    try:
+        return weighed(site["fn"].log_prob(site["value"]), site)
+    except (KeyError, NotImplementedError) as error:
+        if str(error) and "cache" not in str(error):  # Pyro's and torch's transforms speak so, or not at all
+            raise
+        raise NotImplementedError(
+            f"the flow of the site {site['name']!r} has no inverse, so that it knows the density of its own draws "
+            "alone, and is asked for that of another value: choose a flow with one, such as spline_coupling or "
+            "affine_autoregressive"
+        ) from error
 
 
 def weighed(value: Any, site: Any) -> Any:

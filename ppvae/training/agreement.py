@@ -47,10 +47,7 @@ def check_agreement(vae: VAE, batch: Batch) -> None:
     vae.pair.to(device="cpu", dtype=torch.float64).eval()
     settings = Settings.model_validate({"dtype": "float64", "device": "cpu"})
     latents = draw(vae, batch, settings, 0)
-    try:
-        expected, again = (_on_pyro(vae, batch, latents, settings, seed) for seed in (0, 1))
-    except (KeyError, NotImplementedError):  # a flow without an inverse knows the density of its own draws alone
-        return
+    expected, again = (_on_pyro(vae, batch, latents, settings, seed) for seed in (0, 1))
     found = _on_numpyro(vae, batch, latents, settings)
     for name, values in expected.items():
         if _same(values, again[name]) and not _same(found[name], values):
@@ -100,11 +97,12 @@ def _worst(found: np.ndarray, expected: np.ndarray) -> str:
 
 
 def drawn_apart(vae: VAE, batch: Batch, guide: Mapping[str, Any]) -> bool:
-    """Has a site another density where what all items share is drawn twice at once, as where a text indexes it?
+    """Does a text not take two draws at once, to the left of its own dims, or give a site another density then?
 
-    ``guide`` has its sites as they are drawn once.
+    So it is where it indexes what all items share, or joins latents with data. ``guide`` has its sites as they are
+    drawn once.
     """
-    if all(is_local(site) or site["is_observed"] for site in guide.values()):
+    if not is_written_by_user(vae) and all(is_local(site) or site["is_observed"] for site in guide.values()):
         return False
     try:
         with items().repeated(2):

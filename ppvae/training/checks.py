@@ -30,7 +30,7 @@ from ppvae.runs.plan import Sites, torch_dtype
 from ppvae.runs.settings import Settings
 from ppvae.runs.vae import VAE
 from ppvae.training.agreement import drawn_apart, is_written_by_user, stand_ins
-from ppvae.training.observed import check_baselines, check_draws, check_supports
+from ppvae.training.observed import check_baselines, check_densities, check_draws, check_supports
 from ppvae.training.shapes import (
     FAILURES,
     check_enumeration,
@@ -65,12 +65,14 @@ def inspect(vae: VAE, data: Dataset, settings: Settings, weighs: bool = False) -
         check_baselines(vae, guide, settings)
         enumerated = enumerated_in("model", model) | enumerated_in("guide", guide)
         matched = _match(model, guide, [name for name in data.arrays if name not in vae.model.conditions])
+        check_densities(model)
         if enumerated:
             check_enumeration(vae, batch, enumerated)
         if any(getattr(stage.objective, "revisits", False) for stage in stages(vae.objective)):
             _check_same_density(vae.guide, batch)
         subsampled = _subsampled(vae, batch, model)
         _tell(vae, batch, guide)
+        _check_takes_draws(vae, batch)
     objectives = [stage.objective for stage in stages(vae.objective)]
     if enumerated or weighs or not all(isinstance(objective, str | Estimator) for objective in objectives):
         _check_local(model, data.arrays)
@@ -262,6 +264,19 @@ def _check_same_density(guide: Any, batch: Batch) -> None:
                     f"the objective runs the guide again at the latents it drew, and this guide gives {name!r} another "
                     "density each time (dropout, or subsets drawn anew): choose an objective such as elbo or iwae"
                 )
+
+
+def _check_takes_draws(vae: VAE, batch: Batch) -> None:
+    """Raise ValueError where an objective asks a text for several draws beside each other, which it does not take."""
+    for stage in stages(vae.objective) if vae.model.plate_layout.apart else ():
+        if callable(stage.objective):
+            try:
+                stage.objective(vae.model, vae.guide, batch, 1.0)
+            except FAILURES as error:
+                raise ValueError(
+                    f"a program fails within the objective, which may run it on several draws, to the left of items "
+                    f"({first_line(error)}): let it take any number of dims there, or train with objective='elbo'"
+                ) from error
 
 
 def _check_local(sites: dict[str, Any], modalities: Collection[str]) -> None:

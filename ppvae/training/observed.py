@@ -10,9 +10,11 @@ from pyro.distributions import ExpandedDistribution, MaskedDistribution, constra
 from ppvae.language.batch import Batch, over
 from ppvae.language.pieces import mask_of, owner
 from ppvae.language.plates import beside
+from ppvae.language.traces import density
 from ppvae.objectives import stages
 from ppvae.runs.settings import Settings
 from ppvae.runs.vae import VAE
+from ppvae.training.shapes import FAILURES, first_line
 
 WRAPPERS = (torch.distributions.Independent, MaskedDistribution, ExpandedDistribution)
 
@@ -43,6 +45,15 @@ def check_baselines(vae: VAE, guide: dict[str, Any], settings: Settings) -> None
             f"the guide's site {asking[0]!r} asks for infer={{\"baseline\": ...}}, which only Pyro's TraceGraph_ELBO "
             'uses: drop it, or train with objective=pyro.infer.TraceGraph_ELBO and backend="pyro"'
         )
+
+
+def check_densities(model: dict[str, Any]) -> None:
+    """Raise ValueError where a site of the model has no density at what the guide drew and the data hold."""
+    for name, site in model.items():
+        try:
+            density(site)
+        except (*FAILURES, NotImplementedError) as error:
+            raise ValueError(f"the model's site {name!r} has no density: {first_line(error)}") from error
 
 
 def check_supports(sites: dict[str, Any], batch: Batch) -> None:

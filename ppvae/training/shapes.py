@@ -22,7 +22,7 @@ MOST = 60  # enumerated latents: torch's arrays have 64 dimensions, and items, d
 def check_latents(sites: dict[str, Any]) -> None:
     """Raise ValueError where a latent of the items has dimensions of its own to the left of its event."""
     for name, site in sites.items():
-        extra = len(site["fn"].batch_shape) - max((-frame.dim for frame in site["cond_indep_stack"]), default=0)
+        extra = len(site["fn"].batch_shape) - depth(site, default=0)
         if is_local(site) and not site["is_observed"] and extra > 0:
             raise ValueError(
                 f"the latent {name!r} has batch shape {tuple(site['fn'].batch_shape)}, more than its plates give it: "
@@ -52,6 +52,11 @@ def check_measured(sites: dict[str, Any], batch: Batch) -> None:
             continue
         array, fn, value = batch.arrays[modality], site["fn"], site["value"]
         if number is not None:
+            if not site["fn"].batch_shape and not is_local(site):
+                raise ValueError(
+                    f"the model observes {modality!r} one item after the other, at the site {name!r} and others; "
+                    f"observe all items at once, at one site {modality!r} within `with batch.plate():`"
+                )
             check_numbered(name, modality, number, items_first(site, value), batch)
             array = array[:, 0]
         if is_local(site) and site["layout"].own:

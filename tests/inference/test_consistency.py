@@ -34,6 +34,15 @@ def test_values_are_those_of_the_closed_form(backend: str) -> None:
         expected = np.where(some, whole - truth.evidence(rest) - truth.evidence({name: values()[name]}), np.nan)
         np.testing.assert_allclose(value, expected, atol=1e-9)  # weights of the exact posterior are all alike
         np.testing.assert_allclose(error[some], 0.0, atol=1e-9)
+    for name, value, error in zip(found.names, found.pairwise, found.pairwise_errors, strict=True):
+        own, others = {name: values()[name]}, {n: array for n, array in values().items() if n != name}
+        gains = [
+            truth.evidence({**own, n: a}) - truth.evidence(own) - truth.evidence({n: a}) for n, a in others.items()
+        ]
+        there = np.stack([~np.isnan(array).all(1) for array in others.values()]) & ~np.isnan(own[name]).all(1)
+        expected = np.where(there, gains, 0.0).sum(0) / np.where(there.any(0), there.sum(0), np.nan)
+        np.testing.assert_allclose(value, expected, atol=1e-9)
+        np.testing.assert_allclose(error[there.any(0)], 0.0, atol=1e-9)
 
 
 def test_errors_are_those_of_the_estimate() -> None:
@@ -43,6 +52,8 @@ def test_errors_are_those_of_the_estimate() -> None:
     found = [run.consistency(data, 200, seed) for seed in range(12)]
     spread = np.std([each.values for each in found], 0, ddof=1)
     assert np.median(spread / np.mean([each.errors for each in found], 0)) == pytest.approx(1.0, abs=0.3)
+    spread = np.std([each.pairwise for each in found], 0, ddof=1)
+    assert np.median(spread / np.mean([each.pairwise_errors for each in found], 0)) == pytest.approx(1.0, abs=0.3)
 
 
 @pytest.mark.parametrize("backend", lg.BACKENDS)
@@ -74,10 +85,11 @@ def test_suspects_are_below_zero_beyond_their_errors_and_outliers() -> None:
     rng = np.random.default_rng(0)
     score = np.concatenate([rng.normal(3.0, 1.0, 20), [-9.0, -8.0, -20.0, np.nan]])
     errors = np.where(np.arange(24) == 21, 5.0, 0.1)
-    found = Consistency(("a", "b"), np.stack([score, score + 1]), np.stack([errors, errors]), np.zeros((2, 24)))
+    rest = np.zeros((3, 2, 24))
+    found = Consistency(("a", "b"), *rest, np.stack([score, score + 1]), np.stack([errors, errors]))
     assert found.suspects().tolist() == [22, 20]
     assert found.verdict.startswith("of 24 items, 2 disagree with themselves; a of row 22 is 20 nats less likely")
-    assert "none" in Consistency(("a", "b"), *(np.zeros((2, 4)) for _ in range(3))).verdict
+    assert "none" in Consistency(("a", "b"), *np.zeros((5, 2, 4))).verdict
 
 
 def test_a_single_modality_has_nothing_to_agree_with() -> None:

@@ -128,6 +128,16 @@ def _keys(key: jax.Array) -> Callable[[], jax.Array]:
     return fresh
 
 
+def asked(fn: Any, question: Callable[[Any], Any]) -> Any:
+    """``question(text)`` of a distribution as either library has it, on its arrays."""
+    if isinstance(fn, torch.distributions.Distribution):
+        return question(fn)
+    inner = fn
+    while not isinstance(inner, PyroDistribution):
+        inner = inner.base_dist
+    return inner.ask(lambda _: question(spoken(fn)))
+
+
 def array(value: Any) -> Any:
     """What NumPyro sees of a leaf of a text: arrays, and distributions as its own."""
     return interpreter.get().array(value)

@@ -41,7 +41,7 @@ def made(plan: Plan, pair: nn.Module, stage: int) -> Optimizer:
     rates = {name: plan.settings.rate(name) if held is None else held for name, _ in named}
     groups = [
         {"params": [p for name, p in named if rates[name] == rate], "rate": rate}
-        for rate in dict.fromkeys(rates.values())
+        for rate in dict.fromkeys(rates.values() or [0.0])  # torch takes an empty group, but no lack of groups
     ]
     return _make(plan.settings, groups)
 

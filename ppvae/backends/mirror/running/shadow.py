@@ -81,7 +81,8 @@ class Shadows:
     def _rebound(self, held: Any) -> Any:
         """A module, or a method of one, alone or within a handler's partial, on its shadow."""
         if isinstance(held, partial):
-            bound = partial(self._rebound(held.func), *map(self._rebound, held.args), **held.keywords)
+            function = partial.func.__get__(held)  # Pyro's own kind of partial has another under this name
+            bound = partial(self._rebound(function), *map(self._rebound, held.args), **held.keywords)
             return partial(bound) if type(held) is partial else type(held)(bound)
         if isinstance(held, MethodType) and id(held.__self__) in self.modules:
             return MethodType(held.__func__, self.modules[id(held.__self__)])

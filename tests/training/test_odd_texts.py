@@ -1,0 +1,128 @@
+"""Texts as people bring them, with nothing to train or a loop over items: trained, or refused in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import ppvae
+from ppvae import VAE, Dataset, Modality, Program, dist, pyro
+from ppvae.language.ppl import handlers
+
+both = pytest.mark.parametrize("backend", ["pyro", "numpyro"])
+HEADS = np.array([1.0, 1.0, 0.0, 1.0, 0.0, 1.0])
+DATA = Dataset({"obs": HEADS}, modalities=[Modality("obs", (), "bernoulli")])
+
+
+class Said(Program):
+    """A function of the data as a program."""
+
+    def __init__(self, function: Any) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, batch: Any) -> Any:
+        return self.function(batch.get("obs"))
+
+
+def items(data: Any) -> None:
+    with pyro.plate("data", len(data)):
+        z = pyro.sample("z", dist.Normal(0.0, 1.0))
+        pyro.sample("obs", dist.Bernoulli(logits=z), obs=data)
+
+
+def prior(data: Any) -> None:
+    with pyro.plate("data", len(data)):
+        pyro.sample("z", dist.Normal(0.0, 1.0))
+
+
+def nothing(data: Any) -> None:
+    """Draws nothing."""
+
+
+@both
+def test_a_pair_without_parameters_is_fitted_and_answers(backend: str) -> None:
+    vae = VAE(Said(items), Said(prior))
+    assert ppvae.parity(vae, DATA.batch(), dtype="float64")["ok"]
+    run = ppvae.fit(vae, DATA, backend=backend, epochs=2, progress=False)
+    assert len(run.history) == 2
+    np.testing.assert_allclose(
+        run.log_evidence(DATA, particles=4000), np.log(0.5), atol=0.05
+    )  # heads as often as tails
+
+
+@both
+def test_a_function_under_a_handler_runs_from_the_pair_that_holds_it(backend: str, tmp_path: Any) -> None:
+    make = lambda: VAE(Said(handlers.scale(items, scale=1.0)), Said(prior))  # noqa: E731
+    run = ppvae.fit(make(), DATA, backend=backend, epochs=1, progress=False)
+    run.save(tmp_path / "run")
+    again = ppvae.load(tmp_path / "run", vae=make())
+    np.testing.assert_array_equal(again.log_evidence(DATA, particles=5), run.log_evidence(DATA, particles=5))
+
+
+def in_a_loop(data: Any) -> None:
+    p = pyro.sample("p", dist.Beta(torch.tensor(10.0), torch.tensor(10.0)))
+    for i in range(len(data)):
+        pyro.sample(f"obs_{i}", dist.Bernoulli(p), obs=data[i])
+
+
+def in_a_loop_of_a_plate(data: Any) -> None:
+    p = pyro.sample("p", dist.Beta(torch.tensor(10.0), torch.tensor(10.0)))
+    for i in pyro.plate("data", len(data)):
+        pyro.sample(f"obs_{i}", dist.Bernoulli(p), obs=data[i])
+
+
+def weight(data: Any) -> None:
+    pyro.sample("p", dist.Beta(pyro.param("a", torch.tensor(2.0)), torch.tensor(3.0)))
+
+
+@both
+@pytest.mark.parametrize("text", [in_a_loop, in_a_loop_of_a_plate])
+def test_items_that_are_observed_one_by_one_are_refused_in_a_sentence(text: Any, backend: str) -> None:
+    with pytest.raises(ValueError, match=r"^the model observes 'obs' one item after the other, at the site 'obs_0'"):
+        ppvae.fit(VAE(Said(text), Said(weight)), DATA, backend=backend, epochs=1, progress=False)
+
+
+def unless_given(data: Any) -> None:
+    p = pyro.param("p", torch.tensor(0.0))
+    if data is not None:
+        with pyro.plate("data", len(data)):
+            pyro.sample("obs", dist.Bernoulli(logits=p), obs=data)
+
+
+@both
+def test_a_modality_that_is_drawn_nowhere_is_named(backend: str) -> None:
+    run = ppvae.fit(VAE(Said(unless_given), Said(nothing)), DATA, backend=backend, epochs=1, progress=False)
+    with pytest.raises(ValueError, match=r"^the model has no site 'obs' where that modality is not given"):
+        run.query(DATA)
+
+
+def all_at_once(data: Any) -> None:
+    theta = pyro.param("theta", torch.zeros(len(HEADS)))
+    with pyro.plate("data", len(data)):
+        pyro.sample("z", dist.Normal(theta, 1.0))
+
+
+def test_what_pyro_says_of_sites_that_do_not_fit_is_one_line() -> None:
+    run = ppvae.fit(VAE(Said(items), Said(all_at_once)), DATA, backend="pyro", epochs=1, batch_size=6, progress=False)
+    with pytest.raises(ValueError, match=r"^Shape mismatch inside plate\('items'\) at site z dim -1, 1 vs 6$"):
+        run.encode(DATA)
+
+
+def for_several(data: Any) -> None:
+    if len(data) == 1:
+        raise RuntimeError("no items alone")
+    prior(data)
+
+
+def test_what_a_text_says_of_an_item_alone_is_told_with_advice() -> None:
+    run = ppvae.fit(VAE(Said(items), Said(for_several)), DATA, backend="pyro", epochs=1, batch_size=6, progress=False)
+    with pytest.raises(ValueError, match=r"^a program fails on an item alone, .*\(no items alone\): index from"):
+        run.encode(DATA)
+
+
+def test_a_pair_that_does_not_match_is_still_compared() -> None:
+    assert ppvae.parity(VAE(Said(items), Said(nothing)), DATA.batch(), dtype="float64")["ok"]
