@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.dummy import DummyRegressor
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import RidgeClassifierCV, RidgeCV
-from sklearn.multioutput import MultiOutputClassifier
-from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.linear_model import RidgeCV
+from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import StandardScaler
 
 from ppvae.data.dataset import Dataset
 from ppvae.inference.fitted import Fitted
@@ -108,43 +107,51 @@ def baselines(
 ) -> dict[str, np.ndarray]:
     """What simple regressions predict of a modality of the test rows, by name ``(items, *shape)``.
 
-    They are scikit-learn's: of numbers the ``mean``, ``ridge`` regression and the mean of the nearest ``neighbours``;
-    of categories the most frequent, ridge classification and the neighbours' vote. They see standardised numbers,
-    and categories as zeros and ones; what was not measured counts as the column's mean, of what is predicted as its
-    mean or most frequent category. Nothing where fewer than two training rows have the modality.
+    They are scikit-learn's: the ``mean``, ``ridge`` regression and the mean of the nearest ``neighbours``. They see
+    standardised numbers, and categories as zeros and ones, of which the largest is what they predict; what was not
+    measured counts as the column's mean. Nothing where fewer than two training rows have the modality.
     """
     rows = np.random.default_rng(seed).permutation(np.flatnonzero(train.present(modality.name)))[:MOST]
     if len(rows) < 2:
         return {}
-    few = train.take(rows)
-    categorical = modality.likelihood in CATEGORIES
-    filled = SimpleImputer(strategy="most_frequent" if categorical else "mean", keep_empty_features=True)
-    target = filled.fit_transform(_columns(few, modality.name))
+    few, nearest = train.take(rows), min(NEIGHBOURS, len(rows))
+    target = SimpleImputer(keep_empty_features=True).fit_transform(_target(few, modality))
     seen, asked = _inputs(few, test, given)
-    made = {name: one.fit(seen, target).predict(asked) for name, one in _regressions(categorical, len(rows)).items()}
-    return {name: np.asarray(values).reshape(-1, *modality.shape) for name, values in made.items()}
+    regressions: dict[str, Any] = {
+        "mean": DummyRegressor(),
+        "ridge": RidgeCV(PENALTIES),
+        "neighbours": KNeighborsRegressor(nearest),
+    }
+    made = {name: one.fit(seen, target).predict(asked) for name, one in regressions.items()}
+    return {name: _values(modality, np.asarray(values)) for name, values in made.items()}
 
 
-def _regressions(categorical: bool, rows: int) -> dict[str, Any]:
-    nearest = min(NEIGHBOURS, rows)
-    if categorical:
-        return {
-            "mean": DummyClassifier(strategy="most_frequent"),
-            "ridge": MultiOutputClassifier(RidgeClassifierCV(PENALTIES)),
-            "neighbours": MultiOutputClassifier(KNeighborsClassifier(nearest)),
-        }
-    return {"mean": DummyRegressor(), "ridge": RidgeCV(PENALTIES), "neighbours": KNeighborsRegressor(nearest)}
+def _target(data: Dataset, modality: Modality) -> np.ndarray:
+    """Numbers, or a number for each level of each category, ``(items, columns)``, NaN in holes."""
+    columns = _columns(data, modality.name)
+    if modality.likelihood not in CATEGORIES:
+        return columns
+    hot = np.where(np.isnan(columns)[..., None], np.nan, columns[..., None] == np.arange(modality.levels or 0))
+    return hot.reshape(len(data), -1)
+
+
+def _values(modality: Modality, made: np.ndarray) -> np.ndarray:
+    """The modality's values, ``(items, *shape)``, from predictions of its target."""
+    if modality.likelihood in CATEGORIES:
+        made = made.reshape(len(made), -1, modality.levels or 0).argmax(-1)
+    return made.reshape(-1, *modality.shape)
 
 
 def _inputs(train: Dataset, test: Dataset, given: Collection[str]) -> tuple[np.ndarray, np.ndarray]:
     """The given modalities of either side as columns, ``(items, columns)``, prepared as the training rows say."""
-    seen, asked = [], []
+    sides: list[tuple[np.ndarray, np.ndarray]] = []
     for modality in (m for m in train.modalities or () if m.name in given):
-        names = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
-        numbers = make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler())
-        kind = names if modality.likelihood in CATEGORIES else numbers
-        seen.append(kind.fit_transform(_columns(train, modality.name)))
-        asked.append(kind.transform(_columns(test, modality.name)))
+        columns = [_target(data, modality) for data in (train, test)]
+        scale = modality.likelihood not in CATEGORIES
+        scaler = StandardScaler(with_mean=scale, with_std=scale)
+        prepared = make_pipeline(SimpleImputer(keep_empty_features=True), scaler)
+        sides.append((prepared.fit_transform(columns[0]), prepared.transform(columns[1])))
+    seen, asked = zip(*sides, strict=True)
     return np.concatenate(seen, 1), np.concatenate(asked, 1)
 
 

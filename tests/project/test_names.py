@@ -23,8 +23,9 @@ from ppvae.cli import places
 from ppvae.data.reader import read_npz
 from ppvae.inference import arviz
 from ppvae.inference.fitted import Fitted
-from ppvae.report.measures import Effort, measure
+from ppvae.report.measures import measure
 from ppvae.report.page import report
+from ppvae.report.subsets import Effort
 from ppvae.runs.settings import Settings
 from ppvae.training.checks import inspect
 from ppvae.zoo.table import METHODS
