@@ -15,6 +15,7 @@ from ppvae.cli.options import (
     Answers,
     Backend,
     Chosen,
+    Corrected,
     Data,
     Device,
     Epochs,
@@ -240,6 +241,7 @@ def diagnose(
     also: Also = [],  # noqa: B006 - typer reads it, nobody writes it
     items: Items = 300,
     particles: Particles = 1000,
+    corrected: Corrected = 16,
     backend: Backend = None,
     device: Device = None,
     programs: Programs = None,
@@ -258,7 +260,7 @@ def diagnose(
     from ppvae.report.summary import summary
     from ppvae.report.verdict import verdict
 
-    effort = Effort(items=items, particles=particles, seed=seed)
+    effort = Effort(items=items, particles=particles, corrected=corrected, seed=seed)
     found = summary(measure(fitted, rows, further, effort, seen, train=train))
     said = verdict(found)
     todo = [asdict(each) for each in advice(found, said)]
@@ -282,6 +284,7 @@ def report(
     also: Also = [],  # noqa: B006 - typer reads it, nobody writes it
     items: Items = 300,
     particles: Particles = 1000,
+    corrected: Corrected = 16,
     backend: Backend = None,
     device: Device = None,
     programs: Programs = None,
@@ -303,7 +306,7 @@ def report(
     from ppvae.report.subsets import Effort
     from ppvae.report.verdict import verdict
 
-    effort = Effort(items=items, particles=particles, seed=seed)
+    effort = Effort(items=items, particles=particles, corrected=corrected, seed=seed)
     found = write(measure(fitted, rows, further, effort, seen, train=train), file)
     return {"out": str(file), "verdict": " ".join(verdict(found).headline)}
 

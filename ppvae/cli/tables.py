@@ -76,12 +76,19 @@ def diagnosed(result: Mapping[str, Any]) -> Group:
         names = each["ask"], each["label"]
         asked.add_row(*names, judged["level"], *rates, "; ".join(judged["reasons"]))
     todo = [f"{number}. {each['why']}: {' or '.join(each['words'])}" for number, each in enumerate(said["advice"], 1)]
-    good = _columns(
-        "predicted from all others", *dict.fromkeys(n for s in result["skills"].values() for n in s["scores"])
+    return Group(
+        *said["headline"], *said["why"], *said["remarks"], *todo, "", latents, "", _good(result["skills"]), "", asked
     )
-    for name, skill in result["skills"].items():
-        good.add_row(f"{name}, {skill['measure']}", *(f"{score:.2f}" for score in skill["scores"].values()))
-    return Group(*said["headline"], *said["why"], *said["remarks"], *todo, "", latents, "", good, "", asked)
+
+
+def _good(skills: Mapping[str, Any]) -> Table:
+    """How good predictions of each modality are, by the model and by others."""
+    names = list(dict.fromkeys(name for skill in skills.values() for name in skill["scores"]))
+    table = _columns("predicted from all others", *names)
+    for name, skill in skills.items():
+        scores = (skill["scores"].get(one) for one in names)
+        table.add_row(f"{name}, {skill['measure']}", *("-" if score is None else f"{score:.2f}" for score in scores))
+    return table
 
 
 def _share(value: float | None) -> str:

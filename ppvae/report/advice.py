@@ -76,6 +76,7 @@ def _data(diagnosis: Diagnosis) -> list[str]:
 def _models(diagnosis: Diagnosis, said: Verdict) -> Iterator[Action]:
     judged = zip(diagnosis.fits, said.models, strict=True)
     off = [fit for fit, each in judged if {NARROW, WIDE} & {*each.faults}]
+    off.sort(key=lambda fit: fit.coverage_90 or 0.0)
     if light := [fit for fit in off if fit.likelihood in HEAVIER]:
         yield Action(f"{_fault(light)}; try another likelihood", _another(diagnosis, light))
     if rest := [fit for fit in off if fit.likelihood not in HEAVIER]:
@@ -85,8 +86,10 @@ def _models(diagnosis: Diagnosis, said: Verdict) -> Iterator[Action]:
 
 
 def _fault(fits: Sequence[Fit]) -> str:
-    names, held = ", ".join(fit.ask for fit in fits), ", ".join(f"{fit.coverage_90:.0%}" for fit in fits)
-    return f"The model of {names} is at fault, not the guide: with right latents 90% intervals held {held} of values"
+    held = ", ".join(
+        f"of {fit.ask} {fit.coverage_90:.0%}" for fit in sorted(fits, key=lambda fit: fit.coverage_90 or 0)
+    )
+    return f"The model is at fault, not the guide: predicted from right latents, 90% intervals held {held} of values"
 
 
 def _another(diagnosis: Diagnosis, fits: Sequence[Fit]) -> tuple[str, ...]:

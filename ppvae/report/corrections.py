@@ -45,11 +45,11 @@ def corrections(
 
     Different rows are taken for different subsets, as far as there are.
     """
-    suspects = [each for each in subsets if suspect(each)]
-    honest = {each.given: each.predictions for each in subsets if not suspect(each)}
+    suspects = [each for each in subsets if suspect(each, ALPHA / len(subsets))]
+    honest = {each.given: each.predictions for each in subsets if each not in suspects}
     khat, ranks, found = {}, [], {}
     try:
-        for number, each in enumerate(tracked(suspects, "correcting", progress)):
+        for number, each in enumerate(tracked(suspects if effort.corrected else [], "correcting", progress)):
             khat[each.given], found[each.given] = _predictions(fitted, rows, each.given, number, effort)
             ranks.append(_ranks(fitted, rows, each, effort))
     except (ValueError, NotImplementedError) as error:  # a latent is discrete, or JAX has not what Pyro's run has
@@ -58,10 +58,10 @@ def corrections(
     return Corrections(khat, latents, _pooled({**honest, **found}))
 
 
-def suspect(subset: Subset) -> bool:
-    """Is there a row whose k-hat is above 0.7, or are simulated items out of place?"""
+def suspect(subset: Subset, alpha: float) -> bool:
+    """Is there a row whose k-hat is above 0.7, or are simulated items out of place, with a p-value below alpha?"""
     above = subset.khat is not None and bool((subset.khat.khat > THRESHOLD).any())
-    return above or (subset.latents is not None and subset.latents.p_value < ALPHA)
+    return above or (subset.latents is not None and subset.latents.p_value < alpha)
 
 
 def _predictions(
@@ -87,7 +87,7 @@ def _ranks(fitted: Fitted, rows: Dataset, subset: Subset, effort: Effort) -> Uni
     """Where the true latents of some simulated items of a subset lie among corrected draws."""
     assert subset.simulation is not None
     made = subset.simulation
-    items = _simulated(fitted, rows, subset, effort.corrected // 2)
+    items = _simulated(fitted, rows, subset, min(effort.corrected, effort.items))
     drawn = fitted.encode(items, subset.given, effort.draws, effort.seed, "corrected")
     few = {name: values[: len(items)] for name, values in made.truth.items()}
     names, truth, draws = replace(made, truth=few, draws={name: drawn[name] for name in few}).flat

@@ -50,11 +50,15 @@ class Correction:
     """What is known of corrected posteriors, of all subsets whose guide is suspect together.
 
     Attributes:
+        rows, khat_share: how many rows were corrected, each time that one was, and the share of them whose k-hat is
+            above 0.7.
         simulated: how many simulated items were corrected.
         sbc_p, sbc_worst, sbc_coverage: as those of a posterior.
         why_not: why nothing could be corrected; None where it could.
     """
 
+    rows: int = 0
+    khat_share: float = 0.0
     simulated: int = 0
     sbc_p: float | None = None
     sbc_worst: str | None = None

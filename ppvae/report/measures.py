@@ -97,7 +97,7 @@ def measure(
 
 
 def _consistency(fitted: Fitted, rows: Dataset, effort: Effort) -> Consistency | None:
-    """Of all rows, with as many weights as are drawn of some for k-hat."""
+    """Of all rows, with about as many weights in all as are drawn of some for k-hat."""
     if len(subset_questions.explained(fitted, rows)) < 2:
         return None
     return fitted.consistency(rows, max(25, effort.weighed * effort.particles // len(rows)), effort.seed)

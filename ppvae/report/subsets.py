@@ -18,21 +18,21 @@ from ppvae.inference.fitted import Fitted
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is drawn; by default six modalities take less than two minutes of one core.
+    """How much is drawn; by default six modalities take about a minute of two cores.
 
     Attributes:
         items: at most so many rows, picked at random, and so many simulated items, but of these no more than there are
             rows or 300. With 300 a binomial band of 99 % reaches 4 points to either side of 90 %.
         weighed: of so many of these rows that have something of what is shown importance weights are drawn.
         particles: weights of each of them, 25 or more.
-        draws: of each prediction.
-        corrected: so many rows, and half as many simulated items, of each subset whose guide is suspect are corrected,
-            which costs most.
+        draws: of each prediction, and of the latents of each simulated item.
+        corrected: so many rows, and as many simulated items, of each subset whose guide is suspect are corrected, which
+            costs most.
         seed: of rows and draws.
     """
 
     items: int = 300
-    weighed: int = 48
+    weighed: int = 32
     particles: int = 1000
     draws: int = 49
     corrected: int = 16
@@ -69,7 +69,7 @@ def subset(fitted: Fitted, rows: Dataset, given: tuple[str, ...], effort: Effort
     names, seed = subset_questions.explained(fitted, rows), effort.seed
     asked = [name for name in names if name not in given]
     seen = np.flatnonzero(subset_questions.showing(rows, given))[: effort.weighed]
-    made = simulate(fitted, rows, given, effort.items, seed=seed) if len(seen) else None
+    made = simulate(fitted, rows, given, effort.items, effort.draws, seed) if len(seen) else None
     return Subset(
         given,
         label(given, names),

@@ -100,7 +100,9 @@ def _correction(measures: Measures) -> Correction | None:
     found = measures.corrections
     if found.latents is None:
         return None if found.why_not is None else Correction(why_not=found.why_not)
-    return Correction(len(found.latents.values), found.latents.p_value, *_worst(found.latents))
+    khat = np.concatenate(list(found.khat.values()))
+    share, items = float((khat > THRESHOLD).mean()), len(found.latents.values)
+    return Correction(len(khat), share, items, found.latents.p_value, *_worst(found.latents))
 
 
 def _worst(check: Uniform) -> tuple[str, float | None]:

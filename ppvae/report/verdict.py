@@ -137,6 +137,8 @@ def _corrected(posterior: Posterior, correction: Correction | None) -> Judgement
     if correction is None or posterior.corrected_khat_share is None:
         return None
     reach = _reach(posterior.corrected_khat_share, posterior.corrected_rows)
+    if reach.fault == SCARCE and correction.rows >= ROWS and (share := correction.khat_share) <= FEW:
+        reach = Finding(TRUST, f"{reach.reason}, and for {share:.0%} of {correction.rows} rows given anything")
     calibrated = _calibrated(correction, correction.sbc_p, correction.simulated)
     return _judged(posterior.given, f"{posterior.label}, corrected", None, [reach, calibrated])
 
@@ -151,20 +153,20 @@ def _predictions(
     found = []
     for each in diagnosis.predictions:
         level, covered = levels.get(each.given), _covered(each, promises)
-        if covered.fault in (NARROW, WIDE) and (blame := _blame(each.ask, level == TRUST, off.get(each.ask))):
+        if covered.fault in (NARROW, WIDE) and (blame := _blame(level == TRUST, off.get(each.ask))):
             covered = covered._replace(reason=f"{covered.reason}; {blame}")
         found.append(_judged(each.given, each.label, each.ask, [covered, _behind(level)]))
     return tuple(found)
 
 
-def _blame(ask: str, trusted: bool, off: bool | None) -> str:
+def _blame(trusted: bool, off: bool | None) -> str:
     """Whose fault intervals are: the model's where latents can be trusted, or where right ones do not mend them."""
     if trusted:
-        return f"the model of {ask} is at fault, as the latents behind can be trusted"
+        return "the model is at fault, as the latents behind can be trusted"
     if off is None:
         return ""
     if off:
-        return f"the model of {ask} is at fault, as corrected latents do not mend them"
+        return "the model is at fault, as corrected latents do not mend them"
     return "the guide is at fault, as corrected latents mend them"
 
 

@@ -30,7 +30,7 @@ from ppvae.runs.snapshot import Snapshot
 HOSTILE = "<img src=x onerror=alert(1)>"
 DATA = f"{HOSTILE}.npz"  # modalities cannot be called so, but files can
 LONG = "expression_of_many_genes"
-FEW = ["--items", "20", "--particles", "25"]
+FEW = ["--items", "20", "--particles", "25", "--corrected", "0"]
 
 
 @cache
