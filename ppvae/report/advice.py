@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ppvae.report.diagnosis import Diagnosis, Fit
-from ppvae.report.verdict import NARROW, REACH, SCARCE, TRUST, UNCALIBRATED, WIDE, Verdict
+from ppvae.report.verdict import NARROW, REACH, SCARCE, UNCALIBRATED, WIDE, Verdict
 from ppvae.training.early_stopping import overtrained, still_falls, stop_at
 
 HEAVIER = {
@@ -102,7 +102,7 @@ def _another(diagnosis: Diagnosis, fits: Sequence[Fit]) -> tuple[str, ...]:
 
 
 def _rows(diagnosis: Diagnosis, said: Verdict) -> Iterator[Action]:
-    few = [each for each in (*said.posteriors, *said.predictions) if SCARCE in each.faults and each.level != TRUST]
+    few = [each for each in (*said.posteriors, *said.predictions) if SCARCE in each.faults]
     if few:
         yield Action(
             f"Collect rows: of {len(few)} judgements too few were looked at to be sure",

@@ -18,7 +18,7 @@ from ppvae.inference.fitted import Fitted
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is drawn; by default six modalities take about a minute of two cores.
+    """How much is drawn.
 
     Attributes:
         items: at most so many rows, picked at random, and so many simulated items, but of these no more than there are
