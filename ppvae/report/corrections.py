@@ -43,7 +43,8 @@ def corrections(
 ) -> Corrections:
     """Correct some rows and some simulated items of each subset whose guide is suspect.
 
-    Different rows are taken for different subsets, as far as there are.
+    Different rows and items are taken for different subsets, as far as there are, so that they can count together:
+    simulated items of one number are made from the same latents for all subsets.
     """
     suspects = [each for each in subsets if suspect(each, ALPHA / len(subsets))]
     honest = {each.given: each.predictions for each in subsets if each not in suspects}
@@ -51,7 +52,7 @@ def corrections(
     try:
         for number, each in enumerate(tracked(suspects if effort.corrected else [], "correcting", progress)):
             khat[each.given], found[each.given] = _predictions(fitted, rows, each.given, number, effort)
-            ranks.append(_ranks(fitted, rows, each, effort))
+            ranks.append(_ranks(fitted, rows, each, number, effort))
     except (ValueError, NotImplementedError) as error:  # a latent is discrete, or JAX has not what Pyro's run has
         return Corrections({}, None, _pooled(honest), str(error))
     latents = Uniform("corrected latents", ranks[0].names, np.concatenate([r.values for r in ranks])) if ranks else None
@@ -83,24 +84,25 @@ def _predictions(
     return served.khat, found
 
 
-def _ranks(fitted: Fitted, rows: Dataset, subset: Subset, effort: Effort) -> Uniform:
+def _ranks(fitted: Fitted, rows: Dataset, subset: Subset, number: int, effort: Effort) -> Uniform:
     """Where the true latents of some simulated items of a subset lie among corrected draws."""
     assert subset.simulation is not None
-    made = subset.simulation
-    items = _simulated(fitted, rows, subset, min(effort.corrected, effort.items))
+    made, count = subset.simulation, min(effort.corrected, effort.items)
+    chosen = np.roll(np.arange(effort.items), -number * count)[:count]
+    items = _simulated(fitted, rows, subset, chosen)
     drawn = fitted.encode(items, subset.given, effort.draws, effort.seed, "corrected")
-    few = {name: values[: len(items)] for name, values in made.truth.items()}
+    few = {name: values[chosen] for name, values in made.truth.items()}
     names, truth, draws = replace(made, truth=few, draws={name: drawn[name] for name in few}).flat
     return Uniform("corrected latents", names, places(truth, draws, effort.seed))
 
 
-def _simulated(fitted: Fitted, rows: Dataset, subset: Subset, items: int) -> Dataset:
-    """The first simulated items of a subset, with the conditions and the holes of the rows that they are made from."""
+def _simulated(fitted: Fitted, rows: Dataset, subset: Subset, chosen: np.ndarray) -> Dataset:
+    """Some simulated items of a subset, with the conditions and the holes of the rows that they are made from."""
     assert subset.simulation is not None
     seen = np.flatnonzero(subset_questions.showing(rows, subset.given))
-    base = rows.take(np.resize(seen, items)).only(subset_questions.held(fitted, rows))
-    arrays = {name: subset.simulation.measured.get(name, array[:items])[:items] for name, array in base.arrays.items()}
-    return Dataset(arrays, base.observed, modalities=base.modalities)
+    base = rows.take(np.resize(seen, chosen.max() + 1)[chosen]).only(subset_questions.held(fitted, rows))
+    made = {name: values[chosen] for name, values in subset.simulation.measured.items() if name in base.arrays}
+    return Dataset({**base.arrays, **made}, base.observed, modalities=base.modalities)
 
 
 def _pooled(found: Mapping[tuple[str, ...], Mapping[str, Uniform]]) -> dict[str, Uniform]:

@@ -57,18 +57,19 @@ def test_a_broken_model_is_named_though_its_guide_is_exact(broken) -> None:
     found, said = judged(*broken())
     assert {each.level for each in said.posteriors} == {TRUST}
     assert not any(said.corrected)
-    levels = {each.about: each.level for each in said.predictions if each.ask == "b"}
-    assert levels == dict.fromkeys(levels, DISTRUST)
-    reasons = [each.reasons[0] for each in said.predictions if each.ask == "b"]
-    assert all("the model is at fault, as the latents behind can be trusted" in reason for reason in reasons)
+    (asked,) = (each for each in said.predictions if each.about == "b given all others")
+    assert asked.level == DISTRUST
+    assert "the model is at fault, as the latents behind can be trusted" in asked.reasons[0]
     assert {each.ask: each.level for each in said.models}["b"] == DISTRUST
     (todo,) = advice(found, said)
-    assert re.match("The model is at fault, not the guide: .* 90% intervals held of b [1-6]", todo.why)
-    assert todo.words[0] == 'Modality("b", (2,), "student_t")'
+    assert re.match(r"The model is at fault, not the guide: .* 90% intervals held .*of b [0-6]?\d%", todo.why)
+    assert 'Modality("b", (2,), "student_t")' in todo.words
 
 
 def test_where_both_are_broken_both_are_named() -> None:
-    found, said = judged(*narrow(), widen=0.4)
+    """Rows whose b lies elsewhere than the model says, and a guide that is too narrow."""
+    rows = TRUTH.draw(300, 0)
+    found, said = judged(TRUTH, {**rows, "b": rows["b"] + 10 * TRUTH.scales["b"]}, widen=0.4)
     assert {each.level for each in said.posteriors} == {DISTRUST}
     assert found.correction is not None
     assert found.correction.sbc_p is not None
