@@ -69,6 +69,10 @@ Posterior = Annotated[
     typer.Option(help="Latents by the guide, by each row's own posterior, or by that where the guide fails."),
 ]
 Particles = Annotated[int, typer.Option(min=25, max=MOST, help="Importance-weighted draws for k-hat and evidence.")]
+Corrected = Annotated[
+    int,
+    typer.Option(min=0, max=MOST, help="Rows to correct of each subset whose guide is suspect, which costs most."),
+]
 Seed = Annotated[int, typer.Option(min=0, max=MOST, help="Seed of the random draws.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 Answers = Annotated[

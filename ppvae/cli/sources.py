@@ -177,8 +177,21 @@ def weights(data: Dataset, label: str | None) -> np.ndarray | None:
     return checked(labels(data, label), len(data))
 
 
-def held_out(fitted: Fitted, data: Dataset) -> Dataset:
-    """The rows that the run did not train on; all where it held out none.
+class LookedAt(NamedTuple):
+    """A run, and what it is judged by.
+
+    ``seen`` says whether training saw the rows, None where nobody knows; ``train`` are the rows that it saw where these
+    are others.
+    """
+
+    fitted: Fitted
+    rows: Dataset
+    seen: bool | None
+    train: Dataset | None
+
+
+def parted(fitted: Fitted, data: Dataset) -> tuple[Dataset, Dataset | None]:
+    """The rows that the run trained on, and those that it held out, if any.
 
     Raises:
         ValueError: these data are not those of the run.
@@ -189,7 +202,7 @@ def held_out(fitted: Fitted, data: Dataset) -> Dataset:
     train, test = split(data, kept["fraction"], kept["seed"])
     if data_key(train, weights(train, fitted.notes.get("weights"))) != fitted.notes.get("data"):
         raise ValueError("the run was trained on other data, so none of these rows are its held-out ones; add --all")
-    return data if test is None else test
+    return train, test
 
 
 def _own(folder: Path, fitted: Fitted) -> str:
@@ -222,11 +235,13 @@ def looked_at(
     made_by: str | None,
     backend: str | None,
     device: str | None,
-) -> tuple[Fitted, Dataset, bool | None]:
-    """A run, the rows to judge it by, held out or all, and whether training saw them: None of all of other data."""
+) -> LookedAt:
+    """A run, and the rows to judge it by: those that it held out, or every one."""
     fitted, rows = known(folder, data, max_bytes, made_by, backend, device)
-    kept = rows if every else held_out(fitted, rows)
-    return fitted, kept, None if every and data is not None else kept is rows
+    if every:
+        return LookedAt(fitted, rows, None if data is not None else True, None)
+    train, test = parted(fitted, rows)
+    return LookedAt(fitted, rows, True, None) if test is None else LookedAt(fitted, test, False, train)
 
 
 def run(folder: Path, made_by: str | None, backend: str | None = None, device: str | None = None) -> Fitted:

@@ -12,6 +12,7 @@ import numpy as np
 from ppvae.data import Dataset
 from ppvae.inference.fitted import Fitted
 from ppvae.metrics.classifiers import Judged
+from ppvae.metrics.skills import Skill
 
 
 def of_training(fitted: Fitted) -> dict[str, Any]:
@@ -51,6 +52,12 @@ def of_served(answer: Any) -> dict[str, Any]:
     if served is None:
         return {}
     return {"corrected": int((served.stage == "corrected").sum()), "failed": np.flatnonzero(~served.passes).tolist()}
+
+
+def of_skills(found: Mapping[str, Skill]) -> dict[str, Any]:
+    """How good predictions of each modality are, ``NAME_r2`` or ``NAME_accuracy``, beside those of regressions."""
+    keys = {"R²": "r2", "accuracy": "accuracy"}
+    return {f"{name}_{keys[skill.measure]}": dict(skill.scores) for name, skill in found.items()}
 
 
 def of_likenesses(found: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, Any]:

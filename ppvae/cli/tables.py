@@ -63,18 +63,32 @@ def differences(result: Mapping[str, Any]) -> Group:
 def diagnosed(result: Mapping[str, Any]) -> Group:
     """The verdict, then what each posterior and each prediction was measured to be."""
     said = result["verdict"]
-    latents = _columns("latents given", "verdict", "k-hat > 0.7", "evidence", "in 90%", "active")
-    for each, judged in zip(result["posteriors"], said["posteriors"], strict=True):
+    latents = _columns("latents given", "guide", "corrected", "k-hat > 0.7", "evidence", "in 90%", "active")
+    for each, judged, better in zip(result["posteriors"], said["posteriors"], said["corrected"], strict=True):
         evidence = {"mean": each["evidence"], "se": each["evidence_error"]}
         measured = _share(each["khat_share"]), "-" if each["evidence"] is None else _text(evidence)
         active = "-" if each["active"] is None else f"{each['active']} of {each['latents']}"
-        latents.add_row(each["label"], judged["level"], *measured, _share(each["sbc_coverage"]), active)
+        levels = judged["level"], better["level"] if better else "-"
+        latents.add_row(each["label"], *levels, *measured, _share(each["sbc_coverage"]), active)
     asked = _columns("prediction", "given", "verdict", "in 50%", "in 90%", "why")
     for each, judged in zip(result["predictions"], said["predictions"], strict=True):
         rates = _share(each["coverage_50"]), _share(each["coverage_90"])
         names = each["ask"], each["label"]
         asked.add_row(*names, judged["level"], *rates, "; ".join(judged["reasons"]))
-    return Group(*said["headline"], *said["why"], *said["remarks"], "", latents, "", asked)
+    todo = [f"{number}. {each['why']}: {' or '.join(each['words'])}" for number, each in enumerate(said["advice"], 1)]
+    return Group(
+        *said["headline"], *said["why"], *said["remarks"], *todo, "", latents, "", _good(result["skills"]), "", asked
+    )
+
+
+def _good(skills: Mapping[str, Any]) -> Table:
+    """How good predictions of each modality are, by the model and by others."""
+    names = list(dict.fromkeys(name for skill in skills.values() for name in skill["scores"]))
+    table = _columns("predicted from all others", *names)
+    for name, skill in skills.items():
+        scores = (skill["scores"].get(one) for one in names)
+        table.add_row(f"{name}, {skill['measure']}", *("-" if score is None else f"{score:.2f}" for score in scores))
+    return table
 
 
 def _share(value: float | None) -> str:
@@ -90,6 +104,8 @@ def _text(value: Any) -> str:
         return f"{value:.4g}"
     if isinstance(value, Mapping) and {"mean", "se"} <= value.keys():
         return f"{value['mean']:.3f}" + ("" if value["se"] is None else f" ± {value['se']:.3f}")
+    if isinstance(value, Mapping) and "model" in value:
+        return ", ".join(f"{name} {_text(score)}" for name, score in value.items())
     if isinstance(value, Mapping) and {"made", "real"} <= value.keys():
         return "{}, of real ones {}".format(*(_between(**value[key]) for key in ("made", "real")))
     if isinstance(value, list | tuple):

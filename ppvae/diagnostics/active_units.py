@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ppvae.data.dataset import Dataset
 from ppvae.diagnostics.simulation import prior_draws
-from ppvae.inference import subset_questions
+from ppvae.inference import questions, subset_questions
 from ppvae.inference.fitted import Fitted
-from ppvae.inference.questions import Question
+from ppvae.inference.questions import Question, each_draw
+from ppvae.language.batch import Batch
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,9 +63,8 @@ def activity(
     data = data.take(subset_questions.showing(data, given))
     if len(data) < 2:
         raise ValueError(f"activity is measured over items, of which there are {len(data)}; take two or more")
-    found = subset_questions.ask(fitted, Question(subset_questions.terms, draws), data, given, seed)
+    drawn = subset_questions.ask(fitted, Question(_drawn, draws), data, given, seed)
     prior = prior_draws(fitted, data, draws, seed)
-    drawn = subset_questions.beginning(subset_questions.DRAWN, found)
     (names, posterior), (_, start) = (subset_questions.columns({n: each[n] for n in drawn}) for each in (drawn, prior))
     mean, spread = posterior.mean(0), posterior.var(0, ddof=1)
     ratio = spread / start.var((0, 1), ddof=1)
@@ -71,3 +72,9 @@ def activity(
     kl = 0.5 * (ratio + shift - 1 - np.log(np.maximum(ratio, np.finfo(float).tiny))).mean(0)
     variance = np.maximum(mean.var(0, ddof=1) - (spread / draws).mean(0), 0.0)
     return Activity(None if given is None else tuple(given), names, variance, kl)
+
+
+@each_draw
+def _drawn(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
+    """Draws of each item's own latents from q(z | x_S), S what is shown: by name ``(draws, items, ...)``."""
+    return questions.encode(model, guide, subset_questions.shown(batch), draws)

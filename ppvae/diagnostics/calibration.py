@@ -129,7 +129,7 @@ def sbc(simulation: Simulation, seed: int = 0) -> Uniform:
         names = (*names, "log joint")
         truth = np.concatenate([truth, at_truth[:, None]], 1)
         draws = np.concatenate([draws, at_draws[..., None]], 2)
-    values = _positions((draws < truth).sum(0), (draws == truth).sum(0), len(draws), seed)
+    values = places(truth, draws, seed)
     return Uniform(f"latents given {subset_questions.label(simulation.given)}", names, values)
 
 
@@ -144,7 +144,7 @@ def tarp(simulation: Simulation, seed: int = 0) -> Uniform:
     points = np.roll(truth, 1, axis=0)
     far = np.linalg.norm((truth - points) / unit, axis=-1)
     near = np.linalg.norm((draws - points) / unit, axis=-1)
-    values = _positions((near < far).sum(0), (near == far).sum(0), len(draws), seed)
+    values = places(far, near, seed)
     return Uniform(
         f"all latents together given {subset_questions.label(simulation.given)}", ("distance",), values[:, None]
     )
@@ -157,7 +157,7 @@ def vsbc(simulation: Simulation, seed: int = 0) -> Symmetric:
     be too narrow whether its mean is right on average. The test of symmetry here is Wilcoxon's.
     """
     names, truth, draws = simulation.flat
-    values = _positions((draws < truth).sum(0), (draws == truth).sum(0), len(draws), seed)
+    values = places(truth, draws, seed)
     return Symmetric(f"means of latents given {subset_questions.label(simulation.given)}", names, values)
 
 
@@ -243,6 +243,11 @@ def _counts(
         return {name: (found[f"below {name}"].sum(0), found[f"equal {name}"].sum(0)) for name in ask}
     drawn = fitted.query(data, given, ask, draws, seed, posterior)
     return {n: ((drawn[n] < data.arrays[n]).sum(0), (drawn[n] == data.arrays[n]).sum(0)) for n in ask}
+
+
+def places(truth: np.ndarray, draws: np.ndarray, seed: int) -> np.ndarray:
+    """Where truths ``(items, ...)`` lie among their draws ``(draws, items, ...)``, uniform on (0, 1) if one of them."""
+    return _positions((draws < truth).sum(0), (draws == truth).sum(0), len(draws), seed)
 
 
 def _positions(below: np.ndarray, equal: np.ndarray, draws: int, seed: int) -> np.ndarray:

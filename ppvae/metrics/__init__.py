@@ -15,15 +15,16 @@ show(
         "clustering": "Clustering clustering",
         "coherence": "agreement coherence coherence_intervals coherences label_coherences "
         "prior_coherence prior_coherence_intervals",
-        "edit_distance": "edit_distance levenshtein",
-        "frechet": "frechet",
-        "mel_distance": "log_mel loudness_distance mel_distance",
+        "distances.edit_distance": "edit_distance levenshtein",
+        "distances.frechet": "frechet",
+        "distances.mel_distance": "log_mel loudness_distance mel_distance",
+        "distances.ssim": "ssim",
         "predictive_means": "generated predicted",
         "probes": "probe probes",
         "proper_scores": "conditional_evidence crps energy predictive_scores",
         "reconstruction": "likeness likenesses r2 reconstruction",
         "retrieval": "Retrieval matched retrieval",
-        "ssim": "ssim",
+        "skills": "Skill accuracy baselines skills",
         "subsets": "anything encoded shown",
     },
 )
@@ -45,12 +46,13 @@ if TYPE_CHECKING:
     from ppvae.metrics.coherence import label_coherences as label_coherences
     from ppvae.metrics.coherence import prior_coherence as prior_coherence
     from ppvae.metrics.coherence import prior_coherence_intervals as prior_coherence_intervals
-    from ppvae.metrics.edit_distance import edit_distance as edit_distance
-    from ppvae.metrics.edit_distance import levenshtein as levenshtein
-    from ppvae.metrics.frechet import frechet as frechet
-    from ppvae.metrics.mel_distance import log_mel as log_mel
-    from ppvae.metrics.mel_distance import loudness_distance as loudness_distance
-    from ppvae.metrics.mel_distance import mel_distance as mel_distance
+    from ppvae.metrics.distances.edit_distance import edit_distance as edit_distance
+    from ppvae.metrics.distances.edit_distance import levenshtein as levenshtein
+    from ppvae.metrics.distances.frechet import frechet as frechet
+    from ppvae.metrics.distances.mel_distance import log_mel as log_mel
+    from ppvae.metrics.distances.mel_distance import loudness_distance as loudness_distance
+    from ppvae.metrics.distances.mel_distance import mel_distance as mel_distance
+    from ppvae.metrics.distances.ssim import ssim as ssim
     from ppvae.metrics.predictive_means import generated as generated
     from ppvae.metrics.predictive_means import predicted as predicted
     from ppvae.metrics.probes import probe as probe
@@ -66,7 +68,10 @@ if TYPE_CHECKING:
     from ppvae.metrics.retrieval import Retrieval as Retrieval
     from ppvae.metrics.retrieval import matched as matched
     from ppvae.metrics.retrieval import retrieval as retrieval
-    from ppvae.metrics.ssim import ssim as ssim
+    from ppvae.metrics.skills import Skill as Skill
+    from ppvae.metrics.skills import accuracy as accuracy
+    from ppvae.metrics.skills import baselines as baselines
+    from ppvae.metrics.skills import skills as skills
     from ppvae.metrics.subsets import anything as anything
     from ppvae.metrics.subsets import encoded as encoded
     from ppvae.metrics.subsets import shown as shown

@@ -12,7 +12,7 @@ from ppvae.inference.fitted import Fitted
 from ppvae.inference.subset_questions import explained
 from ppvae.metrics.bootstrap import interval
 from ppvae.metrics.classifiers import Judged, Judges, complete, crossed, known, labels
-from ppvae.metrics.predictive_means import generated, predicted
+from ppvae.metrics.predictive_means import generated, judged, predicted
 from ppvae.metrics.subsets import anything, shown
 
 MOST = 500  # items that label_coherences reads
@@ -99,7 +99,7 @@ def label_coherences(
 
     Each is predicted from the ``given`` modalities, by default from all others that the data have, and from itself
     where there is no other. Judges are fitted to the data themselves, see :func:`~ppvae.metrics.crossed`. At most 500
-    items, drawn by the seed, take part. Nothing is found where a density of one's own knows no mean.
+    items, drawn by the seed, take part. Nothing is found, and a warning says so, where a density has no mean.
     """
     names = explained(fitted, data)
     if not data.labels or not names:
@@ -107,18 +107,17 @@ def label_coherences(
     few = data.take(np.random.default_rng(seed).permutation(len(data))[:MOST])
     others = [[other for other in fitted.names if other in data.arrays and other != name] or [name] for name in names]
     rows = shown(few, others if given is None else [given] * len(names))
-    try:
+    drawn: dict[str, np.ndarray] = {}
+    with judged(names):
         drawn = predicted(fitted, rows, names, seed=seed)
-    except NotImplementedError:
-        return {}
     there, found = anything(rows).reshape(len(names), -1), {}
-    for number, modality in enumerate(m for m in fitted.modalities if m.name in names):
-        name, judged = modality.name, {}
+    for number, modality in enumerate(m for m in fitted.modalities if m.name in drawn):
+        name, shares = modality.name, {}
         made = drawn[name].reshape(len(names), len(few), *modality.shape)[number]
         for label, truth in (few.labels or {}).items():
             seen = complete(few, name) & known(truth) & there[number]
-            judged[label] = crossed(modality, few.arrays[name][seen], made[seen], truth[seen], seed)
-        found[name] = {label: each for label, each in judged.items() if each}
+            shares[label] = crossed(modality, few.arrays[name][seen], made[seen], truth[seen], seed)
+        found[name] = {label: each for label, each in shares.items() if each}
     return found
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +20,10 @@ from ppvae.language.ppl import items, ops
 from ppvae.language.traces import Sites, latents, model_sites, random_sites
 
 
+class NoMean(NotImplementedError):
+    """A density that was written without its mean."""
+
+
 def predicted(
     fitted: Fitted, data: Dataset, ask: Sequence[str] | None = None, draws: int = 1, seed: int = 0
 ) -> dict[str, np.ndarray]:
@@ -27,6 +34,15 @@ def predicted(
     """
     question = Question(_predicted, draws, tuple(fitted.asked(ask)))
     return answer(fitted.vae.pair, fitted.settings, question, data.batch(), data.keys, seed)
+
+
+@contextmanager
+def judged(names: Iterable[str]) -> Iterator[None]:
+    """Where a density was written without its mean, leave the block, and warn that no predictions are judged."""
+    try:
+        yield
+    except NoMean as error:
+        warnings.warn(f"predictions of {', '.join(names)} are not judged: {error}", stacklevel=3)
 
 
 def generated(fitted: Fitted, items: int, ask: Sequence[str] | None = None, seed: int = 0) -> dict[str, np.ndarray]:
@@ -53,20 +69,27 @@ def _generated(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str,
 
 def means(sites: Sites, ask: tuple[str, ...]) -> dict[str, Any]:
     """The means of the asked modalities' distributions, by name."""
-    return {name: whole(sites, name, lambda site: _mean(site["fn"])) for name in ask}
+    return {name: whole(sites, name, partial(_mean, name)) for name in ask}
 
 
-def _mean(fn: Any) -> Any:
-    """The mean of a distribution over one modality; of a categorical one, which neither library gives, its level's.
+def _mean(name: str, site: Any) -> Any:
+    """The mean of a site's distribution; of a categorical one, which neither library gives, its level's.
 
     A text has none, and is written with the likeliest token after token.
+
+    Raises:
+        NoMean: the density was written without.
     """
-    base = fn
+    base = fn = site["fn"]
     while hasattr(base, "base_dist"):
         base = base.base_dist
     if type(base).__name__ == "Autoregressive":
         return base.greedy()
     if not type(base).__name__.startswith("Categorical"):
-        return fn.mean
+        try:
+            return fn.mean
+        except NotImplementedError:
+            advice = "give ppvae.distribution its mean"
+            raise NoMean(f"the density of modality {name!r} was written without its mean; {advice}") from None
     probs = base.probs
     return ops.broadcast_to((probs * ops.arange(probs.shape[-1])).sum(-1), (*fn.batch_shape, *fn.event_shape))

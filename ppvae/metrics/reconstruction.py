@@ -14,10 +14,10 @@ from ppvae.inference.points import point
 from ppvae.language.batch import over
 from ppvae.language.modality import Modality
 from ppvae.language.tokens import END
-from ppvae.metrics.edit_distance import edit_distance
-from ppvae.metrics.mel_distance import loudness_distance
+from ppvae.metrics.distances.edit_distance import edit_distance
+from ppvae.metrics.distances.mel_distance import loudness_distance
+from ppvae.metrics.distances.ssim import SMALLEST, ssim
 from ppvae.metrics.predictive_means import predicted
-from ppvae.metrics.ssim import SMALLEST, ssim
 from ppvae.metrics.subsets import anything, shown
 
 Compare = Callable[[np.ndarray, np.ndarray], Any]
@@ -132,10 +132,14 @@ def reconstruction(
     (100,)
     """
     rows = shown(data, [given])
-    names = fitted.explained if ask is None else ask
-    drawn = predicted(fitted, rows, names, draws, seed)
+    made = points(fitted, rows, fitted.explained if ask is None else ask, draws, seed)
+    return compared(measure, data, anything(rows), made)
+
+
+def points(fitted: Fitted, data: Dataset, ask: Sequence[str], draws: int, seed: int) -> dict[str, np.ndarray]:
+    """The prediction of each asked modality, as of :func:`reconstruction`, from what each item has."""
+    drawn = predicted(fitted, data, ask, draws, seed)
     levels = [m.name for m in fitted.modalities if m.name in drawn and m.likelihood == "categorical"]
     if levels:
-        drawn |= fitted.query(rows, ask=levels, draws=draws, seed=seed)
-    made = {m.name: point(m, drawn[m.name]) for m in fitted.modalities if m.name in drawn}
-    return compared(measure, data, anything(rows), made)
+        drawn |= fitted.query(data, ask=levels, draws=draws, seed=seed)
+    return {m.name: point(m, drawn[m.name]) for m in fitted.modalities if m.name in drawn}

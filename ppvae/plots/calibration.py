@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -10,15 +11,17 @@ from matplotlib.figure import Figure
 from ppvae.diagnostics import uniformity
 from ppvae.diagnostics.calibration import Uniform
 from ppvae.plots.labels import drawn
-from ppvae.plots.palette import BLUE, COLOURS, GREY
+from ppvae.plots.palette import BLUE, COLOURS, GREY, VERMILION
 
 TITLE = 44  # characters above a panel
+JOINT: dict[str, Any] = {"color": VERMILION, "lw": 1.8, "label": "log joint density"}
 
 
 def ecdf_figure(checks: Sequence[Uniform], level: float = 0.95) -> Figure:
     """One panel a check: each quantity's distribution function minus the uniform one, and the simultaneous band.
 
-    A line that leaves the band is evidence against calibration; the band is that of one quantity.
+    A line that leaves the band is evidence against calibration; the band is that of one quantity. The log joint density
+    has a colour and a label of its own.
     """
     figure = Figure(figsize=(4.2 * len(checks), 3.2), layout="constrained")
     for axis, check in zip(figure.subplots(1, len(checks), squeeze=False)[0], checks, strict=True):
@@ -26,8 +29,11 @@ def ecdf_figure(checks: Sequence[Uniform], level: float = 0.95) -> Figure:
         lower, upper = uniformity.band(items, level)
         places = uniformity.EDGES
         axis.fill_between(places, lower - places, upper - places, color=GREY, alpha=0.3, lw=0, step="mid")
-        for line in uniformity.distribution(check.values):
-            axis.plot(places, line - places, color=BLUE, lw=0.9, alpha=0.7)
+        for name, line in zip(check.names, uniformity.distribution(check.values), strict=True):
+            style = JOINT if name == "log joint" else {"color": BLUE, "lw": 0.9, "alpha": 0.7}
+            axis.plot(places, line - places, **style)
+        if "log joint" in check.names:
+            axis.legend(frameon=False, fontsize="small")
         axis.set(xlabel="position among the draws", ylabel="ECDF − uniform", title=drawn(check.what, TITLE))
         axis.title.set_fontsize("medium")
     figure.set_label(f"Calibration: {'; '.join(check.verdict for check in checks)}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,24 +15,29 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from ppvae.diagnostics.calibration import Uniform
 from ppvae.diagnostics.khat import KHat
-from ppvae.plots.calibration import coverage_figure, ecdf_figure
+from ppvae.plots.calibration import ecdf_figure
+from ppvae.plots.cross_prediction import heat_map
 from ppvae.plots.khat import khat_map
 from ppvae.plots.losses import loss_curves
-from ppvae.report.measures import Measures, Subset
+from ppvae.report.measures import Measures
+from ppvae.report.subsets import Subset, source
+from ppvae.training.early_stopping import still_falls, stop_at
 
 INKS = {"light": "#1f2328", "dark": "#e6e8eb"}
 INKED = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
-STYLE: dict[str, Any] = {
+STYLE: dict[Any, Any] = {  # matplotlib types every key by its name
+    **dict.fromkeys(INKED, INKS["light"]),
     "svg.fonttype": "path",  # no font has to be there, or to be fetched
     "svg.hashsalt": "ppvae",  # the same run gives the same file
     "axes.facecolor": "none",
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "font.size": 10.0,
+    "font.size": 9.0,
 }
 DPI = 160
+WIDTH = 3.6  # inches, which a phone shows whole; figures with many columns are wider
+HEIGHT = 2.7  # at most, of figures that were wider than high; those with many rows are higher
 
 
 @dataclass(frozen=True)
@@ -80,34 +85,42 @@ KHAT = (
     "or was not weighed for it, is blank."
 )
 LATENTS = (
-    "Each line is a latent of simulated items, whose truth is known. Within the grey band it is calibrated; a lying S "
-    "is too narrow or too wide, a bow lies too high or too low."
+    "Items that the model made, whose latents are known: each line is a latent, the orange one the joint density of "
+    "latents and data. Within the grey band it is calibrated; a lying S is too narrow or too wide, a bow lies too high "
+    "or too low."
 )
 COVERED = (
-    "How often intervals held the measured value, given {}. Marks belong on the dotted line of their colour; one below "
-    "it is a promise that was not kept. Bars are two standard errors."
+    "How often intervals that promise to hold 90% of the values measured did so: what was shown on the left, what was "
+    "predicted from it below. A number below 0.9 is a promise that was not kept."
 )
-LOSS = (
-    "Loss by epoch; dashed, that of held-out items, where it was measured. A line that still falls at its end says "
-    "that more epochs may help, a dashed one that rises says that there were too many."
-)
+LOSS = "Loss by epoch, lower is better; dashed, that of held-out items, where it was measured. "
+RISES = "It is lowest after epoch {}, and rises from there on: stop at epoch {}."
+FALLS = "It still falls where training ended: more epochs may help."
+FLAT = "It no longer falls where training ended: more epochs hardly help."
 
 
 def drawings(measures: Measures) -> list[Drawing]:
     """The figures of a report, in its order."""
     weighed = [subset for subset in measures.subsets if subset.khat]
-    found = [Drawing("latents", "k-hat", KHAT, partial(khat_map, _khat(weighed)))] if weighed else []
-    for subset in measures.subsets:
-        if subset.latents:
-            check = replace(subset.latents, what=f"latents given {subset.label}")
-            found.append(Drawing("latents", check.what, LATENTS, partial(ecdf_figure, [check])))
-    for label, checks in _checks(measures.subsets).items():
-        draw = partial(coverage_figure, checks)
-        found.append(Drawing("predictions", f"predictions given {label}", COVERED.format(label), draw))
-    if measures.fitted.history:
-        curves = partial(loss_curves, {"training": measures.fitted.history})
-        found.append(Drawing("training", "loss", LOSS, curves))
+    found = [Drawing("posteriors", "k-hat", KHAT, partial(khat_map, _khat(weighed)))] if weighed else []
+    checked = [(subset, subset.latents) for subset in measures.subsets if subset.latents]
+    for subset, latents in checked:
+        check = replace(latents, what=f"latents given {subset.label}")
+        section = "latents" if len(subset.given) == max(len(other.given) for other, _ in checked) else "posteriors"
+        found.append(Drawing(section, check.what, LATENTS, partial(ecdf_figure, [check])))
+    if scores := coverages(measures.subsets):
+        found.append(Drawing("predictions", "coverage", COVERED, partial(_coverage_map, scores)))
+    if history := measures.fitted.history:
+        curves = partial(loss_curves, {"training": history})
+        found.append(Drawing("training", "loss", LOSS + _tendency(history), curves))
     return found
+
+
+def _tendency(history: Sequence[Mapping[str, Any]]) -> str:
+    """What the loss does at the end of training, and what to do about it."""
+    if epoch := stop_at(history):
+        return RISES.format(epoch, epoch)
+    return FALLS if still_falls(history) else FLAT
 
 
 def picture(drawing: Drawing, stem: Path) -> Picture:
@@ -116,13 +129,14 @@ def picture(drawing: Drawing, stem: Path) -> Picture:
     Raises:
         ValueError: the figure does not say in words what it shows.
     """
-    with mpl.rc_context(_style("dark")):
-        dark = _svg(drawing.draw())
-    with mpl.rc_context(_style("light")):
+    with mpl.rc_context(STYLE):
         figure = drawing.draw()
+        width, height = figure.get_size_inches()
+        figure.set_size_inches(max(WIDTH, width / 2), height if height > width else min(height, HEIGHT))
         light = _svg(figure)
         stem.with_suffix(".svg").write_bytes(light)
         figure.savefig(stem.with_suffix(".png"), dpi=DPI, facecolor="white")
+    dark = light.replace(INKS["light"].encode(), INKS["dark"].encode())
     alt = str(figure.get_label())
     if not alt.strip():
         raise ValueError(f"the figure {drawing.name!r} has no alternative text: give it one by Figure.set_label")
@@ -133,11 +147,6 @@ def picture(drawing: Drawing, stem: Path) -> Picture:
 def file_name(number: int, name: str) -> str:
     """A name that any file system takes, whatever modalities are called."""
     return f"{number:02d}-{re.sub('[^A-Za-z0-9]+', '-', name).strip('-')[:60]}"
-
-
-def _style(paper: str) -> dict[Any, Any]:
-    """How to draw on this paper; matplotlib types every key by its name."""
-    return {**STYLE, **dict.fromkeys(INKED, INKS[paper])}
 
 
 def _svg(figure: Figure) -> bytes:
@@ -161,12 +170,20 @@ def _khat(subsets: Sequence[Subset]) -> KHat:
     return KHat(tuple((subset.label,) for subset in subsets), found, unknown, unknown, parts[0].draws)
 
 
-def _checks(subsets: Sequence[Subset]) -> dict[str, dict[str, Uniform]]:
-    """Checks by what was shown and by what was asked; predictions from all others make one figure together."""
-    found: dict[str, dict[str, Uniform]] = {}
+def coverages(subsets: Sequence[Subset]) -> dict[str, dict[str, float]]:
+    """How often 90 % intervals held the measured value, by what was shown and what was asked.
+
+    Predictions from all others make one row together. Fewer than two rows tell nothing.
+    """
+    found: dict[str, dict[str, float]] = {}
     for subset in subsets:
-        checks = {n: c for n, c in subset.predictions.items() if (~np.isnan(c.values)).any(1).sum() > 1}
-        label = "all others" if len(subset.predictions) == 1 else subset.label
-        if checks:
-            found.setdefault(label, {}).update(checks)
+        for name, check in subset.predictions.items():
+            if (~np.isnan(check.values)).any(1).sum() > 1:
+                found.setdefault(source(subset, name), {})[name] = check.coverage(0.9)[0]
     return found
+
+
+def _coverage_map(scores: Mapping[str, Mapping[str, float]]) -> Figure:
+    names = list(dict.fromkeys(name for row in scores.values() for name in row))
+    table = np.array([[row.get(name, np.nan) for name in names] for row in scores.values()])
+    return heat_map(table, list(scores), names, "share held by 90% intervals")

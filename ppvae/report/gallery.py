@@ -8,15 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
 
-from ppvae import __version__
 from ppvae.data.dataset import Dataset
 from ppvae.data.preprocessing import library_of, preprocessing
 from ppvae.inference.fitted import Fitted
 from ppvae.metrics.predictive_means import predicted
 from ppvae.metrics.subsets import shown
-from ppvae.report.page import HERE
+from ppvae.report.page import rendered
 
 TYPES = {"image": "image/png", "sound": "audio/wav"}
 
@@ -64,14 +62,7 @@ def gallery(
         Row(name, [(real[given][i], [copies[given, other][i] for other in kept if other != given]) for given in kept])
         for i, name in enumerate(names)
     ]
-    return _page(title, told, kept, rows)
-
-
-def _page(title: str, told: Sequence[str], kept: Sequence[str], rows: Sequence[Row]) -> str:
-    rules = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    style = (HERE / "style.css").read_text(encoding="utf-8")
-    page = rules.from_string((HERE / "gallery.html").read_text(encoding="utf-8"))
-    return page.render(style=style, title=title, told=told, kept=kept, rows=rows, version=__version__)
+    return rendered("gallery.html", title=title, told=told, rows=rows)
 
 
 def _things(name: str, told_of: Mapping[str, Any], numbers: np.ndarray) -> list[Thing]:

@@ -6,21 +6,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from ppvae import __version__
 from ppvae.inference.arviz import THRESHOLD
 from ppvae.metrics.bootstrap import Interval
 from ppvae.report import verdict as judging
-from ppvae.report.diagnosis import Diagnosis, Likeness, Posterior, summary
+from ppvae.report.advice import advice
+from ppvae.report.diagnosis import Diagnosis, Likeness, Posterior
 from ppvae.report.figures import Picture, drawings, file_name, picture
 from ppvae.report.measures import Measures
+from ppvae.report.summary import summary
 from ppvae.report.verdict import Verdict, verdict
 from ppvae.training.progress import tracked
 
 KINDS = dict(zip(judging.LEVELS, ("trust", "care", "distrust"), strict=True))
 SIGNS = dict(zip(judging.LEVELS, ("✓", "!", "✕"), strict=True))
-SHOWN = 20  # suspicious rows, at most
+SHOWN = 5  # suspicious rows, at most
 HERE = Path(__file__).parent
 
 
@@ -42,25 +45,34 @@ def report(measures: Measures, out: str | Path, progress: bool | None = None) ->
     return diagnosis
 
 
+def rendered(file: str, **values: Any) -> str:
+    """A template of this room filled with values, which are escaped, in the common head and style."""
+    rules = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    filters = (percent, evidence, points, opened, active, likeness, score, between, soft)
+    rules.filters |= {each.__name__: each for each in filters}
+    style = (HERE / "style.css").read_text(encoding="utf-8")
+    return rules.get_template(file).render(style=style, version=__version__, **values)
+
+
 def page(diagnosis: Diagnosis, said: Verdict, pictures: Sequence[Picture], folder: str) -> str:
     """The page's HTML. Whatever comes from a run is escaped."""
-    rules = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    filters = (percent, evidence, points, opened, active, likeness, between)
-    rules.filters |= {each.__name__: each for each in filters}
     thresholds = {"threshold": THRESHOLD, "points": judging.POINTS, "significant": judging.SIGNIFICANT}
-    return rules.from_string((HERE / "page.html").read_text(encoding="utf-8")).render(
+    return rendered(
+        "page.html",
         **{**thresholds, "few": judging.FEW, "many": judging.MANY, "kinds": KINDS, "signs": SIGNS},
-        style=(HERE / "style.css").read_text(encoding="utf-8"),
         diagnosis=diagnosis,
         verdict=said,
+        actions=advice(diagnosis, said),
         facts=facts(diagnosis),
         asks=[name for name in diagnosis.shares if any(each.ask == name for each in diagnosis.predictions)],
         matrix=matrix(diagnosis, said),
-        posteriors=list(zip(diagnosis.posteriors, said.posteriors, strict=True)),
+        posteriors=list(zip(diagnosis.posteriors, said.posteriors, said.corrected, strict=True)),
+        rivals=list(dict.fromkeys(name for each in diagnosis.skills.values() for name in each.scores)),
         pictures=pictures,
         folder=folder,
         shown=SHOWN,
-        version=__version__,
     )
 
 
@@ -103,6 +115,11 @@ def likeness(each: Likeness) -> str:
     return f"{each.mean:.2f}" + ("" if each.error is None else f" ± {each.error:.2f}")
 
 
+def score(value: float) -> str:
+    """An R² or an accuracy; what is far below a mean's is not told more exactly."""
+    return f"{value:.2f}" if value > -10 else "below −10"
+
+
 def between(share: Interval) -> str:
     """A share with its interval."""
     return f"{share.value:.0%} ({share.low:.0%} to {share.high:.0%})"
@@ -116,3 +133,8 @@ def active(posterior: Posterior) -> str:
 def opened(text: str) -> str:
     """A text with a capital first letter."""
     return text[:1].upper() + text[1:]
+
+
+def soft(text: str) -> Markup:
+    """A name that may be broken after each underscore."""
+    return escape(text).replace("_", Markup("_<wbr>"))

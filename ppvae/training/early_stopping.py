@@ -89,13 +89,13 @@ def _settled(plan: Plan) -> int:
     return max(math.ceil(plan.settings.kl_warmup), plan.begins(plan.stages - 1))
 
 
-def overtrained(history: History) -> str | None:
-    """A sentence where the weights that a run kept are worse on held-out items than earlier ones; else None.
+def stop_at(history: History) -> int | None:
+    """The epoch to stop at where the weights that a run kept are worse on held-out items than earlier ones; else None.
 
     That is so where the loss of the last epochs, the median of five, exceeds the lowest by more than a hundredth of
     what it had fallen, and by more than five times what it changes from epoch to epoch.
     """
-    watched = [entry for entry in history if entry.get("validation_loss") is not None]
+    watched = _watched(history)
     if len(watched) < 6 or "best_epoch" in watched[-1]:
         return None
     losses = np.array([entry["validation_loss"] for entry in watched])
@@ -103,7 +103,35 @@ def overtrained(history: History) -> str | None:
     typical = np.median(np.abs(np.diff(losses)))
     if last - losses[best] < max((losses[0] - losses[best]) / 100, 5 * typical):
         return None
+    return int(watched[best]["epoch"])
+
+
+def overtrained(history: History) -> str | None:
+    """A sentence where training should have stopped earlier, see :func:`stop_at`; else None."""
+    if (epoch := stop_at(history)) is None:
+        return None
+    losses = {entry["epoch"]: entry["validation_loss"] for entry in _watched(history)}
+    last = float(np.median(list(losses.values())[-5:]))
     return (
-        f"The loss of held-out items rose from {losses[best]:.4g} after epoch {watched[best]['epoch']} to {last:.4g} "
-        'while training went on: train with patience=10 or epochs="auto", which keep the better weights.'
+        f"The loss of held-out items rose from {losses[epoch]:.4g} after epoch {epoch} to {last:.4g} while training "
+        f'went on: stop at epoch {epoch}, or train with patience=10 or epochs="auto", which keep the better weights.'
     )
+
+
+def still_falls(history: History) -> bool:
+    """Does the loss, of held-out items where there are any, fall up to the end of training?
+
+    That is so where the mean of the last quarter of the epochs is lower than that of the quarter before, by more than
+    a hundredth of all that the loss has fallen.
+    """
+    losses = [entry["validation_loss"] for entry in _watched(history)] or [entry["loss"] for entry in history]
+    quarter = max(1, len(losses) // 4)
+    if len(losses) < 2:
+        return False
+    fell = np.mean(losses[-2 * quarter : -quarter]) - np.mean(losses[-quarter:])
+    return bool(fell > (losses[0] - min(losses)) / 100)
+
+
+def _watched(history: History) -> list[Mapping[str, Any]]:
+    """The epochs after which the loss of held-out items was measured."""
+    return [entry for entry in history if entry.get("validation_loss") is not None]

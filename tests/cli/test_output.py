@@ -168,7 +168,7 @@ def test_the_version_and_the_short_flag_for_help(capsys: pytest.CaptureFixture[s
 
 def test_a_report_is_written_into_the_folder_of_its_run(run: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert cli.main(["report", str(run), "--items", "10", "--particles", "25"]) == 0
+    assert cli.main(["report", str(run), "--items", "10", "--particles", "25", "--corrected", "0"]) == 0
     assert (run / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
     assert list((run / "report_figures").glob("*.svg"))
     assert list(tmp_path.iterdir()) == []

@@ -11,17 +11,26 @@ from typing import Any
 
 import numpy as np
 
-from ppvae import cli
-from ppvae.metrics import Interval
+from ppvae import Modality, cli, method
+from ppvae.diagnostics import Activity, Contribution, KHat, Uniform
+from ppvae.inference.consistency import Consistency
+from ppvae.inference.fitted import Fitted
+from ppvae.metrics import Interval, Judged, Skill
+from ppvae.report.corrections import Corrections
 from ppvae.report.diagnosis import Coherence, Diagnosis, Posterior, Prediction, Suspect
 from ppvae.report.figures import Picture
+from ppvae.report.measures import Measures
 from ppvae.report.page import page as written
+from ppvae.report.page import report
+from ppvae.report.subsets import Effort, Subset, label
 from ppvae.report.verdict import verdict
+from ppvae.runs.settings import Settings
+from ppvae.runs.snapshot import Snapshot
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 DATA = f"{HOSTILE}.npz"  # modalities cannot be called so, but files can
 LONG = "expression_of_many_genes"
-FEW = ["--items", "20", "--particles", "25"]
+FEW = ["--items", "20", "--particles", "25", "--corrected", "0"]
 
 
 @cache
@@ -37,6 +46,54 @@ def folder() -> Path:
     words = ["fit", "mvae", "--data", str(place / DATA), *options, "--out", str(place / "run")]
     assert cli.main(words) == 0
     return place
+
+
+@cache
+def six() -> Path:
+    """The page about six modalities, whose measures are random numbers: a guide fails, and correction helps."""
+    rng = np.random.default_rng(0)
+    kinds = [Modality(name, (3,)) for name in ("fou", "fac", "kar", "pix", "zer", "mor")]
+    names = [kind.name for kind in kinds]
+    history = [{"epoch": n + 1, "loss": 90 / (n + 1), "validation_loss": abs(n - 9.0)} for n in range(30)]
+    fitted = Fitted(
+        method("mvae", kinds, latent=2, hidden=(4,)), kinds, Settings(backend="pyro"), history, Snapshot({})
+    )
+
+    def uniform(what: str, count: int, items: int = 300) -> Uniform:
+        return Uniform(
+            what, (*(f"{what}[{n}]" for n in range(count - 1)), "log joint"), rng.random((items, count)) ** 2
+        )
+
+    subsets = []
+    for given in [
+        *((name,) for name in names),
+        *(tuple(n for n in names if n != name) for name in names),
+        tuple(names),
+    ]:
+        checks = {name: uniform(name, 3) for name in names if name not in given}
+        found = KHat((given,), rng.random((1, 48)) + 0.5, rng.normal(size=(1, 48)), rng.normal(size=(1, 48)), 1000)
+        use = Activity(given, ("z[0]", "z[1]"), np.ones(2), np.ones(2))
+        subsets.append(Subset(given, label(given, names), np.arange(48), found, None, uniform("z", 3), use, checks))
+    khat = {each.given: rng.random(16) * 0.7 for each in subsets}
+    corrected = Corrections(khat, uniform("z", 3), {name: uniform(name, 3) for name in names})
+    agree = Consistency(tuple(names), rng.normal(size=(6, 300)) ** 3 * 9, *np.ones((2, 6, 300)))
+    scores = {"model": 0.84, "mean": -0.01, "ridge": 0.8, "neighbours": 0.77}
+    measures = Measures(
+        fitted,
+        Effort(),
+        300,
+        False,
+        tuple(subsets),
+        corrected,
+        Contribution(tuple(names), rng.random((6, 300))),
+        {name: Skill("R²", scores) for name in names},
+        {},
+        {name: {"digit": Judged(Interval(0.9, 0.85, 0.95), Interval(0.95, 0.9, 1.0))} for name in names},
+        agree,
+        np.arange(300),
+    )
+    report(measures, out := folder() / "six" / "report.html")
+    return out
 
 
 def hostile() -> str:

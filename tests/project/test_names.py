@@ -23,8 +23,9 @@ from ppvae.cli import places
 from ppvae.data.reader import read_npz
 from ppvae.inference import arviz
 from ppvae.inference.fitted import Fitted
-from ppvae.report.measures import Effort, measure
+from ppvae.report.measures import measure
 from ppvae.report.page import report
+from ppvae.report.subsets import Effort
 from ppvae.runs.settings import Settings
 from ppvae.training.checks import inspect
 from ppvae.zoo.table import METHODS
@@ -46,7 +47,7 @@ NASTY = (
 )
 HALVES = ((NASTY[::2], NASTY[1::2]), (NASTY[1::2], NASTY[::2]))  # names of modalities, and of latents
 FEW = (("loss", "items", "file", "名前", "n" * 80), ("item", "draws", "log_joint", "None"))  # NumPyro compiles slowly
-ROWS, EFFORT = 6, Effort(items=6, weighed=2, particles=25, draws=3)
+ROWS, EFFORT = 6, Effort(items=6, weighed=2, particles=25, draws=3, corrected=0)
 TORCH = ("items", "training", "__class__")  # what nn.ModuleDict has itself
 
 halves = pytest.mark.parametrize("names", HALVES, ids=["one", "other"])

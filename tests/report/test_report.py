@@ -23,11 +23,14 @@ from ppvae import cli
 from ppvae.diagnostics.calibration import Uniform
 from ppvae.metrics import Interval
 from ppvae.report import figures
-from ppvae.report.diagnosis import POINTS, Coherence, Diagnosis, Posterior, Prediction, summary, worst
-from ppvae.report.measures import Effort, Measures, label, measure
+from ppvae.report.advice import advice
+from ppvae.report.diagnosis import POINTS, Coherence, Correction, Diagnosis, Fit, Posterior, Prediction
+from ppvae.report.measures import Measures, measure
 from ppvae.report.page import evidence, facts, matrix, percent
 from ppvae.report.page import page as written
-from ppvae.report.verdict import CARE, DISTRUST, ENOUGH, TRUST, band, holm, verdict
+from ppvae.report.subsets import Effort, label
+from ppvae.report.summary import summary, worst
+from ppvae.report.verdict import CARE, DISTRUST, ENOUGH, TRUST, band, holm, interval, verdict
 
 
 @cache
@@ -60,14 +63,14 @@ def test_an_exact_posterior_is_trusted_everywhere() -> None:
     assert len(said.predictions) == 9
     assert said.headline == ("Of 9 predictions, trust 9.", "Of 7 posteriors, trust 7.")
     assert said.why == ()
-    assert not any("corrected" in remark for remark in said.remarks)
+    assert advice(found, said) == ()
     assert "in 300 simulations truths fall where it says" in said.posteriors[0].sentence
 
 
 def test_the_numbers_of_an_exact_posterior_are_the_oracles() -> None:
     found = summary(measures(1.0, "abc"))
     truth = lg.general()
-    chosen = np.random.default_rng(0).permutation(300)[:48]
+    chosen = np.random.default_rng(0).permutation(300)[:32]
     values = {name: array[chosen] for name, array in truth.draw(300, seed=0).items()}
     for each in found.posteriors:
         exact = truth.evidence({name: values[name] for name in each.given})
@@ -76,7 +79,7 @@ def test_the_numbers_of_an_exact_posterior_are_the_oracles() -> None:
         means, _ = truth.posterior({name: values[name] for name in each.given})
         assert (each.khat_share, each.active, each.latents) == (0.0, (means.var(0, ddof=1) > 0.01).sum(), 2)
     assert sum(found.shares.values()) == pytest.approx(1.0)
-    assert (found.items, found.weighed, found.particles, found.missing) == (300, 48, 200, ())
+    assert (found.items, found.weighed, found.particles, found.missing) == (300, 32, 200, ())
 
 
 def test_a_narrow_posterior_is_trusted_nowhere_and_the_reason_names_it() -> None:
@@ -84,7 +87,7 @@ def test_a_narrow_posterior_is_trusted_nowhere_and_the_reason_names_it() -> None
     said = verdict(found)
     assert [each.level for each in said.posteriors] == [DISTRUST] * 3
     for each, posterior in zip(said.posteriors, found.posteriors, strict=True):
-        assert re.search(r"k-hat is above 0.7 for \d\d% of 48 rows", each.sentence)
+        assert re.search(r"k-hat is above 0.7 for \d\d% of 32 rows", each.sentence)
         assert re.search(
             r"in 300 simulations z\[[01]\] is too narrow: 90% intervals held \d\d% of truths", each.sentence
         )
@@ -93,7 +96,14 @@ def test_a_narrow_posterior_is_trusted_nowhere_and_the_reason_names_it() -> None
     assert levels == {"c given a": CARE, "a given c": DISTRUST}
     assert "too narrow" in said.predictions[1].reasons[0]
     assert said.headline[0] == "Of 2 predictions, trust none, take 1 with care and do not trust 1."
-    assert said.headline[1] == "Of 3 posteriors, trust none."
+    assert said.headline[1:] == (
+        "Of 3 posteriors, trust none.",
+        "Corrected: of 3 posteriors, trust none and take 3 with care.",
+    )
+    assert (
+        "k-hat is above 0.7 for 0% of 16 rows (0% to 21%, 95% interval), and for 0% of 48 rows given anything"
+        in said.corrected[0].sentence
+    )
     assert said.why == (
         "What is wrong with predictions: the latents behind are not to be trusted (2 of 2); "
         "intervals are too narrow (1 of 2).",
@@ -101,7 +111,8 @@ def test_a_narrow_posterior_is_trusted_nowhere_and_the_reason_names_it() -> None
         "in simulations truths do not fall where it says (3 of 3).",
     )
     assert "the latents behind it are not to be trusted" in said.predictions[0].sentence
-    assert 'posterior="corrected"' in said.remarks[0]
+    assert "the guide is at fault, as corrected latents mend them" in said.predictions[1].sentence
+    assert 'posterior="corrected"' in advice(found, said)[0].sentence
 
 
 def test_what_the_rows_lack_is_said() -> None:
@@ -132,7 +143,7 @@ def test_a_diagnosis_is_one_line_of_json() -> None:
             {"coverage_50": 0.4, "items": 20},
             TRUST,
             CARE,
-            "90% intervals held 90% of values in 20 rows, which are too few",
+            "90% intervals held 90% (68% to 99%, 95% interval) of values in 20 rows",
         ),
         ({"coverage_50": None, "coverage_90": None}, TRUST, CARE, "not measured, as fewer than two rows have b"),
         ({"khat_share": None, "sbc_p": None}, CARE, CARE, "k-hat was not measured"),
@@ -160,7 +171,7 @@ def test_a_harmless_latent_does_not_hide_a_joint_density_that_misleads() -> None
 def test_few_weighed_rows_are_no_reason_to_trust() -> None:
     said = verdict(diagnosis(weighed=12)).posteriors[0]
     assert said.level == CARE
-    assert "k-hat is above 0.7 for 0% of 12 rows, which are too few to tell: it takes 30" in said.sentence
+    assert "k-hat is above 0.7 for 0% of 12 rows (0% to 26%, 95% interval)" in said.sentence
 
 
 def test_enough_rows_hold_the_band_within_ten_points() -> None:
@@ -181,13 +192,13 @@ def test_rows_are_weighed_that_have_something_of_what_is_shown() -> None:
     truth = lg.general()
     values = truth.draw(300, seed=0)
     rare = np.zeros(300, bool)
-    rare[np.random.default_rng(0).permutation(300)[200:240]] = True  # none of the first that are looked at
+    rare[np.random.default_rng(0).permutation(300)[200:230]] = True  # none of the first that are looked at
     values["b"] = np.where(rare[:, None], values["b"], np.nan)
     rows = lg.dataset(truth, values)
     found = summary(measure(lg.fitted(truth, lg.Exact(truth), "numpyro"), rows, effort=Effort(particles=50)))
     assert {each.label: each.weighed for each in found.posteriors} == {
-        **dict.fromkeys(("a", "c", "all but a", "all but b", "all but c", "everything"), 48),
-        "b": 40,
+        **dict.fromkeys(("a", "c", "all but a", "all but b", "all but c", "everything"), 32),
+        "b": 30,
     }
     assert found.posteriors[1].evidence == pytest.approx(truth.evidence({"b": values["b"][rare]}).mean(), rel=1e-9)
     assert all(share is not None for share in found.shares.values())
@@ -211,10 +222,59 @@ def test_exact_predictions_are_all_trusted_but_in_one_report_of_a_hundred() -> N
 def test_few_simulations_tell_nothing() -> None:
     said = verdict(replace(diagnosis(), simulated=100)).posteriors[0]
     assert said.level == CARE
-    assert (
-        "in 100 simulations truths fall where it says (p = 0.5), which are too few to tell: it takes 170"
-        in said.sentence
+    assert "in 100 simulations truths fall where it says (p = 0.5)" in said.sentence
+    assert "90% intervals held 90% of truths (82% to 95%, 95% interval)" in said.sentence
+
+
+def test_intervals_are_scipy_s() -> None:
+    for hits, items in [(0, 12), (3, 12), (12, 12), (90, 100)]:
+        exact = stats.binomtest(hits, items).proportion_ci(0.95)
+        assert interval(hits / items, items) == pytest.approx((exact.low, exact.high))
+
+
+@pytest.mark.parametrize(
+    ("changes", "whose"),
+    [
+        ({}, "the model is at fault, as the latents behind can be trusted"),
+        ({"khat_share": 0.9, "off": 0.8}, "the model is at fault, as corrected latents do not mend them"),
+        ({"khat_share": 0.9, "off": 0.9}, "the guide is at fault, as corrected latents mend them"),
+        ({"khat_share": 0.9}, None),
+    ],
+)
+def test_whose_fault_intervals_are(changes: dict[str, Any], whose: str | None) -> None:
+    found = diagnosis(coverage_90=0.8, **changes)
+    fits = (Fit("b", (2,), "normal", 300, 0.5, changes["off"]),) if "off" in changes else ()
+    reason = verdict(replace(found, fits=fits)).predictions[0].reasons[0]
+    assert reason.endswith(whose or "too narrow")
+
+
+def test_what_training_did_says_what_to_do() -> None:
+    def todo(losses: list[float], **more: Any) -> list[str]:
+        history = tuple({"epoch": i, "loss": -float(i), "validation_loss": loss} for i, loss in enumerate(losses, 1))
+        found = replace(diagnosis(), history=history, **more)
+        return [each.sentence for each in advice(found, verdict(found))]
+
+    falling = [100.0 / n for n in range(1, 21)]
+    (risen,) = todo([*falling, *np.linspace(5, 60, 20)], data_set="a b.npz")
+    assert "stop at epoch 20" in risen
+    assert "ppvae fit mvae --data 'a b.npz' --epochs 20; or" in risen
+    (more,) = todo(list(np.linspace(100, 50, 10)))
+    assert "Train longer" in more
+    assert "epochs=20" in more
+    assert todo([*falling, *[5.0] * 40]) == []
+
+
+def test_models_of_other_likelihoods_and_what_cannot_be_corrected_have_their_advice() -> None:
+    fits = (Fit("b", (), "poisson", 300, 0.5, 0.7), Fit("c", (3,), "categorical", 300, 0.5, 0.7))
+    found = replace(
+        diagnosis(khat_share=0.9), fits=fits, correction=Correction(why_not="z is discrete"), data_set="x.npz"
     )
+    said = advice(found, verdict(found))
+    assert "cannot be corrected, as z is discrete" in said[0].why
+    assert said[1].words[1] == "ppvae fit mvae --data x.npz --likelihood b=negative_binomial"
+    assert "--latent 32" in said[2].words[0]
+    few = replace(diagnosis(weighed=12), items=20)
+    assert advice(few, verdict(few))[0].why.startswith("Collect rows")
 
 
 def test_a_prediction_whose_latents_were_not_measured_is_not_trusted() -> None:
@@ -313,8 +373,9 @@ def page() -> Page:
 
 def test_the_page_says_the_verdict_first_and_fetches_nothing() -> None:
     text = page().text
-    assert text.index("Of 9 predictions, trust") < text.index("Predictions, and why") < text.index("Latents, and why")
-    assert [tag for tag, _ in page().elements if re.fullmatch("h[1-6]", tag)] == ["h1"] + ["h2"] * 7
+    order = ["Of 9 predictions, trust", "What to do about the rest", "How good predictions are", "Can the guide be"]
+    assert sorted(order, key=text.index) == order
+    assert [tag for tag, _ in page().elements if re.fullmatch("h[1-6]", tag)] == ["h1"] + ["h2"] * 8
     assert page().all("script") == []
     addresses = [a for _, each in page().elements for name, a in each.items() if name in ("src", "srcset", "href")]
     assert len(addresses) > 20
@@ -335,7 +396,7 @@ def test_what_comes_from_a_run_is_text_and_never_markup() -> None:
 
 def test_every_figure_has_words_and_files() -> None:
     images, folder = page().all("img"), harness.page().with_name("report_figures")
-    assert len(images) == len(page().all("figure")) == len(page().all("figcaption")) == 13
+    assert len(images) == len(page().all("figure")) == len(page().all("figcaption")) == 10
     assert all(each["alt"] for each in images)
     for kind in ("svg", "png"):
         assert len(list(folder.glob(f"*.{kind}"))) == len(images)
@@ -347,7 +408,7 @@ def test_every_figure_has_words_and_files() -> None:
 
 
 def test_tables_have_captions_and_their_headings_a_scope() -> None:
-    assert len(page().all("table")) == len(page().all("caption")) == 4
+    assert len(page().all("table")) == len(page().all("caption")) == 6
     assert {each.get("scope") for each in page().all("th")} == {"col", "row"}
 
 

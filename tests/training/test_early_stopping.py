@@ -16,7 +16,7 @@ from ppvae import Dataset
 from ppvae.inference.fitted import Fitted
 from ppvae.runs.plan import Plan, Sites
 from ppvae.runs.settings import Settings
-from ppvae.training.early_stopping import best_epoch, held_out, overtrained, why_stop
+from ppvae.training.early_stopping import best_epoch, held_out, overtrained, still_falls, stop_at, why_stop
 
 BACKENDS = ("pyro", "numpyro")
 SMALL = {"latent": 4, "hidden": (16,)}
@@ -187,6 +187,8 @@ def test_a_rising_loss_is_said_in_words_and_noise_is_not() -> None:
     falling = 50 + 100 * np.exp(-epochs / 10)
     risen = np.where(epochs < 60, falling, falling[59] + (epochs - 59))
     assert "rose from 50.27 after epoch 60 to 288.3" in (overtrained(history(risen)) or "")
+    assert "stop at epoch 60" in (overtrained(history(risen)) or "")
+    assert stop_at(history(risen)) == 60
     assert "rose" in (overtrained(history(risen + rng.normal(0, 1, 300))) or "")
     assert overtrained(history(risen, best_epoch=60)) is None
     assert overtrained(history(risen[:60])) is None
@@ -194,6 +196,16 @@ def test_a_rising_loss_is_said_in_words_and_noise_is_not() -> None:
     for _ in range(50):
         assert overtrained(history(falling + rng.normal(0, 1, 300))) is None
     assert overtrained(history(falling[:3])) is None
+
+
+def test_a_loss_still_falls_where_the_last_quarter_is_lower_by_more_than_noise() -> None:
+    epochs, rng = np.arange(1, 101), np.random.default_rng(0)
+    fell = [{"epoch": n, "loss": float(loss)} for n, loss in enumerate(100 / epochs + rng.normal(0, 0.1, 100), 1)]
+    assert still_falls([{"epoch": n, "loss": -float(n)} for n in epochs])
+    assert not still_falls(fell)
+    assert still_falls(fell[:20])
+    assert not still_falls([{**entry, "validation_loss": float(entry["epoch"])} for entry in fell[:20]])
+    assert not still_falls(fell[:1])
 
 
 def test_the_sentence_is_printed_where_training_ends(data: Dataset, other: Dataset, capsys) -> None:
