@@ -121,7 +121,7 @@ def test_agreement_of_real_items_needs_a_whole_one(fitted: Fitted, judges: Judge
 
 
 @pytest.mark.parametrize(
-    "name", ["coherence", "reconstruction", "bootstrap", "retrieval", "proper_scores", "edit_distance"]
+    "name", ["coherence", "reconstruction", "bootstrap", "retrieval", "proper_scores", "distances.edit_distance"]
 )
 def test_examples_are_what_they_say(name: str) -> None:
     failed, attempted = doctest.testmod(importlib.import_module(f"ppvae.metrics.{name}"))
