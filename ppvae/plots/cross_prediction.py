@@ -12,6 +12,8 @@ from ppvae.plots import cells
 from ppvae.plots.labels import drawn
 from ppvae.plots.palette import SHADES
 
+SHORT = 16  # characters of a name beside a heat map, which may stand on a phone
+
 
 def crossing_figure(
     found: Crossing, items: Sequence[int] = range(5), image_shapes: Mapping[str, Sequence[int]] | None = None
@@ -77,8 +79,8 @@ def heat_map(scores: np.ndarray, rows: Sequence[str], columns: Sequence[str], wh
         if not np.isnan(score):
             colour = "white" if score < middle else "black"
             axis.text(column, row, f"{score:.2f}", ha="center", va="center", color=colour)
-    axis.set_xticks(range(len(columns)), [drawn(name) for name in columns], rotation=30, ha="right")
-    axis.set_yticks(range(len(rows)), [drawn(name) for name in rows])
+    axis.set_xticks(range(len(columns)), [drawn(name, SHORT) for name in columns], rotation=30, ha="right")
+    axis.set_yticks(range(len(rows)), [drawn(name, SHORT) for name in rows])
     axis.set(xlabel="asked", ylabel="given", title=title)
     figure.colorbar(shown, ax=axis, label=what)
     table = "; ".join(f"{row}: {_listed(columns, values)}" for row, values in zip(rows, scores, strict=True))

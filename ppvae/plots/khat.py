@@ -12,6 +12,7 @@ from ppvae.diagnostics.khat import KHat
 from ppvae.inference.arviz import THRESHOLD
 from ppvae.plots.labels import drawn
 
+SHORT = 22  # characters of a name beside the map, which may stand on a phone
 LEVELS = (0.0, 0.25, 0.5, THRESHOLD, 1.0, 1.5, 2.0)  # as many colours below the threshold as above
 
 
@@ -26,7 +27,7 @@ def khat_map(result: KHat, title: str = "") -> Figure:
     axis = figure.subplots()
     colours: dict[str, Any] = {"cmap": "coolwarm", "norm": BoundaryNorm(LEVELS, 256, extend="both"), "aspect": "auto"}
     shown = axis.imshow(np.clip(result.khat[:, order], -9.0, 9.0), interpolation="nearest", **colours)
-    labels = [f"{drawn(name)}  {share:.0%}" for name, share in result.share.items()]
+    labels = [f"{drawn(name, SHORT)}  {share:.0%}" for name, share in result.share.items()]
     axis.set(yticks=range(len(labels)), yticklabels=labels, xlabel="items, by their worst k-hat", title=title)
     axis.locator_params(axis="x", integer=True)
     figure.colorbar(shown, ax=axis, label="k-hat")
