@@ -196,5 +196,6 @@ def test_a_run_of_the_demo_knows_its_data(tmp_path: Path, capsys: pytest.Capture
     first, again = (demo.trained("mvae", "pyro", train, tmp_path, epochs=0, seed=0) for _ in range(2))
     assert demo.r2(again, train, test) == demo.r2(first, train, test)
     capsys.readouterr()
-    assert cli.main(["evaluate", str(tmp_path / "mvae-pyro"), "--particles", "1", "--given", "pix", "--json"]) == 0
+    shown = ["--particles", "1", "--given", "fou,fac,kar,pix,zer"]
+    assert cli.main(["evaluate", str(tmp_path / "mvae-pyro"), *shown, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["items"] == len(test) == 500

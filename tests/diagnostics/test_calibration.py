@@ -135,6 +135,7 @@ def test_a_guide_that_ignores_the_data_is_seen_by_the_log_joint_alone() -> None:
     assert check.p_values[2] < 1e-6
 
 
+@pytest.mark.slow  # corrections of 400 items
 def test_corrected_draws_of_a_narrow_and_shifted_guide_are_calibrated_before_and_after_the_data() -> None:
     values = lg.with_holes(truth().draw(150, seed=3), seed=1)
     rows, wrong = lg.dataset(truth(), values), pair("numpyro", widen=0.5, shift=0.3)

@@ -66,6 +66,7 @@ def test_a_broken_model_is_named_though_its_guide_is_exact(broken) -> None:
     assert 'Modality("b", (2,), "student_t")' in todo.words
 
 
+@pytest.mark.slow  # corrections of both, which the tests above compile too
 def test_where_both_are_broken_both_are_named() -> None:
     """Rows whose b lies elsewhere than the model says, and a guide that is too narrow."""
     rows = TRUTH.draw(300, 0)

@@ -459,7 +459,8 @@ def test_rows_that_disagree_with_themselves_are_named_and_otherwise_the_section_
     far = np.argsort(rows["a"] @ truth.weights["a"][:, 0])[[0, -1]]
     swapped = {**rows, "a": rows["a"].copy()}
     swapped["a"][far] = rows["a"][far[::-1]]
-    fitted, effort = lg.fitted(truth, lg.Exact(truth), "numpyro"), Effort(items=60, weighed=2, particles=25, draws=2)
+    fitted = lg.fitted(truth, lg.Exact(truth), "numpyro")
+    effort = Effort(items=60, weighed=2, particles=25, draws=2, corrected=0)
     found = measure(fitted, lg.dataset(truth, swapped), effort=effort, trained_on=False, progress=False)
     suspects = summary(found).suspects
     assert suspects is not None
