@@ -76,7 +76,8 @@ def six() -> Path:
         subsets.append(Subset(given, label(given, names), np.arange(48), found, None, uniform("z", 3), use, checks))
     khat = {each.given: rng.random(16) * 0.7 for each in subsets}
     corrected = Corrections(khat, uniform("z", 3), {name: uniform(name, 3) for name in names})
-    agree = Consistency(tuple(names), rng.normal(size=(6, 300)) ** 3 * 9, *np.ones((2, 6, 300)))
+    values, ones = rng.normal(size=(6, 300)) ** 3 * 9, np.ones((6, 300))
+    agree = Consistency(tuple(names), values, ones, ones, values, ones)
     scores = {"model": 0.84, "mean": -0.01, "ridge": 0.8, "neighbours": 0.77}
     measures = Measures(
         fitted,
