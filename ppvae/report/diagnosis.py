@@ -113,7 +113,7 @@ class Suspect:
     Attributes:
         row: its number in the data.
         modality: the one that fits the rest worst.
-        nats: how much less likely that is given the rest than alone, and ``error``, its standard error.
+        nats: how much less likely that is given another than alone, on average, and ``error``, its standard error.
         conflict: of the guide's posteriors given either, in nats; None where it was not measured.
     """
 

@@ -77,7 +77,7 @@ def _suspects(measures: Measures) -> tuple[Suspect, ...] | None:
             int(numbers[row]),
             found.names[culprit],
             -float(found.scores[row]),
-            float(found.errors[culprit, row]),
+            float(found.pairwise_errors[culprit, row]),
             None if np.isnan(conflict) else float(conflict),
         )
         for row, culprit, conflict in each
