@@ -236,7 +236,7 @@ def test_initial_weights_follow_the_seed():
 
 
 def test_imputing_keeps_what_was_measured_and_fills_the_rest():
-    rows = corner().take(slice(0, 14))
+    rows = data_for("mopoe", "numpyro").take(slice(0, 14))
     for name, values in trained("mopoe", "numpyro").impute(rows, draws=5).items():
         assert np.isfinite(values).all()
         seen = rows.batch().mask(name)
