@@ -87,7 +87,7 @@ def _good(skills: Mapping[str, Any]) -> Table:
     table = _columns("predicted from all others", *names)
     for name, skill in skills.items():
         scores = (skill["scores"].get(one) for one in names)
-        table.add_row(f"{name}, {skill['measure']}", *("-" if score is None else f"{score:.2f}" for score in scores))
+        table.add_row(f"{name}, {skill['measure']}", *("-" if score is None else f"{score:z.2f}" for score in scores))
     return table
 
 

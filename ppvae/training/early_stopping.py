@@ -92,8 +92,9 @@ def _settled(plan: Plan) -> int:
 def stop_at(history: History) -> int | None:
     """The epoch to stop at where the weights that a run kept are worse on held-out items than earlier ones; else None.
 
-    That is so where the loss of the last epochs, the median of five, exceeds the lowest by more than a hundredth of
-    what it had fallen, and by more than five times what it changes from epoch to epoch.
+    That is so where the loss of the last epochs, the median of five, exceeds the lowest of those before by more than a
+    hundredth of what it had fallen, and by more than five times what it changes from epoch to epoch; never where the
+    lowest is among those five.
     """
     watched = _watched(history)
     if len(watched) < 6 or "best_epoch" in watched[-1]:
@@ -101,7 +102,7 @@ def stop_at(history: History) -> int | None:
     losses = np.array([entry["validation_loss"] for entry in watched])
     best, last = int(losses.argmin()), float(np.median(losses[-5:]))
     typical = np.median(np.abs(np.diff(losses)))
-    if last - losses[best] < max((losses[0] - losses[best]) / 100, 5 * typical):
+    if best >= len(losses) - 5 or last - losses[best] < max((losses[0] - losses[best]) / 100, 5 * typical):
         return None
     return int(watched[best]["epoch"])
 

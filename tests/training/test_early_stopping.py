@@ -196,6 +196,8 @@ def test_a_rising_loss_is_said_in_words_and_noise_is_not() -> None:
     for _ in range(50):
         assert overtrained(history(falling + rng.normal(0, 1, 300))) is None
     assert overtrained(history(falling[:3])) is None
+    late = np.concatenate([np.full(20, 100.0), 100 - 10 * np.arange(1, 11)])  # a fall that begins late, and goes on
+    assert overtrained(history(late)) is None
 
 
 def test_a_loss_still_falls_where_the_last_quarter_is_lower_by_more_than_noise() -> None:
