@@ -117,7 +117,7 @@ def likeness(each: Likeness) -> str:
 
 def score(value: float) -> str:
     """An R² or an accuracy; what is far below a mean's is not told more exactly."""
-    return f"{value:.2f}" if value > -10 else "below −10"
+    return f"{value:z.2f}" if value > -10 else "below −10"
 
 
 def between(share: Interval) -> str:
