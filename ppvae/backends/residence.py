@@ -19,7 +19,7 @@ class Resident(DeviceContext):
         if func is torch.tensor and type(args[0]) in (bool, int, float):
             func, args = torch.full, ((), args[0])
         elif func is torch.normal and len(args) == 2 and not kwargs and all(isinstance(x, torch.Tensor) for x in args):
-            func, args = _normal, args
+            func = _normal
         return super().__torch_function__(func, types, args, kwargs)
 
 

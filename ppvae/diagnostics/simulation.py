@@ -113,7 +113,7 @@ def _simulated(
 
 def _as_data(fitted: Fitted, data: Dataset, simulation: Simulation) -> Made:
     """The items of a simulation as data, with the holes and the conditions of rows."""
-    return Made(simulation.truth, _measured_anew(fitted, data, simulation.measured))
+    return Made(simulation.truth, measured_anew(fitted, data, simulation.measured))
 
 
 def _continued(fitted: Fitted, data: Dataset, given: Sequence[str] | None, known: Sequence[str], seed: int) -> Made:
@@ -128,10 +128,10 @@ def _continued(fitted: Fitted, data: Dataset, given: Sequence[str] | None, known
     if not len(rows):
         raise ValueError(f"of no row does the corrected posterior given {', '.join(known)} pass k-hat: name others")
     fresh = {name: values[0, rows] for name, values in measured.items()}
-    return Made({n: v[0, rows] for n, v in truth.items()}, _measured_anew(fitted, data.take(rows), fresh))
+    return Made({n: v[0, rows] for n, v in truth.items()}, measured_anew(fitted, data.take(rows), fresh))
 
 
-def _measured_anew(fitted: Fitted, data: Dataset, measured: Mapping[str, np.ndarray]) -> Dataset:
+def measured_anew(fitted: Fitted, data: Dataset, measured: Mapping[str, np.ndarray]) -> Dataset:
     """Rows with other measurements in the place of their own, where they have any."""
     kept = {name: data.arrays[name] for name in subset_questions.held(fitted, data)}
     arrays = {**kept, **{name: values for name, values in measured.items() if name in kept}}

@@ -12,6 +12,7 @@ import numpy as np
 
 from ppvae.data.dataset import Dataset
 from ppvae.diagnostics.calibration import ALPHA, Uniform, places
+from ppvae.diagnostics.simulation import measured_anew
 from ppvae.inference import subset_questions
 from ppvae.inference.arviz import THRESHOLD
 from ppvae.inference.fitted import Fitted
@@ -100,9 +101,8 @@ def _simulated(fitted: Fitted, rows: Dataset, subset: Subset, chosen: np.ndarray
     """Some simulated items of a subset, with the conditions and the holes of the rows that they are made from."""
     assert subset.simulation is not None
     seen = np.flatnonzero(subset_questions.showing(rows, subset.given))
-    base = rows.take(np.resize(seen, chosen.max() + 1)[chosen]).only(subset_questions.held(fitted, rows))
-    made = {name: values[chosen] for name, values in subset.simulation.measured.items() if name in base.arrays}
-    return Dataset({**base.arrays, **made}, base.observed, modalities=base.modalities)
+    base = rows.take(np.resize(seen, chosen.max() + 1)[chosen])
+    return measured_anew(fitted, base, {name: values[chosen] for name, values in subset.simulation.measured.items()})
 
 
 def _pooled(found: Mapping[tuple[str, ...], Mapping[str, Uniform]]) -> dict[str, Uniform]:
