@@ -1,12 +1,23 @@
-"""Memory: compiled functions and cached fits of a test file are let go when its tests are over."""
+"""Time and memory: what was compiled once is found again; cached fits of a test file are let go when it is over."""
 
 from __future__ import annotations
 
 import gc
 import sys
 from collections.abc import Iterator
+from tempfile import TemporaryDirectory
 
+import jax
 import pytest
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Each test process keeps what it compiled, for its later tests; processes that a test starts do not see it."""
+    folder = TemporaryDirectory(prefix="ppvae-tests-")
+    config.add_cleanup(folder.cleanup)
+    jax.config.update("jax_compilation_cache_dir", folder.name)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 @pytest.fixture(scope="module", autouse=True)
