@@ -6,13 +6,11 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import numpy as np
 import torch
 
-from ppvae.backends import mirror, numpyro, pyro
+from ppvae.backends import pyro
 from ppvae.backends.declarations import declaring
-from ppvae.backends.distributions.text import asked
 from ppvae.language.batch import Batch
 from ppvae.language.elimination import multiplied
 from ppvae.language.plates import found, noting
@@ -88,6 +86,10 @@ def _on_pyro(vae: VAE, batch: Batch, latents: Arrays, settings: Settings) -> tup
 
 
 def _on_numpyro(vae: VAE, batch: Batch, latents: Arrays, settings: Settings) -> tuple[Arrays, Arrays]:
+    import jax  # a run on Pyro, which is checked by some of what is here, does without it
+
+    from ppvae.backends import mirror, numpyro
+
     trained = [name for name, p in vae.pair.named_parameters() if p.requires_grad]
     with numpyro.environment(settings):
         weights = mirror.arrays(vae.pair)
@@ -130,6 +132,8 @@ def _surely(site: Any) -> Any:
     try:
         return density(site)
     except NotImplementedError:
+        from ppvae.backends.distributions.text import asked  # with JAX
+
         return multiplied(weighed(asked(site["fn"], _carried), site), site["layout"].own)
 
 

@@ -78,6 +78,17 @@ def around(batch: Batch | None, others: frozenset[str], layout: Layout) -> Itera
         _around.reset(token)
 
 
+def within(batches: Iterable[Batch], others: frozenset[str]) -> bool:
+    """Is a program that runs on these batches, without holes, part of one that runs on them already?
+
+    All that goes around such a program is then there.
+    """
+    known = _around.get()
+    if known is None or not ppl.engaged() or not others <= known.others:
+        return False
+    return all(batch is known.batch and not batch.observed for batch in batches)
+
+
 def layout() -> Layout:
     """That of the running program."""
     known = _around.get()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from types import MappingProxyType
 from typing import Any
@@ -15,7 +15,7 @@ from torch.distributions import Distribution, Transform
 
 from ppvae.language import ppl
 from ppvae.language.batch import Batch
-from ppvae.language.plates import Layout, around
+from ppvae.language.plates import Layout, around, within
 
 
 class Program(nn.Module):
@@ -48,9 +48,11 @@ class Program(nn.Module):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if ppl.backend() == "pyro":
             ppl.items().captured(self)
-        given = next((arg for arg in (*args, *kwargs.values()) if isinstance(arg, Batch)), None)
-        plates = around(given, self.other_plates, self.plate_layout)
-        with holes(*args, *kwargs.values()), plates, ppl.items().declared(self):
+        batches = [arg for arg in (*args, *kwargs.values()) if isinstance(arg, Batch)]
+        if within(batches, self.other_plates):
+            return super().__call__(*args, **kwargs)
+        plates = around(batches[0] if batches else None, self.other_plates, self.plate_layout)
+        with holes(batches), plates, ppl.items().declared(self):
             return super().__call__(*args, **kwargs)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Program:
@@ -78,9 +80,8 @@ def _tensors(held: Any) -> Iterator[torch.Tensor]:
             waiting += value.values() if isinstance(value, Mapping) else value
 
 
-def holes(*args: Any) -> Any:
-    """The handler that masks what the batch among the arguments did not observe; a null context without holes."""
-    batches = [arg for arg in args if isinstance(arg, Batch)]
+def holes(batches: Sequence[Batch]) -> Any:
+    """The handler that masks what the batches did not observe; a null context without holes."""
     masks = {name: mask for batch in batches for name, mask in batch.masks().items()}
     names = frozenset(name for batch in batches for name in batch.arrays)
     return ppl.items().Holes(masks, names) if masks else nullcontext()

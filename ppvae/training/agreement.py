@@ -7,11 +7,10 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any
 
-import jax
 import numpy as np
 import torch
 
-from ppvae.backends import mirror, numpyro, pyro
+from ppvae.backends import pyro
 from ppvae.backends.parity import draw, given, log_probs
 from ppvae.language.batch import Batch
 from ppvae.language.ppl import handlers, items
@@ -62,6 +61,10 @@ def _on_pyro(vae: VAE, batch: Batch, latents: Arrays, settings: Settings, seed: 
 
 
 def _on_numpyro(vae: VAE, batch: Batch, latents: Arrays, settings: Settings) -> Arrays:
+    import jax  # a run on Pyro does without it
+
+    from ppvae.backends import mirror, numpyro
+
     names = mirror.aliases(vae.pair)
 
     def sites(weights: Mapping[str, jax.Array], fixed: Mapping[str, jax.Array]) -> dict[str, jax.Array]:

@@ -103,6 +103,17 @@ def test_importing_ppvae_loads_neither_torch_nor_jax(tmp_path: Path) -> None:
     assert done.stdout.strip() == "loaded:"
 
 
+def test_training_on_pyro_does_without_jax(tmp_path: Path) -> None:
+    code = (
+        "import sys, numpy, ppvae; data = ppvae.Dataset({'a': numpy.random.default_rng(0).normal(size=(20, 3))}); "
+        "vae = ppvae.method('vae', data.modalities, hidden=(4,)); "
+        f"ppvae.fit(vae, data, backend='pyro', epochs=1, progress=False).encode(data); {LOADED}"
+    )
+    done = python(code, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "loaded: torch"
+
+
 def test_the_help_page_loads_neither_torch_nor_jax(tmp_path: Path) -> None:
     code = (
         "import atexit, sys\n"
