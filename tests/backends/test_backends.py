@@ -282,7 +282,7 @@ def test_figures_are_per_item_under_a_plain_plate_too(backend):
     assert run.history[0]["sites"]["x"] == pytest.approx(exact, rel=1e-5)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", ["pyro", pytest.param("numpyro", marks=pytest.mark.slow)])
 def test_dropout_is_random_in_training_and_silent_in_answers(data, backend):
     modalities = [
         replace(m, encoder=lambda latent, n=m.shape[0]: nn.Sequential(nn.Linear(n, 2 * latent), nn.Dropout(0.5)))

@@ -41,6 +41,7 @@ def files(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_every_item_and_draw_has_its_file_or_line(tmp_path: Path) -> None:
     out = tmp_path / "new" / "answers"
     assert write(out, DRAWN, MODALITIES, np.array(["a", "b", "c"])) == str(out)

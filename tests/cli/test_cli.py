@@ -247,6 +247,7 @@ def test_evaluate_can_look_at_some_modalities_on_either_backend(run: Path, folde
     assert one["log_evidence"]["mean"] == pytest.approx(other["log_evidence"]["mean"], abs=0.3)
 
 
+@pytest.mark.slow
 def test_evaluate_says_how_many_rows_were_corrected_and_which_fail(run: Path, folder: Path, ppvae_) -> None:
     words = ["evaluate", run, "--data", folder / "data.npz", "--particles", 200, "--posterior", "auto", "--json"]
     found = ppvae_(*words).json

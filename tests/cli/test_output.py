@@ -174,6 +174,7 @@ def test_a_report_is_written_into_the_folder_of_its_run(run: Path, tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_counts_beyond_what_there_is_take_what_there_is(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["diagnose", str(run), "--items", "1000000000", "--particles", "25", "--json"]
     capsys.readouterr()
@@ -191,6 +192,7 @@ def test_counts_that_fill_the_memory_are_refused(words: list[str], run: Path, tm
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_a_run_of_the_demo_knows_its_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train, test = datasets.load("mfeat").split(0.75, seed=0)
     first, again = (demo.trained("mvae", "pyro", train, tmp_path, epochs=0, seed=0) for _ in range(2))

@@ -166,6 +166,7 @@ def sandwich() -> annealing.Sandwich:
     return annealing.bdmc(inexact("pyro"), data(), items=18, chains=64, schedule=SCHEDULE)
 
 
+@pytest.mark.slow
 def test_annealing_up_and_down_brackets_the_exact_evidence() -> None:
     found = sandwich()
     holes = {n: np.tile(np.isnan(v), (2, 1)) for n, v in values().items()}
@@ -368,6 +369,7 @@ def factors() -> tuple[Fitted, Dataset]:
     return pairs.fitted(vae, parts, "numpyro"), Dataset({"a": rows[:, :3], "b": rows[:, 3:]}, modalities=parts)
 
 
+@pytest.mark.slow
 def test_surgery_and_both_bounds_take_a_model_with_latents_that_all_items_share() -> None:
     fitted, rows = factors()
     assert np.isfinite(elbo_surgery.surgery(fitted, rows).kl).all()
@@ -376,6 +378,7 @@ def test_surgery_and_both_bounds_take_a_model_with_latents_that_all_items_share(
     assert bounds.gap > -3 * errors
 
 
+@pytest.mark.slow
 def test_new_items_lack_what_the_data_lack() -> None:
     part = complete().only(["a", "b"])
     bounds = annealing.bdmc(exact("numpyro"), part, items=8, chains=4, schedule=annealing.Schedule(2, 2))

@@ -56,6 +56,7 @@ def test_chains_have_the_moments_of_the_posterior_of_every_mask() -> None:
     assert np.abs((found - cov) / noise).max() < 4
 
 
+@pytest.mark.slow
 def test_chains_of_a_linear_gaussian_converge() -> None:
     assert chains().share >= 0.95
     assert chains().share == (chains().rhat["z"] < 1.01).mean()

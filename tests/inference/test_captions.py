@@ -58,7 +58,7 @@ def kind(text: str) -> int:
     return pairs.index(found) if found in pairs else -1
 
 
-@both
+@pytest.mark.parametrize("backend", ["pyro", pytest.param("numpyro", marks=pytest.mark.slow)])
 def test_numbers_become_captions_and_captions_numbers(backend: str) -> None:
     run, test = fitted(backend)
     drawn = run.query(test, given=["numbers"], ask=["caption"], draws=10)["caption"]

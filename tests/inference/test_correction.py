@@ -179,6 +179,7 @@ def test_modes_that_the_guide_does_not_know_are_found() -> None:
     assert (neither.stage[0], neither.khat[0], neither.passes[0]) == ("guide", np.inf, False)
 
 
+@pytest.mark.slow
 def test_discrete_latents_are_drawn_given_positive_ones_and_the_data() -> None:
     fitted, data = mixed.case(mixed.Marked())
     c, z, x = np.arange(2), np.linspace(1e-3, 30, 20_001)[:, None], data.arrays["x"]
@@ -221,6 +222,7 @@ class Loose(Program):
             return pyro.sample("w", dist.Normal(0.0, 1.0))
 
 
+@pytest.mark.slow
 def test_several_sites_beside_a_latent_that_all_share() -> None:
     parts, x = [Modality("x", (1,))], np.array([[0.2], [2.0]])
     fitted = pairs.fitted(VAE(Chained(), Loose()), parts, "numpyro")
@@ -239,6 +241,7 @@ def test_several_sites_beside_a_latent_that_all_share() -> None:
         assert np.abs(drawn[name].std(0) / sd - 1).max() < 0.15
 
 
+@pytest.mark.slow
 def test_pictures_are_served_whose_layers_have_no_forward_mode() -> None:
     look = Modality("look", (1, 4, 4), kind="image")
     data = Dataset({"look": np.random.default_rng(0).normal(size=(2, 1, 4, 4))}, modalities=[look])

@@ -254,7 +254,7 @@ def test_draws_come_item_by_item(backend: str) -> None:
     np.testing.assert_allclose(new.mean(0), np.repeat(mean[..., None], TONES, -1) + 0.3, atol=5 * (2 / 1000) ** 0.5)
 
 
-@both
+@pytest.mark.parametrize("backend", [pytest.param("pyro", marks=pytest.mark.slow), "numpyro"])
 def test_pieces_in_plates_are_stacked(backend: str) -> None:
     run = fitted("tones", backend)
     new = run.query(data("tones"), draws=2000)["x"]

@@ -97,8 +97,15 @@ def test_declared_parameters_are_the_same_on_both_backends(pair: Callable[[], VA
     assert {"guide.pyro_params.type", "guide.pyro_params.low"} < set(found["parameters"])
 
 
-@both
-@pairs
+@pytest.mark.parametrize(
+    ("pair", "backend"),
+    [
+        pytest.param(PAIRS[0], "pyro", id="statements-pyro"),
+        pytest.param(PAIRS[0], "numpyro", id="statements-numpyro", marks=pytest.mark.slow),
+        pytest.param(PAIRS[1], "pyro", id="attributes-pyro"),
+        pytest.param(PAIRS[1], "numpyro", id="attributes-numpyro"),
+    ],
+)
 def test_declared_parameters_train_and_are_saved_and_go_on_elsewhere(
     pair: Callable[[], VAE], backend: str, tmp_path: Path
 ) -> None:

@@ -94,7 +94,7 @@ def test_generated_items_follow_the_loadings_that_were_learned(backend: str) -> 
         assert np.abs(means / truth.scales[name]).max() > 0.8
 
 
-@both
+@pytest.mark.parametrize("backend", ["pyro", pytest.param("numpyro", marks=pytest.mark.slow)])
 def test_objectives_of_many_draws_share_one_draw_of_the_loadings(backend: str) -> None:
     vae, arrays = untrained(pairs.views(), "horseshoe"), pairs.rows()
 

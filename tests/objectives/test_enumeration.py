@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -205,19 +205,24 @@ PAIRS = [
     (Coloured, Labelling),
     (Coloured, Colouring),
 ]
-some_on_numpyro = pytest.mark.parametrize(
-    ("backend", "model", "guide"),
-    [*(("pyro", *pair) for pair in PAIRS), *(("numpyro", *PAIRS[i]) for i in (0, 5, 6))],
-    ids=lambda part: getattr(part, "__name__", part),
-)
 pairs = pytest.mark.parametrize(("model", "guide"), PAIRS, ids=lambda program: program.__name__)
+
+
+def some_on_numpyro(slow: Sequence[int] = ()) -> Any:
+    """Every pair on Pyro and three on NumPyro, of which those of ``slow`` are left to the slow tests."""
+    there = [pytest.param("numpyro", *PAIRS[i], marks=[pytest.mark.slow] if i in slow else []) for i in (0, 5, 6)]
+    return pytest.mark.parametrize(
+        ("backend", "model", "guide"),
+        [*(("pyro", *pair) for pair in PAIRS), *there],
+        ids=lambda part: getattr(part, "__name__", part),
+    )
 
 
 def vae(model: Callable[[], Program], guide: Callable[[], Program]) -> VAE:
     return VAE(model(), guide())
 
 
-@some_on_numpyro
+@some_on_numpyro(slow=[0, 5])
 def test_the_elbo_is_that_of_brute_force(backend: str, model: type, guide: type) -> None:
     beta = 0.3
     expected = [brute_elbo(model, guide, row, beta) for row in range(4)]
@@ -227,7 +232,7 @@ def test_the_elbo_is_that_of_brute_force(backend: str, model: type, guide: type)
         np.testing.assert_allclose(summed(found), expected, rtol=1e-10)
 
 
-@some_on_numpyro
+@some_on_numpyro()
 def test_log_weights_sum_over_everything_discrete(backend: str, model: type, guide: type) -> None:
     expected = [brute_weight(model, guide, row) for row in range(4)]
     for objective in [dreg(3)] if backend == "numpyro" else [iwae(1), iwae(3), dreg(1), dreg(3), renyi(0.5, 3)]:
@@ -260,9 +265,16 @@ def test_parts_of_a_batch_enumerate_too(backend: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "objective", [elbo(), dreg(2), pytest.param(stl(2), marks=pytest.mark.slow)], ids=["elbo", "dreg", "stl"]
+    ("model", "guide", "objective"),
+    [
+        pytest.param(Coloured, Plain, elbo(), id="Coloured-Plain-elbo"),
+        pytest.param(Coloured, Plain, dreg(2), id="Coloured-Plain-dreg", marks=pytest.mark.slow),
+        pytest.param(Coloured, Plain, stl(2), id="Coloured-Plain-stl", marks=pytest.mark.slow),
+        pytest.param(Coloured, Labelling, elbo(), id="Coloured-Labelling-elbo"),
+        pytest.param(Coloured, Labelling, dreg(2), id="Coloured-Labelling-dreg"),
+        pytest.param(Coloured, Labelling, stl(2), id="Coloured-Labelling-stl", marks=pytest.mark.slow),
+    ],
 )
-@pytest.mark.parametrize(("model", "guide"), [(Coloured, Plain), (Coloured, Labelling)])
 def test_both_backends_have_the_same_gradient(model: type, guide: type, objective: Any) -> None:
     (_, one), (_, other) = (
         evaluate(backend, vae(model, guide), objective, VALUES, gradients=True) for backend in BACKENDS

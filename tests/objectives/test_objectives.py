@@ -36,12 +36,13 @@ from ppvae.training import fit as fitting
 both = pytest.mark.parametrize("backend", BACKENDS)
 
 
-def on_both(names: Iterable[Any], key: str, numpyro: Iterable[Any]) -> Any:
+def on_both(names: Iterable[Any], key: str, numpyro: Iterable[Any], marks: Any = ()) -> Any:
     """Every name on Pyro; on NumPyro, where each shape is compiled, those whose randomness is their own matter.
 
-    For all others it is enough that both backends agree at the same latents, which is tested below.
+    For all others it is enough that both backends agree at the same latents, which is tested below. ``marks`` are
+    those of the cases on NumPyro.
     """
-    cases = [*(("pyro", name) for name in names), *(("numpyro", name) for name in numpyro)]
+    cases = [*(("pyro", name) for name in names), *(pytest.param("numpyro", name, marks=marks) for name in numpyro)]
     return pytest.mark.parametrize(("backend", key), cases)
 
 
@@ -310,7 +311,7 @@ def test_importance_weighting_rises_with_the_draws() -> None:
     assert means[0] < means[1] - 0.05 < means[2] - 0.05 < evidence - 0.05 + 0.002
 
 
-@both
+@pytest.mark.parametrize("backend", ["pyro", pytest.param("numpyro", marks=pytest.mark.slow)])
 def test_the_importance_weighted_bound_of_many_draws_is_the_evidence(backend: str) -> None:
     _, values = full_covariance()
     found, evidence = importance_weighted(backend, 5000, 10), lg.general().evidence(values)
@@ -646,7 +647,9 @@ STILL = {
 }
 
 
-@pytest.mark.parametrize("name", STILL)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "iwae" else name for name in STILL]
+)
 def test_both_backends_give_the_same_shares_and_gradients_at_the_same_latents(name: str) -> None:
     truth = lg.orthogonal()
     values = lg.with_holes(truth.draw(5, seed=6), seed=7)
@@ -665,7 +668,7 @@ def test_both_backends_give_the_same_shares_and_gradients_at_the_same_latents(na
 MASKED = {**{name: objective for name, (objective, _) in FORMS.items()}, "mmvae": mmvae(2), "dreg": dreg(3)}
 
 
-@on_both(MASKED, "name", ["set_encoder"])
+@on_both(MASKED, "name", ["set_encoder"], marks=pytest.mark.slow)
 def test_what_stands_in_a_hole_moves_nothing_and_an_empty_item_counts_nothing(backend: str, name: str) -> None:
     truth = lg.orthogonal()
     values = lg.with_holes(truth.draw(4, seed=6), seed=7)

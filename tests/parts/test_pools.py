@@ -242,7 +242,7 @@ def moments(backend: str) -> tuple[np.ndarray, np.ndarray]:
     return mean, np.einsum("gi,gil->il", weights, (grid - mean) ** 2)
 
 
-@both
+@pytest.mark.parametrize("backend", ["pyro", pytest.param("numpyro", marks=pytest.mark.slow)])
 def test_the_moments_of_a_holder_pool_are_those_of_its_density(backend: str) -> None:
     arrays = case()
     mean, variance = moments(backend)

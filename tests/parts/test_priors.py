@@ -204,6 +204,7 @@ def vamp_run(data):
     return ppvae.fit(vae, data, backend="numpyro", epochs=2, batch_size=20)
 
 
+@pytest.mark.slow
 def test_a_shared_guide_stays_shared_when_a_pair_is_copied_trained_saved_and_loaded(vamp_run, data, tmp_path):
     vamp_run.save(tmp_path / "run")
     loaded = ppvae.load(tmp_path / "run")

@@ -42,7 +42,7 @@ RUNS = {
     "sequence_transformer": Run(12, lambda f: f["elbo"] > f["baseline"] + 0.15),
     "topic_model": Run(20, lambda f: f["overlap"] > 0.75),
 }
-LONG = {"semi_supervised", "sequence_transformer"}
+LONG = {"causal_effect", "deep_exponential_family", "deep_markov", "semi_supervised", "sequence_transformer"}
 each = pytest.mark.parametrize("name", RUNS)
 trained_each = [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in RUNS]
 

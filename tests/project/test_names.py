@@ -172,7 +172,7 @@ def test_numpyro_takes_the_worst_names_from_fit_to_arviz(tmp_path: Path) -> None
     check_arviz(again, data, tmp_path / "result.nc")
 
 
-@pytest.mark.parametrize("backend", ["pyro", "numpyro"])
+@pytest.mark.parametrize("backend", ["pyro", pytest.param("numpyro", marks=pytest.mark.slow)])
 def test_the_report_takes_long_names_and_any_letters(backend: str, tmp_path: Path) -> None:
     run, data = fitted(FEW, backend)
     data = data.only(FEW[0][-2:])
@@ -208,6 +208,7 @@ def test_numpyro_takes_the_names_of_torch() -> None:
     assert ppvae.parity(ppvae.method("mvae", data.modalities, latent=1, hidden=()), data.batch())["ok"]
 
 
+@pytest.mark.slow
 def test_the_command_line_takes_names_of_files_torch_and_python(tmp_path: Path, capfd: Any) -> None:
     names, file, run = ["file", "allow_pickle", "items", "名前"], str(tmp_path / "data.npz"), str(tmp_path / "run")
     rng = np.random.default_rng(0)

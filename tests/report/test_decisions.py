@@ -52,7 +52,9 @@ def overfitted() -> tuple[LinearGaussian, dict[str, np.ndarray]]:
     ), TRUTH.draw(300, 0)
 
 
-@pytest.mark.parametrize("broken", [narrow, unimodal, overfitted])
+@pytest.mark.parametrize(
+    "broken", [narrow, *(pytest.param(made, marks=pytest.mark.slow) for made in (unimodal, overfitted))]
+)
 def test_a_broken_model_is_named_though_its_guide_is_exact(broken) -> None:
     found, said = judged(*broken())
     assert {each.level for each in said.posteriors} == {TRUST}

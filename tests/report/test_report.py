@@ -188,6 +188,7 @@ def test_a_fault_counts_once_for_each_judgement() -> None:
     )
 
 
+@pytest.mark.slow
 def test_rows_are_weighed_that_have_something_of_what_is_shown() -> None:
     truth = lg.general()
     values = truth.draw(300, seed=0)
@@ -453,6 +454,7 @@ def test_people_see_a_table_and_the_verdict(capsys: pytest.CaptureFixture[str]) 
     assert "Training saw these rows" in out
 
 
+@pytest.mark.slow
 def test_rows_that_disagree_with_themselves_are_named_and_otherwise_the_section_is_folded() -> None:
     truth = lg.orthogonal()
     rows = truth.draw(60, seed=0)

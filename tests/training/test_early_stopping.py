@@ -118,7 +118,7 @@ def test_auto_is_refused_where_the_number_matters(
         fit(data, "pyro", method, epochs="auto", **options)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", ["pyro", pytest.param("numpyro", marks=pytest.mark.slow)])
 def test_the_best_epoch_is_kept_to_the_bit_and_a_run_cut_short_ends_alike(
     backend: str, data: Dataset, other: Dataset, tmp_path: Path
 ) -> None:

@@ -36,7 +36,8 @@ IN_OPTAX: dict[str, Any] = {
     "all sorts": optax.chain(optax.clip_by_global_norm(0.5), NOISE, PARTS, optax.contrib.reduce_on_plateau())
 }
 EACH = pytest.mark.parametrize(
-    ("backend", "name"), [("pyro", n) for n in IN_TORCH] + [("numpyro", n) for n in IN_OPTAX]
+    ("backend", "name"),
+    [("pyro", n) for n in IN_TORCH] + [pytest.param("numpyro", n, marks=pytest.mark.slow) for n in IN_OPTAX],
 )
 
 

@@ -69,7 +69,7 @@ def kill_in_mid_epoch(command: list[str], run: Path) -> int:
     return len(ppvae.load(run).history)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", ["pyro", pytest.param("numpyro", marks=pytest.mark.slow)])
 def test_a_killed_run_ends_with_the_same_bits(backend: str, data_file: Path, tmp_path: Path) -> None:
     epochs = {"pyro": 16, "numpyro": 100}[backend]
     kept = kill_in_mid_epoch(words(data_file, backend, epochs, tmp_path / "killed"), tmp_path / "killed")
@@ -115,7 +115,7 @@ def test_a_switch_of_backend_carries_every_tensor_over(
         assert_same(tensors(tmp_path), before)
 
 
-@pytest.mark.parametrize("first", BACKENDS)
+@pytest.mark.parametrize("first", [pytest.param("pyro", marks=pytest.mark.slow), "numpyro"])
 def test_a_run_goes_on_with_the_other_backend(first: str, data: Dataset, tmp_path: Path) -> None:
     other = BACKENDS[1 - BACKENDS.index(first)]
     fit(data, first, 2, tmp_path)

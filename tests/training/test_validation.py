@@ -33,7 +33,7 @@ def held_out(truth: lg.LinearGaussian, case: str) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize(
     ("case", "backend"),
     [(case, "pyro") for case in ("holes", "b alone", "reversed", "integers", "many")]
-    + [(case, "numpyro") for case in ("holes", "many")],
+    + [("holes", "numpyro"), pytest.param("many", "numpyro", marks=pytest.mark.slow)],
 )
 def test_the_loss_is_minus_the_evidence_of_what_there_is(case: str, backend: str) -> None:
     """Under the exact posterior every draw's ELBO is the evidence, so that both backends must give that number."""

@@ -35,7 +35,11 @@ def data(spoilt: float = 0.0, holed: bool = True) -> Dataset:
 
 
 OWN = sorted(set(MAKERS) - {"m2", "mmvm", "mmjsd"})  # objectives of any model with any experts
-CASES = [*(("pyro", name) for name in [*OWN, "elbo", "mean_field_elbo"]), ("numpyro", "elbo"), ("numpyro", "mmvae")]
+CASES = [
+    *(("pyro", name) for name in [*OWN, "elbo", "mean_field_elbo"]),
+    ("numpyro", "elbo"),
+    pytest.param("numpyro", "mmvae", marks=pytest.mark.slow),
+]
 
 
 @pytest.mark.parametrize(("backend", "objective"), CASES)
