@@ -166,7 +166,6 @@ def sandwich() -> annealing.Sandwich:
     return annealing.bdmc(inexact("pyro"), data(), items=18, chains=64, schedule=SCHEDULE)
 
 
-@pytest.mark.slow
 def test_annealing_up_and_down_brackets_the_exact_evidence() -> None:
     found = sandwich()
     holes = {n: np.tile(np.isnan(v), (2, 1)) for n, v in values().items()}

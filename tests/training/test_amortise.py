@@ -47,8 +47,7 @@ def divergence(run: Fitted, given: tuple[str, ...]) -> float:
     return float(np.mean(each) / 2)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("backend", ["numpyro", "pyro"])
+@pytest.mark.parametrize("backend", ["numpyro", pytest.param("pyro", marks=pytest.mark.slow)])
 def test_the_new_guide_is_near_the_posterior_of_every_subset_and_the_model_stays(backend: str) -> None:
     _, _, data = rows()
     before = wrong(backend)
