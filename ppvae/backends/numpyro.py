@@ -18,6 +18,7 @@ import torch
 from numpyro import infer
 
 from ppvae.backends import jax_faults, mirror
+from ppvae.backends.devices import in_jax
 from ppvae.backends.mirror.running.program import Mirror
 from ppvae.backends.numpyro_items import boxed
 from ppvae.backends.numpyro_words import STACKS
@@ -96,20 +97,10 @@ def _defaults(settings: Settings) -> Iterator[None]:
     """
     with (
         jax.enable_x64(settings.dtype == "float64"),
-        jax.default_device(device(settings.device)),
+        jax.default_device(in_jax.device(settings.device)),
         jax.default_matmul_precision("highest"),
     ):
         yield
-
-
-def device(name: str) -> Any:
-    """The JAX device for ``auto``, ``cpu``, ``cuda`` or ``gpu``."""
-    if name in ("auto", "cpu"):
-        return jax.devices(None if name == "auto" else "cpu")[0]
-    try:
-        return jax.devices("gpu")[0]
-    except RuntimeError:
-        raise ValueError(f"device {name!r} was asked for, but JAX sees no GPU; use device='auto'") from None
 
 
 def put(arrays: Mapping[str, np.ndarray]) -> Arrays:
@@ -123,8 +114,9 @@ def init(plan: Plan) -> State:
 
     Raises:
         ValueError: the guide has a site that the estimator cannot differentiate, or NumPyro lacks the estimator, or the
-            optimiser cannot train the pair.
+            optimiser cannot train the pair, or the devices cannot share a batch.
     """
+    in_jax.check(plan.settings, plan.items)
     built = [type(made.build("numpyro", infer, plan.settings.particles)) for made in plan.estimators()]
     for site in sorted(plan.sites.discrete) if built != [infer.TraceGraph_ELBO] * plan.stages else ():
         raise ValueError(
@@ -169,6 +161,8 @@ def put_all(arrays: Mapping[str, Any]) -> Arrays:
 
 def _step(state: State, batch: Batch, pace: Pace) -> tuple[State, Info]:
     plan, run = state.plan, state.run
+    here, seen, index = in_jax.divided(plan.settings, (batch.arrays, batch.observed, batch.index))
+    batch = replace(batch, arrays=here, observed=seen, index=index)
     key = jax.random.fold_in(jax.random.key(state.seed), state.step)
     gradient = jax.grad(loss_by_site, has_aux=True)
     grads, shares = gradient(state.params, state, batch, pace.beta, key, training=True)
@@ -224,9 +218,8 @@ def compile_epoch(
 ) -> None:
     """Compile an epoch of this shape once for the whole run. Programs run here alone, so that the rest is no turn."""
     with environment(state.plan.settings):
-        lowered = jax.jit(_epoch, donate_argnums=0).lower(
-            state, arrays, observed, jnp.asarray(rows), jnp.asarray(places), pace
-        )
+        inputs = _everywhere(state, arrays, observed, rows, places, pace)
+        lowered = jax.jit(_epoch, donate_argnums=0).lower(*inputs)
     with _defaults(state.plan.settings):
         state.run.compiled["epoch", state.stage] = lowered.compile()
 
@@ -240,9 +233,17 @@ def epoch(
     used up: the new one takes its memory.
     """
     with _defaults(state.plan.settings):
-        numbers = jnp.asarray(rows), jnp.asarray(places)
-        state, info = state.run.compiled["epoch", state.stage](state, arrays, observed, *numbers, pace)
+        inputs = _everywhere(state, arrays, observed, rows, places, pace)
+        state, info = state.run.compiled["epoch", state.stage](*inputs)
         return state, jax.tree.map(np.asarray, info)
+
+
+def _everywhere(
+    state: State, arrays: Arrays, observed: Arrays, rows: np.ndarray, places: np.ndarray, pace: Pace
+) -> Any:
+    """The inputs of an epoch on each device that takes part in it."""
+    inputs = state, arrays, observed, jnp.asarray(rows), jnp.asarray(places), pace
+    return in_jax.whole(state.plan.settings, inputs)
 
 
 def _epoch(

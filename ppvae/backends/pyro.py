@@ -15,9 +15,9 @@ from torch import nn
 from torch.backends import cudnn
 
 from ppvae.backends import pyro_estimators as estimators
+from ppvae.backends.devices.in_torch import Resident
 from ppvae.backends.optimizers import in_torch
 from ppvae.backends.pyro_words import STACKS
-from ppvae.backends.residence import Resident
 from ppvae.backends.stacks import emptied
 from ppvae.language import ppl
 from ppvae.language.batch import Batch

@@ -58,6 +58,8 @@ class Settings(BaseModel):
         kl_warmup: epochs over which that weight grows linearly from zero.
         particles: Monte Carlo samples of the objective per item and step.
         device: ``auto``, ``cpu``, ``cuda`` or ``gpu``.
+        devices: how many of these share the items of each batch, on NumPyro; losses are those of one device but for
+            rounding.
         dtype: ``float32`` or ``float64``.
         checkpoint_every: epochs between checkpoints, where a run folder is given.
     """
@@ -78,6 +80,7 @@ class Settings(BaseModel):
     kl_warmup: Weight = 0
     particles: Count = 1
     device: Literal["auto", "cpu", "cuda", "gpu"] = "auto"
+    devices: Count = 1
     dtype: Literal["float32", "float64"] = "float32"
     checkpoint_every: Count = 10
 
@@ -129,6 +132,8 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _runnable(self) -> Settings:
+        if self.devices > 1 and self.backend != "numpyro":
+            raise ValueError(f"devices={self.devices} share a batch on backend='numpyro' alone")
         kind = library(self.optimizer)
         if kind and BACKENDS[kind] != self.backend:
             raise ValueError(f"the optimizer {recorded(self.optimizer)} runs on backend={BACKENDS[kind]!r} alone")

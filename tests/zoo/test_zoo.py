@@ -15,7 +15,7 @@ import torch
 import ppvae
 from ppvae import Batch, Dataset, Modality, objectives
 from ppvae.backends import pyro
-from ppvae.backends.residence import Resident
+from ppvae.backends.devices.in_torch import Resident
 from ppvae.datasets.lagged import lagged
 from ppvae.language.modality import REALS
 from ppvae.training import fit as fitting

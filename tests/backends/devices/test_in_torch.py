@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 import torch
 
-from ppvae.backends.residence import Resident
+from ppvae.backends.devices.in_torch import Resident
 
 
 @pytest.mark.parametrize("number", [0.0, -1.5, 3, True])

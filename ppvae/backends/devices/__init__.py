@@ -1,0 +1,1 @@
+"""Devices: where a run computes, in torch and in JAX."""
