@@ -16,6 +16,8 @@ HEAVIER = {
     "logistic": "logistic_mixture",
     "poisson": "negative_binomial",
 }  # likelihoods with heavier tails, or more freedom
+BEHIND = 0.05  # of R² or accuracy: so much better a simple regression must be to be named; our choice
+RIVALS = {"mean": "the column's mean", "ridge": "ridge regression", "neighbours": "nearest neighbours"}
 NUTS = ("ppvae.diagnostics.rescue(fitted, data)",)
 
 
@@ -39,7 +41,8 @@ class Action:
 
 def advice(diagnosis: Diagnosis, said: Verdict) -> tuple[Action, ...]:
     """What to do about a diagnosis on which this was said; nothing where all can be trusted."""
-    return (*_posteriors(diagnosis, said), *_training(diagnosis), *_models(diagnosis, said), *_rows(diagnosis, said))
+    of_model = *_training(diagnosis), *_models(diagnosis, said), *_skills(diagnosis)
+    return (*_posteriors(diagnosis, said), *of_model, *_rows(diagnosis, said))
 
 
 def _posteriors(diagnosis: Diagnosis, said: Verdict) -> Iterator[Action]:
@@ -80,9 +83,25 @@ def _models(diagnosis: Diagnosis, said: Verdict) -> Iterator[Action]:
     if light := [fit for fit in off if fit.likelihood in HEAVIER]:
         yield Action(f"{_fault(light)}; try another likelihood", _another(diagnosis, light))
     if rest := [fit for fit in off if fit.likelihood not in HEAVIER]:
-        larger = ["--latent", "32", "--set", "hidden=[512]"]
-        words = (shlex.join(["ppvae", "fit", diagnosis.method, *_data(diagnosis), *larger]),)
-        yield Action(f"{_fault(rest)}; try more latents and a larger decoder", words)
+        yield Action(f"{_fault(rest)}; try more latents and a larger decoder", _larger(diagnosis))
+
+
+def _larger(diagnosis: Diagnosis) -> tuple[str, ...]:
+    larger = ["--latent", "32", "--set", "hidden=[512]"]
+    return (shlex.join(["ppvae", "fit", diagnosis.method, *_data(diagnosis), *larger]),)
+
+
+def _skills(diagnosis: Diagnosis) -> Iterator[Action]:
+    """Where simple regressions, fitted to the rows that training saw, predict a modality better."""
+    behind = []
+    for name, skill in diagnosis.skills.items():
+        own, rivals = skill.scores.get("model"), [key for key in RIVALS if key in skill.scores]
+        best = max(rivals, key=skill.scores.__getitem__, default=None)
+        if own is not None and best is not None and skill.scores[best] > own + BEHIND:
+            behind.append(f"{name} by {RIVALS[best]} ({skill.measure} {skill.scores[best]:.2f}, not {own:.2f})")
+    if behind:
+        why = f"Simple regressions predict better than the model: {', '.join(behind)}"
+        yield Action(f"{why}; train until the held-out loss rises, or try a larger model", _larger(diagnosis))
 
 
 def _fault(fits: Sequence[Fit]) -> str:

@@ -22,6 +22,7 @@ from scipy import stats
 from ppvae import cli
 from ppvae.diagnostics.calibration import Uniform
 from ppvae.metrics import Interval
+from ppvae.metrics.skills import Skill
 from ppvae.report import figures
 from ppvae.report.advice import advice
 from ppvae.report.diagnosis import POINTS, Coherence, Correction, Diagnosis, Fit, Posterior, Prediction
@@ -276,6 +277,13 @@ def test_models_of_other_likelihoods_and_what_cannot_be_corrected_have_their_adv
     assert "--latent 32" in said[2].words[0]
     few = replace(diagnosis(weighed=12), items=20)
     assert advice(few, verdict(few))[0].why.startswith("Collect rows")
+
+
+def test_modalities_that_a_simple_regression_predicts_better_are_named() -> None:
+    better, near = {"model": 0.4, "mean": 0.0, "ridge": 0.61, "neighbours": 0.5}, {"model": 0.4, "ridge": 0.44}
+    skills = {"a": Skill("R²", better), "b": Skill("R²", near), "c": Skill("R²", {"model": 0.1}), "d": Skill("R²", {})}
+    (said,) = advice(found := replace(diagnosis(), skills=skills), verdict(found))
+    assert "better than the model: a by ridge regression (R² 0.61, not 0.40); train" in said.why
 
 
 def test_a_prediction_whose_latents_were_not_measured_is_not_trusted() -> None:
