@@ -13,6 +13,7 @@ from typing import Any
 
 from ppvae.objectives.agreement import crmvae, jmvae, mmjsd, mvtcae
 from ppvae.objectives.elbo import Objective, elbo
+from ppvae.objectives.known_latents import asleep
 from ppvae.objectives.labelled import m2
 from ppvae.objectives.library import ESTIMATORS, Estimator, estimator
 from ppvae.objectives.multisample import dreg, iwae, renyi, stl
@@ -27,6 +28,7 @@ __all__ = [
     "Estimator",
     "Objective",
     "Stage",
+    "asleep",
     "ends",
     "estimator",
     "exact",

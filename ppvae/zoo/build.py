@@ -6,10 +6,10 @@ import importlib
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import torch
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from ppvae import objectives
 from ppvae.language.modality import Modality
@@ -25,7 +25,8 @@ def method(name: str, modalities: Sequence[Modality], *, seed: int = 0, **option
         name: a row of the zoo, one of ``ppvae.zoo.table.METHODS``.
         modalities: what is measured; ``dataset.modalities``.
         seed: of the initial weights.
-        **options: what the row's programs and its objective take: ``latent=16``, ``hidden=(256, 256)``, ...
+        **options: what the row's programs and its objective take: ``latent=16``, ``hidden=(256, 256)``, ...; and
+            ``sleep=1.0``, which adds :func:`ppvae.objectives.asleep` with that weight, so that posteriors are wider.
 
     Raises:
         ValueError: no method has this name, or no program of it takes an option.
@@ -43,8 +44,16 @@ def method(name: str, modalities: Sequence[Modality], *, seed: int = 0, **option
             generative.prior.attach(inference)
     build = objectives.maker(row.objective)
     objective = row.objective if build is None else build(**_accepted(build, chosen))
+    if weight := options.get("sleep"):
+        objective = _asleep(objective, weight)
     stock = all(m.encoder is None and m.decoder is None for m in modalities)
     return VAE(generative, inference, objective, {"method": name, "options": options} if stock else {})
+
+
+def _asleep(objective: Any, weight: float) -> tuple[objectives.Stage, ...]:
+    """Each stage with new items of the model; a library's plain ELBO, which has none, is ppvae's own."""
+    own = [(stage, objectives.exact(stage.objective, enumerates=True)) for stage in objectives.stages(objective)]
+    return tuple(replace(stage, objective=objectives.asleep(plain, weight)) for stage, plain in own)
 
 
 def with_guide(vae: VAE, modalities: Sequence[Modality], seed: int = 0, **options: Any) -> VAE:
@@ -77,7 +86,7 @@ def rebuilt(recipe: Mapping[str, Any], modalities: Sequence[Modality]) -> VAE:
 
 def options_of(name: str) -> list[str]:
     """The options that a method takes."""
-    return sorted({option for part in parts(find(name), objective=True) for option in option_names(part)})
+    return sorted({"sleep", *(option for part in parts(find(name), objective=True) for option in option_names(part))})
 
 
 def parts(row: Row, objective: bool = False) -> list[Any]:
@@ -102,7 +111,7 @@ def option_names(program: Any) -> list[str]:
 
 def _checked(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """The options, each as the type that the method's parts declare for it."""
-    hints: dict[str, Any] = {}
+    hints: dict[str, Any] = {"sleep": Annotated[float, Field(ge=0)]}
     for part in parts(find(name), objective=True):
         hints |= get_type_hints(part.__init__ if inspect.isclass(part) else part)
     known = options_of(name)

@@ -12,7 +12,7 @@ from typing import Any
 from ppvae.zoo import build
 from ppvae.zoo.table import METHODS, Row
 
-COMMON = ("latent", "hidden")
+COMMON = ("latent", "hidden", "sleep")
 PLACES = {"arXiv": "https://arxiv.org/abs/", "doi": "https://doi.org/"}
 
 
