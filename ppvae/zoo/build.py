@@ -52,8 +52,12 @@ def method(name: str, modalities: Sequence[Modality], *, seed: int = 0, **option
 
 def _asleep(objective: Any, weight: float) -> tuple[objectives.Stage, ...]:
     """Each stage with new items of the model; a library's plain ELBO, which has none, is ppvae's own."""
-    own = [(stage, objectives.exact(stage.objective, enumerates=True)) for stage in objectives.stages(objective)]
-    return tuple(replace(stage, objective=objectives.asleep(plain, weight)) for stage, plain in own)
+
+    def sleeping(stage: objectives.Stage) -> objectives.Stage:
+        plain: Any = objectives.exact(stage.objective, enumerates=True)
+        return replace(stage, objective=objectives.asleep(plain, weight))
+
+    return tuple(map(sleeping, objectives.stages(objective)))
 
 
 def with_guide(vae: VAE, modalities: Sequence[Modality], seed: int = 0, **options: Any) -> VAE:
