@@ -83,15 +83,14 @@ def opened(folder: Path, said: Mapping[str, Any]) -> Shared:
 def next_trial(shared: Shared, distributions: Mapping[str, Any], seed: int, most: int) -> Iterator[Any]:
     """A trial that is this process's within the block, with all suggestions made; None where enough were begun.
 
-    Suggestions depend on the seed, the number of the trial and what is known of others, not on the process.
+    Suggestions depend on the seed, on how many trials there are and on what came of them, not on the process.
     """
     optuna, mine = extra("optuna", "sweep"), None
     with shared.turn.lock:
         _give_back(shared)
-        trials = shared.study.get_trials(deepcopy=False)
-        trial = None
-        if len(counted(trials)) < most:
-            drawn = int(np.random.default_rng([seed, len(trials)]).integers(2**31))
+        trial, begun = None, len(counted(shared.study.get_trials(deepcopy=False)))
+        if begun < most:
+            drawn = int(np.random.default_rng([seed, begun]).integers(2**31))
             shared.study.sampler = optuna.samplers.TPESampler(seed=drawn)
             trial = shared.study.ask(dict(distributions))
             mine = _alive(shared, trial.number)
