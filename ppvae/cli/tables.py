@@ -53,9 +53,9 @@ def catalogue(result: Mapping[str, Any]) -> Group:
 def swept(result: Mapping[str, Any]) -> Group:
     """The best trials with what they were trained with, how the others ended, and how to go on."""
     rows = result["best"]
-    table = _columns("run", "ELBO", "epochs", *(rows[0]["values"] if rows else ()))
+    table = _columns("run", "objective", "epochs", *(rows[0]["values"] if rows else ()))
     for row in rows:
-        table.add_row(row["run"], *map(_text, (row["elbo"], row["epochs"], *row["values"].values())))
+        table.add_row(row["run"], *map(_text, (row["objective"], row["epochs"], *row["values"].values())))
     counts = ", ".join(f"{result[name]} {name}" for name in ("finished", "pruned", "failed", "running"))
     return Group(table, "", f"trials: {counts}", *([result["next"]] if rows else []))
 

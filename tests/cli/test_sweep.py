@@ -77,7 +77,7 @@ def test_what_is_searched_arrives_in_runs_and_the_best_comes_first(capsys: pytes
         "failed": 0,
         "running": 0,
     }
-    elbos = {}
+    values = {}
     for trial in trials():
         run = described(trial.number)
         assert run.settings.lr == trial.params["lr"]
@@ -85,10 +85,10 @@ def test_what_is_searched_arrives_in_runs_and_the_best_comes_first(capsys: pytes
         assert (run.settings.backend, run.settings.epochs, run.settings.batch_size) == ("pyro", 2, 16)
         assert 1e-4 <= run.settings.lr <= 1e-1
         assert run.notes.options["latent"] in (2, 4, 6)
-        elbos[f"s/trial-{trial.number}"] = -min(entry.validation_loss for entry in run.history)
-    best = sorted(elbos, key=lambda run: -elbos[run])[:5]
+        values[f"s/trial-{trial.number}"] = -min(entry.validation_loss for entry in run.history)
+    best = sorted(values, key=lambda run: -values[run])[:5]
     assert [row["run"] for row in answer["best"]] == best
-    assert [row["elbo"] for row in answer["best"]] == [elbos[run] for run in best]
+    assert [row["objective"] for row in answer["best"]] == [values[run] for run in best]
     assert answer["next"] == f"ppvae report {best[0]}"
     assert cli.main(["evaluate", best[0], "--particles", "5", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["items"] == 10, "the rows held out, which no trial was chosen by"
@@ -102,6 +102,10 @@ def test_typed_again_it_goes_on_and_trials_depend_on_the_seed_alone(capsys: pyte
     assert swept(capsys, "--out", "at-once")["finished"] == 4
     assert [trial.params for trial in trials()] == [trial.params for trial in trials("at-once")]
     assert [trial.value for trial in trials()] == [trial.value for trial in trials("at-once")]
+    assert cli.main(["sweep", "s.toml"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].split() == ["run", "objective", "epochs", "lr", "latent", "hidden"]
+    assert said[-2:] == ["trials: 4 finished, 0 pruned, 0 failed, 0 running", f"ppvae report {said[1].split()[0]}"]
     write(4, 1, ("trials", "seed = 1\ntrials"))
     swept(capsys, "--out", "another-seed")
     assert trials()[0].params != trials("another-seed")[0].params
@@ -164,6 +168,7 @@ def test_a_trial_below_the_median_is_pruned(capsys: pytest.CaptureFixture[str]) 
         ("hidden = [[8], [4, 4]]", "epochs = [1]", "epochs is in [options] too: leave it in one of them"),
         ("epochs = 1", "epochs = 0", "epochs is 0, but trials are compared by the loss after an epoch"),
         ("mvae", "mvea", "mvea"),
+        ("mvae", "jnf", "jnf is trained in stages, and the loss of the last says nothing of the others"),
         ("data.npz", "nope.npz", "there is no data file 'nope.npz'"),
         ("[search]", "[search", "cannot read 's.toml' as TOML"),
     ],

@@ -14,6 +14,7 @@ from ppvae.cli.sweeps import entries, journal
 from ppvae.cli.sweeps.entries import Sweep
 from ppvae.data import Dataset
 from ppvae.data.preprocessing.extra import extra
+from ppvae.objectives import stages
 from ppvae.runs.settings import Settings
 from ppvae.runs.vae import VAE
 from ppvae.training.fit import data_key, fit
@@ -60,6 +61,8 @@ def _made(sweep: Sweep, rows: Dataset, values: Mapping[str, Any]) -> tuple[VAE, 
     settings, options = sources.sorted_out(sweep.method, flags, [])
     vae = programs.pair(sweep.method, rows.modalities or (), options, settings.seed)
     settings = fitting.timed(vae, settings)
+    if len(stages(vae.objective)) > 1:
+        raise ValueError(f"{sweep.method} is trained in stages, and the loss of the last says nothing of the others")
     if settings.epochs == 0:
         raise ValueError("epochs is 0, but trials are compared by the loss after an epoch: give 1 or more")
     if not settings.watches:
@@ -84,7 +87,7 @@ def _try(shared: journal.Shared, sweep: Sweep, rows: Dataset, trial: Any) -> Non
 def _trained(
     shared: journal.Shared, sweep: Sweep, rows: Dataset, trial: Any, values: Mapping[str, Any]
 ) -> float | None:
-    """The highest ELBO of the watched rows, that of the weights which are kept; None where the trial was pruned."""
+    """The highest objective of the watched rows, that of the weights which are kept; None where the trial was pruned."""
     vae, settings, options = _made(sweep, rows, values)
     kept = {"fraction": sweep.holdout, "seed": sweep.seed}
     notes = {"method": sweep.method, "options": options, "data_set": sweep.data, "holdout": kept}
@@ -128,7 +131,12 @@ def _figures(shared: journal.Shared, sweep: Sweep) -> dict[str, Any]:
 
 
 def _row(folder: Path, trial: Any, values: Mapping[str, Any]) -> dict[str, Any]:
-    return {"run": str(_run(folder, trial.number)), "elbo": trial.value, "epochs": trial.last_step, "values": values}
+    return {
+        "run": str(_run(folder, trial.number)),
+        "objective": trial.value,
+        "epochs": trial.last_step,
+        "values": values,
+    }
 
 
 def _next(sweep: Sweep, run: str) -> str:
