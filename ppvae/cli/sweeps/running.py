@@ -87,7 +87,7 @@ def _try(shared: journal.Shared, sweep: Sweep, rows: Dataset, trial: Any) -> Non
 def _trained(
     shared: journal.Shared, sweep: Sweep, rows: Dataset, trial: Any, values: Mapping[str, Any]
 ) -> float | None:
-    """The highest objective of the watched rows, that of the weights which are kept; None where the trial was pruned."""
+    """The highest objective of the watched rows, that of the weights that are kept; None where the trial was pruned."""
     vae, settings, options = _made(sweep, rows, values)
     kept = {"fraction": sweep.holdout, "seed": sweep.seed}
     notes = {"method": sweep.method, "options": options, "data_set": sweep.data, "holdout": kept}
