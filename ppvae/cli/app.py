@@ -1,4 +1,4 @@
-"""The command line: ``ppvae demo | list | fit | evaluate | query | generate | diagnose | report | parity``."""
+"""The command line: ``ppvae demo | list | fit | sweep | evaluate | query | generate | ...``."""
 
 from __future__ import annotations
 
@@ -136,6 +136,27 @@ def fit(
         kept = {"fraction": holdout, "seed": settings.seed}
         notes = {"method": method, "options": options, "data_set": data, "holdout": kept, "weights": weights}
         return fitting.trained(vae, rows, held_out, settings, folder, resume, force, notes)
+
+
+@app.command()
+@answered("swept")
+def sweep(
+    file: Annotated[Path, typer.Argument(parser=place, metavar="SWEEP.toml", help="What to search: docs/sweeps.md.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(parser=place, metavar="FOLDER", help="The trials' folder; SWEEP beside the file where left out."),
+    ] = None,
+) -> dict[str, Any]:
+    """Search hyperparameters with Optuna; typed again it goes on, and so do several at once."""
+    from ppvae.cli import places
+    from ppvae.cli.sweeps import entries
+
+    said = entries.parsed(file)
+    asked = entries.distributions(file, said)
+    folder = places.writable_folder(out or file.with_suffix(""))
+    from ppvae.cli.sweeps.running import swept
+
+    return swept(file, said, asked, folder)
 
 
 @app.command()

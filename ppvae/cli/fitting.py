@@ -25,11 +25,9 @@ def trained(
 ) -> dict[str, Any]:
     """Train a pair into its folder; returns the figures."""
     from ppvae.cli import sources, summaries
-    from ppvae.training.early_stopping import why_not_auto
     from ppvae.training.fit import fit
 
-    if "epochs" not in settings.model_fields_set and not why_not_auto(vae, settings):
-        settings = settings.model_copy(update={"epochs": "auto"})
+    settings = timed(vae, settings)
     # What tells when to stop is a part of the other rows: those held out are for evaluate.
     options = settings.model_dump() | {"validation": None if settings.watches else held_out}
     options["weights"] = sources.weights(rows, notes["weights"])
@@ -37,6 +35,14 @@ def trained(
         fitted = fit(vae, rows, out=folder, resume=resume, force=force, notes=notes, **options)
     facts = {"method": notes["method"], "likelihoods": summaries.of_likelihoods(rows)}
     return {"run": str(folder), **facts, **summaries.of_training(fitted)}
+
+
+def timed(vae: VAE, settings: Settings) -> Settings:
+    """The settings, with as many epochs as it takes where nobody said how many and that can be told."""
+    from ppvae.training.early_stopping import why_not_auto
+
+    free = "epochs" not in settings.model_fields_set and not why_not_auto(vae, settings)
+    return settings.model_copy(update={"epochs": "auto"}) if free else settings
 
 
 @contextmanager

@@ -50,6 +50,16 @@ def catalogue(result: Mapping[str, Any]) -> Group:
     return Group(table, "", facts(rest)) if rest else Group(table)
 
 
+def swept(result: Mapping[str, Any]) -> Group:
+    """The best trials with what they were trained with, how the others ended, and how to go on."""
+    rows = result["best"]
+    table = _columns("run", "objective", "epochs", *(rows[0]["values"] if rows else ()))
+    for row in rows:
+        table.add_row(row["run"], *map(_text, (row["objective"], row["epochs"], *row["values"].values())))
+    counts = ", ".join(f"{result[name]} {name}" for name in ("finished", "pruned", "failed", "running"))
+    return Group(table, "", f"trials: {counts}", *([result["next"]] if rows else []))
+
+
 def differences(result: Mapping[str, Any]) -> Group:
     """Every site's difference between the backends, and those of the parameters that differ most."""
     table = _columns("site or parameter", "difference")

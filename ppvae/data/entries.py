@@ -1,12 +1,13 @@
-"""Entries: what a description of data may say, and the sentence for what it may not."""
+"""Entries: what a description of data may say."""
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+
+from ppvae.data import toml
 
 
 class Entry(BaseModel):
@@ -110,28 +111,4 @@ def parsed(path: Path) -> Description:
     Raises:
         ValueError: it is missing, no TOML, or says what it may not.
     """
-    if not path.is_file():
-        raise ValueError(f"there is no data file {str(path)!r}")
-    try:
-        return Description.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except ValidationError as error:
-        raise ValueError(f"{str(path)!r}: {_told(error)}") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ValueError(f"cannot read {str(path)!r} as TOML: {error}") from None
-
-
-def _told(error: ValidationError) -> str:
-    """The first thing that is wrong, by its key in the file."""
-    first = error.errors()[0]
-    top, *inner = first["loc"]
-    key = ".".join(
-        map(str, [top, *inner[:1], *inner[2 if top == "modalities" else 1 :]])
-    )  # without the name of the kind
-    match first["type"]:
-        case "extra_forbidden":
-            return f"there is no key {key}; is it misspelled?"
-        case "missing" | "union_tag_not_found":
-            return f"the key {key}{'.kind' if first['type'] != 'missing' else ''} is missing"
-        case "union_tag_invalid":
-            return f"{key}.kind is {first['ctx']['tag']!r}; choose one of {first['ctx']['expected_tags']}"
-    return f"{key} is {first['input']!r}: {first['msg'].lower()}"
+    return toml.parsed(path, Description, "modalities", "data file")

@@ -84,8 +84,8 @@ def test_no_help_page_loads_torch_or_jax(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
-    names = ["demo", "list", "fit", "evaluate", "query", "generate", "diagnose", "report", "parity"]
-    assert done.stdout.splitlines()[-1] == f"{names} {[0] * 10} set()"
+    names = ["demo", "list", "fit", "sweep", "evaluate", "query", "generate", "diagnose", "report", "parity"]
+    assert done.stdout.splitlines()[-1] == f"{names} {[0] * 11} set()"
 
 
 def test_list_shows_every_method_data_set_and_likelihood(ppvae_) -> None:

@@ -1,4 +1,4 @@
-"""Extra: the libraries that files of pictures, words, sounds and tables need, imported where they are used."""
+"""Extra: the libraries that only some need, such as those for files of pictures, imported where they are used."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import importlib
 from typing import Any
 
 
-def extra(module: str) -> Any:
-    """A module of the extra ``ppvae[files]``.
+def extra(module: str, name: str = "files") -> Any:
+    """A module of an extra, ``ppvae[files]`` or the one of this name.
 
     Raises:
         ValueError: it is not installed.
@@ -17,5 +17,5 @@ def extra(module: str) -> Any:
     except ImportError:
         library = module.partition(".")[0]
         raise ValueError(
-            f"this needs the library {library}, which is not installed: pip install 'ppvae[files]'"
+            f"this needs the library {library}, which is not installed: pip install 'ppvae[{name}]'"
         ) from None
