@@ -14,7 +14,7 @@ from typing import Any
 from ppvae.language.batch import Batch
 from ppvae.language.pieces import owner, whole
 from ppvae.language.ppl import items
-from ppvae.language.traces import alone, latents, local_latents, model_sites, random_sites, shared
+from ppvae.language.traces import alone, latents, local_latents, model_sites, random_sites, shared, untempered
 from ppvae.language.traces import log_weights as weights
 
 
@@ -37,7 +37,7 @@ class Question:
             ValueError: a text fails on an item alone, or on several draws of it.
         """
         options = {} if self.ask is None else {"ask": self.ask}
-        with answering():
+        with answering(), untempered():
             if model.plate_layout.apart and getattr(self.function, "each_draw", False):
                 return items().one_by_one(partial(self.function, model, guide, batch, 1, **options), self.draws)
             return self.function(model, guide, batch, self.draws, **options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ContextDecorator, contextmanager
 from contextvars import ContextVar
@@ -148,6 +149,12 @@ def found(sites: Iterable[Any], noted: Iterable[dict[str, Noted]]) -> Layout:
 def own_dims(site: Any, layout: Layout) -> list[int]:
     """The dims of the plates of its program's own that a site is in, from left to right."""
     return sorted(frame.dim for frame in site["cond_indep_stack"] if frame.dim in layout.own)
+
+
+def picked(site: Any) -> float:
+    """How many rows the plates of a site speak for, for each that they have; NumPyro's note it in their sites."""
+    sizes = [(getattr(frame, "full_size", None), frame.size) for frame in site["cond_indep_stack"]]
+    return site.get("picked", math.prod(full / size for full, size in sizes if full is not None and size > 0))
 
 
 def depth(site: Any, default: int = 1) -> int:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any
 
 from ppvae.language.batch import Batch
 from ppvae.language.elimination import Hidden, axes, conditionals, eliminated, multiplied
-from ppvae.language.plates import Layout, items_first, one_draw
+from ppvae.language.plates import Layout, items_first, one_draw, picked
 from ppvae.language.ppl import dist, handlers, items, ops
 
 Sites = dict[str, Any]
@@ -22,6 +24,22 @@ class Traced(Sites):
     """
 
     rows: dict[str, Any]
+
+
+_untempered: ContextVar[bool] = ContextVar("untempered", default=False)
+
+
+@contextmanager
+def untempered() -> Iterator[None]:
+    """Within the block no ``poutine.scale`` of a program counts: it tempers training, and its densities are no densities.
+
+    What plates that pick some of their rows weigh still counts, as it stands for rows.
+    """
+    token = _untempered.set(True)
+    try:
+        yield
+    finally:
+        _untempered.reset(token)
 
 
 def random_sites(program: Any, batch: Batch, latents: Mapping[str, Any] | None = None) -> Sites:
@@ -43,6 +61,8 @@ def random_sites(program: Any, batch: Batch, latents: Mapping[str, Any] | None =
     layout = getattr(program, "plate_layout", Layout())
     known = {"layout": layout, "single": layout.apart and items().repeating()}
     found = Traced({name: {**site, **known} for name, site in trace.nodes.items() if is_random(site)})
+    if _untempered.get():
+        found.update({name: {**site, "scale": picked(site)} for name, site in found.items()})
     found.rows = {name: site["value"] for name, site in trace.nodes.items() if items().picks_rows(site)}
     return found
 
