@@ -157,6 +157,12 @@ def picked(site: Any) -> float:
     return site.get("picked", math.prod(full / size for full, size in sizes if full is not None and size > 0))
 
 
+def tempering(site: Any) -> Any:
+    """What ``poutine.scale`` weighs a site by, without what its plates weigh; a chance of the values is none of it."""
+    scale, rows = site.get("scale"), picked(site)
+    return scale if scale is None or rows == 1.0 else scale / rows
+
+
 def depth(site: Any, default: int = 1) -> int:
     """How many dims the plates of a site take, of any kind; the ``default`` where it is in none."""
     return max((-frame.dim for frame in site["cond_indep_stack"] if frame.dim is not None), default=default)

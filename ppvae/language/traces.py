@@ -10,7 +10,7 @@ from typing import Any
 
 from ppvae.language.batch import Batch
 from ppvae.language.elimination import Hidden, axes, conditionals, eliminated, multiplied
-from ppvae.language.plates import Layout, items_first, one_draw, picked
+from ppvae.language.plates import Layout, items_first, one_draw, picked, tempering
 from ppvae.language.ppl import dist, handlers, items, ops
 
 Sites = dict[str, Any]
@@ -31,10 +31,7 @@ _untempered: ContextVar[bool] = ContextVar("untempered", default=False)
 
 @contextmanager
 def untempered() -> Iterator[None]:
-    """Within the block no ``poutine.scale`` of a program counts: it tempers training, and its densities are no densities.
-
-    What plates that pick some of their rows weigh still counts, as it stands for rows.
-    """
+    """Within the block ``poutine.scale`` counts nothing: it tempers training, and what it scales is no density."""
     token = _untempered.set(True)
     try:
         yield
@@ -145,13 +142,18 @@ def density(site: Any) -> Any:
 
 
 def _elements(site: Any) -> Any:
-    """The log density of each entry of all plates.
+    """The log density of each entry of all plates, as handlers weigh it."""
+    return weighed(log_prob(site), site)
+
+
+def log_prob(site: Any) -> Any:
+    """What a site's distribution gives its value, for each entry of all plates.
 
     Raises:
         NotImplementedError: the site is given a value whose density its flow does not know.
     """
     try:
-        return weighed(site["fn"].log_prob(site["value"]), site)
+        return site["fn"].log_prob(site["value"])
     except (KeyError, NotImplementedError) as error:
         if str(error) and "cache" not in str(error):  # Pyro's and torch's transforms speak so, or not at all
             raise
@@ -164,9 +166,13 @@ def _elements(site: Any) -> Any:
 
 def weighed(value: Any, site: Any) -> Any:
     """A density or divergence of a site, by entries of its plates, under the mask and the scale of its handlers."""
-    mask, scale = site.get("mask"), site.get("scale")
+    mask = site.get("mask")
     if mask is not None:  # Pyro keeps the mask of a handler beside the distribution
         value = ops.where(ops.as_tensor(mask), value, ops.zeros_like(value))
+    return _scaled(value, site.get("scale"))
+
+
+def _scaled(value: Any, scale: Any) -> Any:
     return value if scale is None or (isinstance(scale, float) and scale == 1.0) else value * scale
 
 
@@ -200,21 +206,33 @@ def joint(target: Sites, proposal: Sites, names: Iterable[str] | None = None) ->
     """``log p`` of the model's local sites that the guide drew or that hold data, or of the named ones.
 
     Each is ``(..., items)``. What only the model enumerates is summed out exactly: sites that depend on it count given
-    those before them, the guide's first, so that the sum of all is still the log joint density.
+    those before them, the guide's first, so that the sum of all is still the log joint density. As in Pyro, its
+    probabilities know no mask, and ``poutine.scale`` weighs what is left once it is summed out.
     """
     known = [*guided(target, proposal), *measured(target, proposal)]
     chosen = known if names is None else list(names)
     mixed = mixtures(target, proposal)
     found = {name: density(target[name]) for name in chosen if name not in mixed}
     if len(found) < len(chosen):
-        hidden = [
-            Hidden(_axis(site), _elements(site)) for site in target.values() if is_enumerated(site) and is_local(site)
-        ]
+        latents = [site for site in target.values() if is_enumerated(site) and is_local(site)]
+        hidden = [Hidden(_axis(site), log_prob(_unweighed(site))) for site in latents]
         order = [name for name in known if name in mixed]
-        factors, layout = [_elements(target[name]) for name in order], target[order[0]]["layout"]
+        sites = [target[name] for name in order]
+        factors, layout = [_elements({**site, "scale": picked(site)}) for site in sites], sites[0]["layout"]
         inner = layout.inner + len(enumerated(proposal))
-        found |= zip(order, conditionals(hidden, factors, inner, layout.own), strict=True)
+        given = conditionals(hidden, factors, inner, layout.own)
+        found |= {name: _scaled(log_p, tempering(target[name])) for name, log_p in zip(order, given, strict=True)}
     return {name: found[name] for name in chosen}
+
+
+def _unweighed(site: Any) -> Any:
+    """A site as no handler weighs it; NumPyro's have their mask within the distribution."""
+    return {**site, "fn": _unmasked(site["fn"]), "mask": None, "scale": None}
+
+
+def _unmasked(fn: Any) -> Any:
+    wrapped = type(fn).__name__ in ("MaskedDistribution", "ExpandedDistribution")
+    return _unmasked(fn.base_dist).expand(fn.batch_shape) if wrapped else fn
 
 
 def _axis(site: Any) -> int:
@@ -245,7 +263,7 @@ def expected(values: Any, proposal: Sites) -> Any:
     Only latents count that the values depend on, directly or through others: the chances of the rest sum to one.
     """
     labels = [proposal[name] for name in enumerated(proposal)]
-    hidden = [Hidden(_axis(site) + len(site["layout"].own), density(site)) for site in labels]
+    hidden = [Hidden(_axis(site) + len(site["layout"].own), density(_unweighed(site))) for site in labels]
     if needed := axes([values], 2):
         for latent in reversed(hidden):
             needed |= axes([latent.log_prob], 2) if latent.axis in needed else set()
