@@ -54,8 +54,8 @@ def answering() -> Iterator[None]:
         yield
     except NotImplementedError:  # says itself what is not there
         raise
-    except (RuntimeError, TypeError, LookupError) as error:
-        said = str(error).splitlines()[0]
+    except (RuntimeError, TypeError, LookupError, AssertionError) as error:
+        said = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(
             f"a program fails on an item alone, or on several draws to the left of items ({said}): "
             "index from the right, x[..., i], and let it take one item, and any number of dims to the left"

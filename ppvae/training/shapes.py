@@ -15,7 +15,8 @@ from ppvae.language.plates import depth, items_first, own_dims, tempering
 from ppvae.language.traces import is_enumerated, is_local, joint, mixtures, paired
 from ppvae.runs.vae import VAE
 
-FAILURES = (RuntimeError, ValueError, IndexError, TypeError, KeyError)  # what a text raises that does not fit
+# What a text raises that does not fit.
+FAILURES = (RuntimeError, ValueError, IndexError, TypeError, KeyError, AssertionError)
 MOST = 60  # enumerated latents: torch's arrays have 64 dimensions, and items, draws and events take some
 
 

@@ -10,6 +10,7 @@ import numpyro
 import pyro as library
 import pytest
 import torch
+from pyro.contrib.autoname import scope
 from pyro.infer import config_enumerate, reparam
 from pyro.infer.reparam import AutoReparam, HaarReparam, LocScaleReparam
 from scipy import stats
@@ -224,6 +225,16 @@ def decentred(centered: float | None, made: Callable[[], Any]) -> Callable[[Any,
     return text
 
 
+@library.do(data={"w": torch.tensor(0.5)})
+@library.poutine.reparam(config={"h": LocScaleReparam(0.3)})
+def decorated(model: Any, batch: Any) -> Any:
+    """Pyro's own handlers, around a function since it was defined."""
+    with batch.plate():
+        w = pyro.sample("w", dist.Normal(0.0, 1.0))
+        h = pyro.sample("h", dist.Normal(model.net.bias, model.net.weight[0].exp()).to_event(1))
+        return h + w.unsqueeze(-1) + latent(batch) * 0.0
+
+
 def transformed(model: Any, batch: Any) -> Any:
     """TransformReparam of a distribution that is pushed forward."""
 
@@ -268,6 +279,7 @@ CASES: dict[str, tuple[Callable[[Any, Any], Any], dict[str, Any]]] = {
     "lift": (lifted, {"z": local}),
     "broadcast": (broadcast, {"z": local}),
     "obs_mask": (partly, {"z": local, "s_unobserved": unseen}),
+    "decorated": (decorated, {"z": local, "h_decentered": local}),
     "LocScaleReparam": (decentred(0.3, ours), {"z": local, "h_decentered": local}),
     "LocScaleReparam, Pyro's own": (decentred(0.0, theirs), {"z": local, "h_decentered": local}),
     "LocScaleReparam, learned": (decentred(None, theirs), {"z": local, "h_decentered": local}),
@@ -427,6 +439,11 @@ def loop_over_drawn(model: Any, batch: Any) -> None:
         pass
 
 
+def scoped(model: Any, batch: Any) -> None:
+    with scope(prefix="a"), batch.plate():
+        pyro.sample("z", dist.Normal(0.0, 1.0))
+
+
 def collide(model: Any, batch: Any) -> None:
     with pyro.plate("a", 3, dim=-1), pyro.plate("b", 3, dim=-1):
         pass
@@ -442,6 +459,7 @@ REFUSED: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
     "two plates": (collide, "the plates 'a' and 'b' both take dim -1"),
     "rows": (lambda m, b: pyro.plate("a", 9, 3, subsample=[1]), r"'a'\) has subsample_size 3 and 1 rows"),
     "own plate": (own_plate, r"site 'z' is within Pyro's own plate, .* take pyro.plate within forward"),
+    "scope": (scoped, r"site 'z' is within Pyro's own scope, which NumPyro cannot follow; leave it out, or train with"),
     "barrier": (lambda m, b: pyro.barrier([]), "pyro.barrier has no counterpart on NumPyro: leave it out"),
     "seed": (lambda m, b: pyro.set_rng_seed(0), "pyro.set_rng_seed has no counterpart on NumPyro: set the seed"),
     "store": (lambda m, b: pyro.get_param_store(), "pyro.get_param_store is for code outside programs"),
