@@ -13,8 +13,9 @@ from typing import Any
 
 from ppvae.language.batch import Batch
 from ppvae.language.pieces import owner, whole
+from ppvae.language.plates import untempered
 from ppvae.language.ppl import items
-from ppvae.language.traces import alone, latents, local_latents, model_sites, random_sites, shared, untempered
+from ppvae.language.traces import alone, latents, local_latents, model_sites, random_sites, shared
 from ppvae.language.traces import log_weights as weights
 
 

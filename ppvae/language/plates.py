@@ -163,6 +163,24 @@ def tempering(site: Any) -> Any:
     return scale if scale is None or rows == 1.0 else scale / rows
 
 
+_untempered: ContextVar[bool] = ContextVar("untempered", default=False)
+
+
+@contextmanager
+def untempered() -> Iterator[None]:
+    """Within the block ``poutine.scale`` counts nothing: it tempers training, and what it scales is no density."""
+    token = _untempered.set(True)
+    try:
+        yield
+    finally:
+        _untempered.reset(token)
+
+
+def weight(site: Any) -> Any:
+    """How often a site counts: by its plates and, but for untempered ones, by ``poutine.scale``."""
+    return picked(site) if _untempered.get() else site.get("scale")
+
+
 def depth(site: Any, default: int = 1) -> int:
     """How many dims the plates of a site take, of any kind; the ``default`` where it is in none."""
     return max((-frame.dim for frame in site["cond_indep_stack"] if frame.dim is not None), default=default)

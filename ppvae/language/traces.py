@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from ppvae.language.batch import Batch
 from ppvae.language.elimination import Hidden, axes, conditionals, eliminated, multiplied
-from ppvae.language.plates import Layout, items_first, one_draw, picked, tempering
+from ppvae.language.plates import Layout, items_first, one_draw, picked, tempering, weight
 from ppvae.language.ppl import dist, handlers, items, ops
 
 Sites = dict[str, Any]
@@ -26,19 +24,6 @@ class Traced(Sites):
     rows: dict[str, Any]
 
 
-_untempered: ContextVar[bool] = ContextVar("untempered", default=False)
-
-
-@contextmanager
-def untempered() -> Iterator[None]:
-    """Within the block ``poutine.scale`` counts nothing: it tempers training, and what it scales is no density."""
-    token = _untempered.set(True)
-    try:
-        yield
-    finally:
-        _untempered.reset(token)
-
-
 def random_sites(program: Any, batch: Batch, latents: Mapping[str, Any] | None = None) -> Sites:
     """The random sites of a program that is run once, at the given values of its latents if there are any.
 
@@ -48,18 +33,21 @@ def random_sites(program: Any, batch: Batch, latents: Mapping[str, Any] | None =
     words: Any = handlers
     try:
         trace = words.trace(words.condition(program, data=latents or {})).get_trace(batch)
-    except ValueError as error:
-        said, *table = str(error).splitlines()  # below its sentence Pyro draws a table of all sites
-        raise (ValueError(said) if table else error) from error
     except (AttributeError, TypeError, NotImplementedError) as error:
         if "NoneType" not in str(error):
             raise
         raise ValueError(f"{program.__class__.__name__} fails where {_lacking(program, batch, error)}") from error
+    except (ValueError, RuntimeError) as error:
+        said, *table = str(error).splitlines() or [""]  # below its sentence Pyro draws a table of all sites
+        raise (type(error)(said) if table and type(error) in (ValueError, RuntimeError) else error) from error
     layout = getattr(program, "plate_layout", Layout())
     known = {"layout": layout, "single": layout.apart and items().repeating()}
-    found = Traced({name: {**site, **known} for name, site in trace.nodes.items() if is_random(site)})
-    if _untempered.get():
-        found.update({name: {**site, "scale": picked(site)} for name, site in found.items()})
+    sites = {name: site for name, site in trace.nodes.items() if is_random(site)}
+    for name, site in sites.items():
+        if not hasattr(site["fn"], "event_dim"):
+            own = type(site["fn"]).__name__
+            raise ValueError(f"site {name!r} is given torch's own {own}, which no handler knows: write dist.{own}")
+    found = Traced({name: {**site, **known, "scale": weight(site)} for name, site in sites.items()})
     found.rows = {name: site["value"] for name, site in trace.nodes.items() if items().picks_rows(site)}
     return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import zip_longest
 from typing import Any
 
@@ -28,6 +28,17 @@ def check_latents(sites: dict[str, Any]) -> None:
             raise ValueError(
                 f"the latent {name!r} has batch shape {tuple(site['fn'].batch_shape)}, more than its plates give it: "
                 f"end its distribution with .to_event({extra}), or draw a single number, with parameters (items,)"
+            )
+
+
+def check_same_shape(model: dict[str, Any], guide: dict[str, Any], latents: Iterable[str]) -> None:
+    """Raise ValueError where one density of the guide stands for several of the model, or the other way round."""
+    for name in latents:
+        own, other = (tuple(sites[name]["fn"].shape()) for sites in (model, guide))
+        if any(one != two for one, two in zip_longest(own[::-1], other[::-1], fillvalue=1)):
+            raise ValueError(
+                f"the latent {name!r} has shape {own} in the model and {other} in the guide: draw it within the same "
+                "plates, with the same event, in both"
             )
 
 
