@@ -20,6 +20,7 @@ from torch import nn
 from torch.distributions import constraints, transform_to
 
 from ppvae.language import ppl
+from ppvae.language.plates import check_picks
 from ppvae.language.program import PARAMETERS, declare, parameters, spelled
 
 
@@ -30,11 +31,13 @@ class Declarations:
         self.program, self.held = program, parameters(program)
         self.constraints: dict[str, Any] = {}
 
-    def value(self, name: str, init: Any = None, constraint: Any = constraints.real, **_: Any) -> Any:
+    def value(
+        self, name: str, init: Any = None, constraint: Any = constraints.real, event_dim: int | None = None, **_: Any
+    ) -> Any:
         """The constrained value of a parameter; a name without ``init`` has the constraint of its declaration.
 
         Raises:
-            ValueError: it was not declared, or starts outside its constraint.
+            ValueError: it was not declared, starts outside its constraint, or has rows that a plate cannot tell apart.
         """
         if init is None and name not in self.constraints:
             raise ValueError(
@@ -50,6 +53,8 @@ class Declarations:
                 f"{tuple(self.held[name].shape)}: it may not depend on the batch"
             )
         found = transform(self.held[name])
+        if event_dim is not None:
+            check_picks(name, found.shape, event_dim)
         found.unconstrained = weakref.ref(self.held[name])  # as Pyro's own have it
         return found
 

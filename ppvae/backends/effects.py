@@ -161,7 +161,7 @@ def param(name: str, init_tensor: Any = None, constraint: Any = REAL, event_dim:
     known = declarations.current()
     if known is None:
         raise NotImplementedError(f"pyro.param({name!r}) is for a Program's text; outside use numpyro.param")
-    value = partial(known.value, name, init_tensor, constraint)
+    value = partial(known.value, name, init_tensor, constraint, event_dim)
     return numpyro.param(name, lambda key: bare(value()), event_dim=event_dim)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ContextDecorator, contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple
@@ -79,6 +79,19 @@ def around(batch: Batch | None, others: frozenset[str], layout: Layout) -> Itera
         _around.reset(token)
 
 
+def check_picks(name: str, shape: Sequence[int], event_dim: int) -> None:
+    """Raise ValueError where a plate over a batch would pick its first rows for it of a parameter for all items."""
+    known = _around.get()
+    if known is None or known.batch.size == known.batch.total or len(shape) < event_dim - known.layout.items:
+        return
+    if shape[known.layout.items - event_dim] == known.batch.total:
+        raise ValueError(
+            f"pyro.param({name!r}, event_dim={event_dim}) has a row for each item of the data, and the plate does not "
+            f"know which of them the batch has: write pyro.param({name!r}, ...)[batch.rows] without event_dim, or "
+            "train on all rows at once"
+        )
+
+
 def layout() -> Layout:
     """That of the running program."""
     known = _around.get()
@@ -97,14 +110,19 @@ def noting() -> Iterator[dict[str, Noted]]:
 
 
 def over_items(name: str, size: Any, rows: Any, dim: int | None) -> Batch | None:
-    """The batch whose items a plate goes over: it has their number and their dimension, and leaves none out."""
+    """The batch whose items a plate goes over: it has their number, or as many given rows, and their dimension."""
     known = _around.get()
     if known is None or not ppl.engaged() or name in ("items", *known.others):
         return None
     batch = known.batch
-    long = size in (None, batch.size) and (rows is None or len(rows) == batch.size)
+    long = size in (None, batch.size) if rows is None else len(rows) == batch.size
     if (noted := _noted.get()) is not None and size is not None:
         noted[name] = Noted(long and noted.get(name, Noted(True, dim)).long, dim)
+        if long and batch.index is not None and size not in (batch.size, batch.total):
+            raise ValueError(
+                f"the plate {name!r} picks the rows of the batch from {size}, which is not the number of items in the "
+                "data: give it that, or write batch.plate()"
+            )
     return batch if long and dim in (None, known.layout.items) else None
 
 

@@ -50,10 +50,12 @@ def check_agreement(vae: VAE, batch: Batch) -> None:
     try:
         latents = draw(vae, batch, settings, 0)
         expected, again = (_on_pyro(vae, batch, latents, settings, seed) for seed in (0, 1))
+    except NotImplementedError:
+        raise
     except RuntimeError as error:
         raise ValueError(
-            f"a program fails in double precision, in which it is compared with itself on NumPyro ({first_line(error)}): "
-            "make its networks and tensors attributes of it, and others of their dtype"
+            "a program fails in double precision, in which it is compared with itself on NumPyro "
+            f"({first_line(error)}): make its networks and tensors attributes of it, and others of their dtype"
         ) from error
     found = _on_numpyro(vae, batch, latents, settings)
     for name, values in expected.items():
