@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from ppvae.backends import mirror, numpyro, pyro
-from ppvae.backends.parity import draw, given, log_probs
+from ppvae.backends.parity import check_stated, draw, given, log_probs
 from ppvae.language.batch import Batch
 from ppvae.language.ppl import handlers, items
 from ppvae.language.program import Program
@@ -41,8 +41,8 @@ def check_agreement(vae: VAE, batch: Batch) -> None:
     A site that differs from run to run on Pyro alone, because its program draws without ``pyro.sample``, is not asked.
 
     Raises:
-        ValueError: a site of the model or the guide is worth another number on NumPyro, or is not known in double
-            precision.
+        ValueError: a site of the model or the guide is worth another number on NumPyro, is not there, or is not
+            known in double precision.
     """
     vae = copy.deepcopy(vae)
     vae.pair.to(device="cpu", dtype=torch.float64).eval()
@@ -58,6 +58,7 @@ def check_agreement(vae: VAE, batch: Batch) -> None:
             f"({first_line(error)}): make its networks and tensors attributes of it, and others of their dtype"
         ) from error
     found = _on_numpyro(vae, batch, latents, settings)
+    check_stated(found, expected)
     for name, values in expected.items():
         if _same(values, again[name]) and not _same(found[name], values):
             raise ValueError(_difference(name, found[name], values))

@@ -248,6 +248,14 @@ def transformed(model: Any, batch: Any) -> Any:
     return prior()
 
 
+def by_numpy(model: Any, batch: Any) -> Any:
+    """NumPy's functions of tensors, and its scalars beside them."""
+    x = np.log(np.abs(batch.get("x"))) * model.net.bias[0]
+    x = np.float64(1) - np.float32(2) * x + np.float64(2) ** x.sigmoid() / np.float64(3)
+    with batch.plate():
+        return latent(batch) + (x * (np.float64(0) < x))[:, :2] + np.pi / (3 + model.net.bias.exp())
+
+
 def ours() -> Any:
     return pyro.infer.reparam.LocScaleReparam
 
@@ -294,6 +302,12 @@ def test_a_text_is_the_same_on_both_backends(case: str) -> None:
     found = ppvae.parity(VAE(Text(text), Drawn(**sites)), data().batch(), dtype="float64")
     assert max(found["max_logprob_difference"], found["max_gradient_difference"]) < 1e-10
     assert not len(library.get_param_store())
+
+
+@pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning")  # torch's own, of NumPy 2
+def test_numpys_functions_of_tensors_are_torchs() -> None:
+    found = ppvae.parity(VAE(Text(by_numpy), Drawn(z=local)), data().batch(), dtype="float64")
+    assert max(found["max_logprob_difference"], found["max_gradient_difference"]) < 1e-10
 
 
 HOLED: dict[str, Callable[[Any], Any]] = {
@@ -460,6 +474,10 @@ REFUSED: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
     "rows": (lambda m, b: pyro.plate("a", 9, 3, subsample=[1]), r"'a'\) has subsample_size 3 and 1 rows"),
     "own plate": (own_plate, r"site 'z' is within Pyro's own plate, .* take pyro.plate within forward"),
     "scope": (scoped, r"site 'z' is within Pyro's own scope, which NumPyro cannot follow; leave it out, or train with"),
+    "numpy": (
+        lambda m, b: np.maximum(b.get("x"), 0.0),
+        "NumPy's maximum of an array has no mirror .* function of torch",
+    ),
     "barrier": (lambda m, b: pyro.barrier([]), "pyro.barrier has no counterpart on NumPyro: leave it out"),
     "seed": (lambda m, b: pyro.set_rng_seed(0), "pyro.set_rng_seed has no counterpart on NumPyro: set the seed"),
     "store": (lambda m, b: pyro.get_param_store(), "pyro.get_param_store is for code outside programs"),

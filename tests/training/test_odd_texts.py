@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pyro as library
 import pytest
 import torch
+from pyro.infer.autoguide import AutoNormal
 
 import ppvae
 from ppvae import VAE, Dataset, Modality, Program, dist, pyro
@@ -193,3 +195,38 @@ def test_weights_that_are_to_stay_may_be_anywhere_on_pyro_alone() -> None:
     finally:
         OUTSIDE.requires_grad_(True)
     assert np.isfinite(run.history[0]["loss"])
+
+
+def foreign(data: Any) -> None:
+    items(data)
+    library.sample("w", library.distributions.Normal(0.0, 1.0))
+
+
+def own(data: Any) -> None:
+    prior(data)
+    pyro.sample("w", dist.Normal(0.0, 1.0))
+
+
+def test_sites_of_pyro_itself_are_named_where_numpyro_has_them_not() -> None:
+    said = r"^the site 'w' is there on Pyro alone, as its text takes pyro.sample or pyro.factor from Pyro itself"
+    with pytest.raises(ValueError, match=said):
+        ppvae.fit(VAE(Said(foreign), Said(own)), DATA, backend="numpyro", epochs=1, progress=False)
+    with pytest.raises(ValueError, match=said):
+        ppvae.parity(VAE(Said(foreign), Said(own)), DATA.batch())
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            AutoNormal(items),
+            "must be a ppvae.Program, not Pyro's AutoNormal, which knows the items of one data set alone",
+        ),
+        (Said(AutoNormal(items)), "cannot hold Pyro's AutoNormal, .* write a Program that draws each latent"),
+        (prior, "must be a ppvae.Program, not function: write it as the forward of a ppvae.Program"),
+        (torch.nn.Linear(1, 1), "must be a ppvae.Program, not Linear: let it inherit from ppvae.Program"),
+    ],
+)
+def test_what_is_no_program_is_refused_with_advice(given: Any, said: str) -> None:
+    with pytest.raises(TypeError, match=said):
+        VAE(Said(items), given)
