@@ -150,8 +150,9 @@ def initial(name: str, init: Any, constraint: Any) -> nn.Parameter:
         ValueError: the constraint does not allow the value.
     """
     with torch.no_grad():
-        value = torch.as_tensor(init() if callable(init) else init).detach().to(torch.get_default_dtype())
-        if not bool(constraint.check(value).all()):
+        given = torch.as_tensor(init() if callable(init) else init).detach()
+        value = given.to(torch.get_default_dtype())
+        if not bool(constraint.check(given if given.is_floating_point() else value).all()):  # as near as its own digits
             raise ValueError(f"pyro.param({name!r}) starts at a value that its constraint {constraint} does not allow")
         return nn.Parameter(transform_to(constraint).inv(value).clone())
 

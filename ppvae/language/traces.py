@@ -13,6 +13,8 @@ from ppvae.language.ppl import dist, handlers, items, ops
 
 Sites = dict[str, Any]
 
+PLAIN = (ValueError, RuntimeError, NotImplementedError, TypeError)  # errors that are their message alone
+
 
 class Traced(Sites):
     """The random sites of a run, and the rows that its plates picked, where they picked some of many.
@@ -33,13 +35,11 @@ def random_sites(program: Any, batch: Batch, latents: Mapping[str, Any] | None =
     words: Any = handlers
     try:
         trace = words.trace(words.condition(program, data=latents or {})).get_trace(batch)
-    except (AttributeError, TypeError, NotImplementedError) as error:
-        if "NoneType" not in str(error):
-            raise
-        raise ValueError(f"{program.__class__.__name__} fails where {_lacking(program, batch, error)}") from error
-    except (ValueError, RuntimeError) as error:
+    except (AttributeError, TypeError, ValueError, RuntimeError) as error:
+        if "NoneType" in str(error) and not isinstance(error, ValueError):
+            raise ValueError(f"{program.__class__.__name__} fails where {_lacking(program, batch, error)}") from error
         said, *table = str(error).splitlines() or [""]  # below its sentence Pyro draws a table of all sites
-        raise (type(error)(said) if table and type(error) in (ValueError, RuntimeError) else error) from error
+        raise (type(error)(said) if table and type(error) in PLAIN else error) from error
     layout = getattr(program, "plate_layout", Layout())
     known = {"layout": layout, "single": layout.apart and items().repeating()}
     sites = {name: site for name, site in trace.nodes.items() if is_random(site)}

@@ -52,10 +52,11 @@ class Shared(Program):
         low = pyro.param("low", torch.tensor([0.3, 0.4]), constraint=dist.constraints.interval(0.1, 2.0))
         above = pyro.param("above", torch.tensor(3.0), constraint=torchs.greater_than(2.0))
         root = pyro.param("root", torch.eye(2), constraint=dist.constraints.lower_cholesky)
+        turned = pyro.param("turned", torch.tensor([0.6, 0.8]), constraint=dist.constraints.sphere)
         with ppl.handlers.block():
             again = pyro.param("low") * above
         with batch.plate():
-            loc = batch.get("x") @ weight * again + low
+            loc = batch.get("x") @ weight * again + low + turned
             pyro.sample("z", dist.MultivariateNormal(loc, scale_tril=root * scale))
 
 
