@@ -17,7 +17,9 @@ from torch.distributions import constraints as torchs
 
 import ppvae
 from ppvae import VAE, Dataset, Program, dist, pyro
+from ppvae.backends.declarations import initial
 from ppvae.language import ppl
+from ppvae.runs.plan import torch_dtype
 
 both = pytest.mark.parametrize("backend", ppl.BACKENDS)
 
@@ -52,11 +54,10 @@ class Shared(Program):
         low = pyro.param("low", torch.tensor([0.3, 0.4]), constraint=dist.constraints.interval(0.1, 2.0))
         above = pyro.param("above", torch.tensor(3.0), constraint=torchs.greater_than(2.0))
         root = pyro.param("root", torch.eye(2), constraint=dist.constraints.lower_cholesky)
-        turned = pyro.param("turned", torch.tensor([0.6, 0.8]), constraint=dist.constraints.sphere)
         with ppl.handlers.block():
             again = pyro.param("low") * above
         with batch.plate():
-            loc = batch.get("x") @ weight * again + low + turned
+            loc = batch.get("x") @ weight * again + low
             pyro.sample("z", dist.MultivariateNormal(loc, scale_tril=root * scale))
 
 
@@ -185,6 +186,14 @@ def test_what_was_not_declared_before_training_is_refused_in_it(backend: str) ->
     state.plan.vae.guide.line = late.line
     with pytest.raises(ValueError, match=r"pyro.param\('late'\) was not there when Wrong was run before training"):
         ppvae.step(state, data().batch(range(4)))
+
+
+def test_a_first_value_is_as_near_its_constraint_as_its_own_digits() -> None:
+    with torch_dtype(torch.float64):
+        found = initial("turned", torch.tensor([0.6, 0.8]), dist.constraints.sphere)
+        with pytest.raises(ValueError, match="constraint Sphere does not allow"):
+            initial("turned", torch.tensor([0.6, 0.9]), dist.constraints.sphere)
+    torch.testing.assert_close(found.detach(), torch.tensor([0.6, 0.8], dtype=torch.float64))
 
 
 class Drawn(Program):
