@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -44,7 +45,10 @@ def check_holds(program: nn.Module, sites: Mapping[str, Any], pair: nn.Module) -
     """Raise ValueError where a program's sites, run with gradients, depend on weights that the pair does not hold."""
     known = {id(parameter) for parameter in pair.parameters()}
     for name, site in sites.items():
-        for leaf in _leaves(site["value"], log_prob(site)):
+        values = [site["value"]]
+        with suppress(ValueError, NotImplementedError):  # the check of densities has told it
+            values.append(log_prob(site))
+        for leaf in _leaves(*values):
             if id(leaf) not in known:
                 raise ValueError(
                     f"the site {name!r} of {type(program).__name__} depends on weights of shape {tuple(leaf.shape)} "
