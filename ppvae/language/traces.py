@@ -270,6 +270,8 @@ def log_weights(target: Sites, proposal: Sites, beta: Any = 1.0) -> Any:
     names, data = enumerated(proposal), measured(target, proposal)
     factors = [value if name in data else beta * value for name, value in joint(target, proposal).items()]
     factors += [-beta * density(s) for name, s in proposal.items() if is_local(s) and name not in names]
+    if not factors:
+        raise ValueError("no site is in the plate of items, so that no item has a weight: draw it in batch.plate()")
     total = sum(eliminated(factors, axes(factors, 2), 2))
     return total.reshape(total.shape[-2:]) if names else total
 

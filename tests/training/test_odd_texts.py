@@ -230,3 +230,15 @@ def test_sites_of_pyro_itself_are_named_where_numpyro_has_them_not() -> None:
 def test_what_is_no_program_is_refused_with_advice(given: Any, said: str) -> None:
     with pytest.raises(TypeError, match=said):
         VAE(Said(items), given)
+
+
+def in_no_plate(data: Any) -> None:
+    pyro.sample("p", dist.Beta(torch.tensor(10.0), torch.tensor(10.0)))
+    pyro.sample("obs", dist.Bernoulli(torch.full((len(data),), 0.5)), obs=data)
+
+
+@both
+def test_evidence_without_items_is_refused_in_a_sentence(backend: str) -> None:
+    run = ppvae.fit(VAE(Said(in_no_plate), Said(weight)), DATA, backend=backend, epochs=1, progress=False)
+    with pytest.raises(ValueError, match=r"^no site is in the plate of items, so that no item has a weight"):
+        run.log_evidence(DATA, particles=3)
