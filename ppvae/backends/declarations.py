@@ -20,6 +20,7 @@ from torch import nn
 from torch.distributions import constraints, transform_to
 
 from ppvae.language import ppl
+from ppvae.language.plates import check_picks
 from ppvae.language.program import PARAMETERS, declare, parameters, spelled
 
 
@@ -30,11 +31,13 @@ class Declarations:
         self.program, self.held = program, parameters(program)
         self.constraints: dict[str, Any] = {}
 
-    def value(self, name: str, init: Any = None, constraint: Any = constraints.real, **_: Any) -> Any:
+    def value(
+        self, name: str, init: Any = None, constraint: Any = constraints.real, event_dim: int | None = None, **_: Any
+    ) -> Any:
         """The constrained value of a parameter; a name without ``init`` has the constraint of its declaration.
 
         Raises:
-            ValueError: it was not declared, or starts outside its constraint.
+            ValueError: it was not declared, starts outside its constraint, or has rows that a plate cannot tell apart.
         """
         if init is None and name not in self.constraints:
             raise ValueError(
@@ -50,6 +53,8 @@ class Declarations:
                 f"{tuple(self.held[name].shape)}: it may not depend on the batch"
             )
         found = transform(self.held[name])
+        if event_dim is not None:
+            check_picks(name, found.shape, event_dim)
         found.unconstrained = weakref.ref(self.held[name])  # as Pyro's own have it
         return found
 
@@ -145,8 +150,9 @@ def initial(name: str, init: Any, constraint: Any) -> nn.Parameter:
         ValueError: the constraint does not allow the value.
     """
     with torch.no_grad():
-        value = torch.as_tensor(init() if callable(init) else init).detach().to(torch.get_default_dtype())
-        if not bool(constraint.check(value).all()):
+        given = torch.as_tensor(init() if callable(init) else init).detach()
+        value = given.to(torch.get_default_dtype())
+        if not bool(constraint.check(given if given.is_floating_point() else value).all()):  # as near as its own digits
             raise ValueError(f"pyro.param({name!r}) starts at a value that its constraint {constraint} does not allow")
         return nn.Parameter(transform_to(constraint).inv(value).clone())
 

@@ -75,16 +75,35 @@ class plate(numpyro.plate):
                 "compiled, does not know; give subsample= as a list, or write `with pyro.plate(...)`"
             )
         for row in np.asarray(rows).tolist():
-            with nh.scale(scale=self.size / len(rows)) if len(rows) < self.size else nullcontext():
+            with Picking(self.size / len(rows)):
                 yield row
 
     def process_message(self, msg: Any) -> None:
         if self.sized:
             super().process_message(msg)
+            noted(msg, self.size / self.subsample_size)
         elif "cond_indep_stack" in msg:
             shape = tuple(getattr(msg.get("fn"), "batch_shape", ()))
             size = shape[self.dim] if len(shape) >= -self.dim else 1
             msg["cond_indep_stack"].append(CondIndepStackFrame(self.name, self.dim, size))
+
+
+class Picking(primitives.Messenger):
+    """The scale of a loop over some rows of a plate."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__(None)
+        self.scale = scale
+
+    def process_message(self, msg: Any) -> None:
+        if msg["type"] == "sample":
+            msg["scale"] = self.scale if msg.get("scale") is None else self.scale * msg["scale"]
+            noted(msg, self.scale)
+
+
+def noted(msg: Any, scale: float) -> None:
+    """Tell a site what a plate weighs it by."""
+    msg["picked"] = scale * msg.get("picked", 1.0)
 
 
 def any_plate(
@@ -142,7 +161,7 @@ def param(name: str, init_tensor: Any = None, constraint: Any = REAL, event_dim:
     known = declarations.current()
     if known is None:
         raise NotImplementedError(f"pyro.param({name!r}) is for a Program's text; outside use numpyro.param")
-    value = partial(known.value, name, init_tensor, constraint)
+    value = partial(known.value, name, init_tensor, constraint, event_dim)
     return numpyro.param(name, lambda key: bare(value()), event_dim=event_dim)
 
 

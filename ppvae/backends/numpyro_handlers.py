@@ -195,10 +195,13 @@ def config_enumerate(
 HANDED: dict[str, Callable[[Any], Any]] = {
     "BroadcastMessenger": lambda held: free(),
     "ConditionMessenger": lambda held: condition(data=nested(held.data, bare)),
+    "DoMessenger": lambda held: do(data=nested(held.data, bare)),
     "InferConfigMessenger": lambda held: nh.infer_config(config_fn=held.config_fn),
     "MarkovMessenger": lambda held: free(),
     "MaskMessenger": lambda held: nh.mask(mask=bare(held.mask)),
+    "ReparamMessenger": lambda held: reparam(config=held.config),
     "ScaleMessenger": lambda held: nh.scale(scale=bare(held.scale)),
+    "UnconditionMessenger": lambda held: nh.uncondition(),
 }
 
 
@@ -216,11 +219,18 @@ def handed(name: str) -> Any:
         if kind not in HANDED:
             word = kind.removesuffix("Messenger").lower()
             raise NotImplementedError(
-                f"site {name!r} is within Pyro's own {word}, made outside of forward, which NumPyro cannot follow; "
-                f"take pyro.{'plate' if word == 'plate' else f'poutine.{word}'} within forward, from ppvae's words"
+                f"site {name!r} is within Pyro's own {word}, which NumPyro cannot follow; {_instead(word)}"
             )
         around.enter_context(HANDED[kind](held))
     return around
+
+
+def _instead(word: str) -> str:
+    """What to write in place of one of Pyro's own handlers."""
+    if word != "plate" and not hasattr(HANDLERS, word):
+        return "leave it out, or train with backend='pyro'"
+    said = "plate" if word == "plate" else f"poutine.{word}"
+    return f"it was made outside of forward: take pyro.{said} within forward, from ppvae's words"
 
 
 HANDLERS = Vocabulary(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -155,12 +155,22 @@ def integrand(sites: Mapping[str, Any]) -> Any:
 
 def _differences(found: Arrays, expected: Arrays) -> dict[str, float]:
     """``max|a − b| / max|b|`` by name, where what is nearly zero is compared with a floor."""
+    check_stated(found, expected)
     sizes = {name: float(np.abs(values).max(initial=0.0)) for name, values in expected.items()}
     least = FLOOR * max([1.0, *sizes.values()])
     return {
         name: float(np.abs(found[name] - values).max(initial=0.0)) / max(sizes[name], least)
         for name, values in expected.items()
     }
+
+
+def check_stated(found: Iterable[str], expected: Iterable[str]) -> None:
+    """Raise ValueError where a site is there on Pyro alone, since its text does not say it by ppvae's words."""
+    if lacking := sorted(set(expected) - set(found)):
+        raise ValueError(
+            f"the site {lacking[0]!r} is there on Pyro alone, as its text takes pyro.sample or pyro.factor from Pyro "
+            "itself: take them from ppvae, `from ppvae import dist, pyro`, or train with backend='pyro'"
+        )
 
 
 def _numpy(arrays: Mapping[str, Any]) -> Arrays:

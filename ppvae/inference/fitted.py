@@ -170,7 +170,11 @@ class Fitted:
     def log_evidence(
         self, data: Dataset, given: Given = None, particles: int = 1000, seed: int = 0, posterior: str = "guide"
     ) -> np.ndarray:
-        """log p(x_given) of each item in nats, ``(items,)``: importance weighted (Burda et al. 2016)."""
+        """log p(x_given) of each item in nats, ``(items,)``: importance weighted (Burda et al. 2016).
+
+        ``poutine.scale`` in a program tempers what training maximises; evidence, and every other answer, is of the
+        densities as they are without it.
+        """
         if posterior != "guide":
             return self._posteriors(data, given, seed, posterior).log_evidence(particles)
         return self.elbo_and_evidence(data, given, particles, seed)[1]

@@ -13,6 +13,7 @@ from typing import Any
 
 from ppvae.language.batch import Batch
 from ppvae.language.pieces import owner, whole
+from ppvae.language.plates import untempered
 from ppvae.language.ppl import items
 from ppvae.language.traces import alone, latents, local_latents, model_sites, random_sites, shared
 from ppvae.language.traces import log_weights as weights
@@ -37,7 +38,7 @@ class Question:
             ValueError: a text fails on an item alone, or on several draws of it.
         """
         options = {} if self.ask is None else {"ask": self.ask}
-        with answering():
+        with answering(), untempered():
             if model.plate_layout.apart and getattr(self.function, "each_draw", False):
                 return items().one_by_one(partial(self.function, model, guide, batch, 1, **options), self.draws)
             return self.function(model, guide, batch, self.draws, **options)
@@ -54,8 +55,8 @@ def answering() -> Iterator[None]:
         yield
     except NotImplementedError:  # says itself what is not there
         raise
-    except (RuntimeError, TypeError, LookupError) as error:
-        said = str(error).splitlines()[0]
+    except (RuntimeError, TypeError, LookupError, AssertionError) as error:
+        said = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(
             f"a program fails on an item alone, or on several draws to the left of items ({said}): "
             "index from the right, x[..., i], and let it take one item, and any number of dims to the left"

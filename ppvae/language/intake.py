@@ -147,13 +147,23 @@ def _numpy(what: str, given: Any) -> tuple[np.ndarray, np.ndarray | None]:
     if library(given) == "scipy" and hasattr(given, "toarray"):
         return given.toarray(), None
     if isinstance(given, torch.Tensor):
-        dense = given.detach().to_dense()
-        return (dense.float() if dense.dtype == torch.bfloat16 else dense).numpy(force=True), None
+        return _from_tensor(what, given), None
     if isinstance(given, np.ndarray | np.generic | numbers.Number) or library(given) in ("jax", "jaxlib"):
         return np.asarray(given), None
     if not isinstance(given, list | tuple):
         raise unsupported(what, given)
     return _from_list(what, given)
+
+
+def _from_tensor(what: str, given: torch.Tensor) -> np.ndarray:
+    try:
+        dense = given.detach().to_dense()
+        return (dense.float() if dense.dtype == torch.bfloat16 else dense).numpy(force=True)
+    except (RuntimeError, TypeError) as error:  # nested, quantised, of eight bits, or without elements
+        raise ValueError(
+            f"{what} is a tensor of {given.dtype} on the device {given.device} that NumPy cannot hold; "
+            "give one of plain numbers, such as tensor.float().cpu(), padded with NaN where rows differ in length"
+        ) from error
 
 
 def _from_list(what: str, given: Any) -> tuple[np.ndarray, np.ndarray | None]:

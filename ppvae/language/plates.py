@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ContextDecorator, contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple
@@ -89,6 +90,19 @@ def within(batches: Iterable[Batch], others: frozenset[str]) -> bool:
     return all(batch is known.batch and not batch.observed for batch in batches)
 
 
+def check_picks(name: str, shape: Sequence[int], event_dim: int) -> None:
+    """Raise ValueError where a plate over a batch would pick its first rows for it of a parameter for all items."""
+    known = _around.get()
+    if known is None or known.batch.size == known.batch.total or len(shape) < event_dim - known.layout.items:
+        return
+    if shape[known.layout.items - event_dim] == known.batch.total:
+        raise ValueError(
+            f"pyro.param({name!r}, event_dim={event_dim}) has a row for each item of the data, and the plate does not "
+            f"know which of them the batch has: write pyro.param({name!r}, ...)[batch.rows] without event_dim, or "
+            "train on all rows at once"
+        )
+
+
 def layout() -> Layout:
     """That of the running program."""
     known = _around.get()
@@ -107,14 +121,19 @@ def noting() -> Iterator[dict[str, Noted]]:
 
 
 def over_items(name: str, size: Any, rows: Any, dim: int | None) -> Batch | None:
-    """The batch whose items a plate goes over: it has their number and their dimension, and leaves none out."""
+    """The batch whose items a plate goes over: it has their number, or as many given rows, and their dimension."""
     known = _around.get()
     if known is None or not ppl.engaged() or name in ("items", *known.others):
         return None
     batch = known.batch
-    long = size in (None, batch.size) and (rows is None or len(rows) == batch.size)
+    long = size in (None, batch.size) if rows is None else len(rows) == batch.size
     if (noted := _noted.get()) is not None and size is not None:
         noted[name] = Noted(long and noted.get(name, Noted(True, dim)).long, dim)
+        if long and batch.index is not None and size not in (batch.size, batch.total):
+            raise ValueError(
+                f"the plate {name!r} picks the rows of the batch from {size}, which is not the number of items in the "
+                "data: give it that, or write batch.plate()"
+            )
     return batch if long and dim in (None, known.layout.items) else None
 
 
@@ -159,6 +178,36 @@ def found(sites: Iterable[Any], noted: Iterable[dict[str, Noted]]) -> Layout:
 def own_dims(site: Any, layout: Layout) -> list[int]:
     """The dims of the plates of its program's own that a site is in, from left to right."""
     return sorted(frame.dim for frame in site["cond_indep_stack"] if frame.dim in layout.own)
+
+
+def picked(site: Any) -> float:
+    """How many rows the plates of a site speak for, for each that they have; NumPyro's note it in their sites."""
+    sizes = [(getattr(frame, "full_size", None), frame.size) for frame in site["cond_indep_stack"]]
+    return site.get("picked", math.prod(full / size for full, size in sizes if full is not None and size > 0))
+
+
+def tempering(site: Any) -> Any:
+    """What ``poutine.scale`` weighs a site by, without what its plates weigh; a chance of the values is none of it."""
+    scale, rows = site.get("scale"), picked(site)
+    return scale if scale is None or rows == 1.0 else scale / rows
+
+
+_untempered: ContextVar[bool] = ContextVar("untempered", default=False)
+
+
+@contextmanager
+def untempered() -> Iterator[None]:
+    """Within the block ``poutine.scale`` counts nothing: it tempers training, and what it scales is no density."""
+    token = _untempered.set(True)
+    try:
+        yield
+    finally:
+        _untempered.reset(token)
+
+
+def weight(site: Any) -> Any:
+    """How often a site counts: by its plates and, but for untempered ones, by ``poutine.scale``."""
+    return picked(site) if _untempered.get() else site.get("scale")
 
 
 def depth(site: Any, default: int = 1) -> int:

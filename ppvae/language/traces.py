@@ -8,10 +8,12 @@ from typing import Any
 
 from ppvae.language.batch import Batch
 from ppvae.language.elimination import Hidden, axes, conditionals, eliminated, multiplied
-from ppvae.language.plates import Layout, items_first, one_draw
+from ppvae.language.plates import Layout, items_first, one_draw, picked, tempering, weight
 from ppvae.language.ppl import dist, handlers, items, ops
 
 Sites = dict[str, Any]
+
+PLAIN = (ValueError, RuntimeError, NotImplementedError, TypeError)  # errors that are their message alone
 
 
 class Traced(Sites):
@@ -33,16 +35,19 @@ def random_sites(program: Any, batch: Batch, latents: Mapping[str, Any] | None =
     words: Any = handlers
     try:
         trace = words.trace(words.condition(program, data=latents or {})).get_trace(batch)
-    except ValueError as error:
-        said, *table = str(error).splitlines()  # below its sentence Pyro draws a table of all sites
-        raise (ValueError(said) if table else error) from error
-    except (AttributeError, TypeError, NotImplementedError) as error:
-        if "NoneType" not in str(error):
-            raise
-        raise ValueError(f"{program.__class__.__name__} fails where {_lacking(program, batch, error)}") from error
+    except (AttributeError, TypeError, ValueError, RuntimeError) as error:
+        if "NoneType" in str(error) and not isinstance(error, ValueError):
+            raise ValueError(f"{program.__class__.__name__} fails where {_lacking(program, batch, error)}") from error
+        said, *table = str(error).splitlines() or [""]  # below its sentence Pyro draws a table of all sites
+        raise (type(error)(said) if table and type(error) in PLAIN else error) from error
     layout = getattr(program, "plate_layout", Layout())
     known = {"layout": layout, "single": layout.apart and items().repeating()}
-    found = Traced({name: {**site, **known} for name, site in trace.nodes.items() if is_random(site)})
+    sites = {name: site for name, site in trace.nodes.items() if is_random(site)}
+    for name, site in sites.items():
+        if not hasattr(site["fn"], "event_dim"):
+            own = type(site["fn"]).__name__
+            raise ValueError(f"site {name!r} is given torch's own {own}, which no handler knows: write dist.{own}")
+    found = Traced({name: {**site, **known, "scale": weight(site)} for name, site in sites.items()})
     found.rows = {name: site["value"] for name, site in trace.nodes.items() if items().picks_rows(site)}
     return found
 
@@ -125,13 +130,18 @@ def density(site: Any) -> Any:
 
 
 def _elements(site: Any) -> Any:
-    """The log density of each entry of all plates.
+    """The log density of each entry of all plates, as handlers weigh it."""
+    return weighed(log_prob(site), site)
+
+
+def log_prob(site: Any) -> Any:
+    """What a site's distribution gives its value, for each entry of all plates.
 
     Raises:
         NotImplementedError: the site is given a value whose density its flow does not know.
     """
     try:
-        return weighed(site["fn"].log_prob(site["value"]), site)
+        return site["fn"].log_prob(site["value"])
     except (KeyError, NotImplementedError) as error:
         if str(error) and "cache" not in str(error):  # Pyro's and torch's transforms speak so, or not at all
             raise
@@ -144,9 +154,13 @@ def _elements(site: Any) -> Any:
 
 def weighed(value: Any, site: Any) -> Any:
     """A density or divergence of a site, by entries of its plates, under the mask and the scale of its handlers."""
-    mask, scale = site.get("mask"), site.get("scale")
+    mask = site.get("mask")
     if mask is not None:  # Pyro keeps the mask of a handler beside the distribution
         value = ops.where(ops.as_tensor(mask), value, ops.zeros_like(value))
+    return _scaled(value, site.get("scale"))
+
+
+def _scaled(value: Any, scale: Any) -> Any:
     return value if scale is None or (isinstance(scale, float) and scale == 1.0) else value * scale
 
 
@@ -180,21 +194,33 @@ def joint(target: Sites, proposal: Sites, names: Iterable[str] | None = None) ->
     """``log p`` of the model's local sites that the guide drew or that hold data, or of the named ones.
 
     Each is ``(..., items)``. What only the model enumerates is summed out exactly: sites that depend on it count given
-    those before them, the guide's first, so that the sum of all is still the log joint density.
+    those before them, the guide's first, so that the sum of all is still the log joint density. As in Pyro, its
+    probabilities know no mask, and ``poutine.scale`` weighs what is left once it is summed out.
     """
     known = [*guided(target, proposal), *measured(target, proposal)]
     chosen = known if names is None else list(names)
     mixed = mixtures(target, proposal)
     found = {name: density(target[name]) for name in chosen if name not in mixed}
     if len(found) < len(chosen):
-        hidden = [
-            Hidden(_axis(site), _elements(site)) for site in target.values() if is_enumerated(site) and is_local(site)
-        ]
+        latents = [site for site in target.values() if is_enumerated(site) and is_local(site)]
+        hidden = [Hidden(_axis(site), log_prob(_unweighed(site))) for site in latents]
         order = [name for name in known if name in mixed]
-        factors, layout = [_elements(target[name]) for name in order], target[order[0]]["layout"]
+        sites = [target[name] for name in order]
+        factors, layout = [_elements({**site, "scale": picked(site)}) for site in sites], sites[0]["layout"]
         inner = layout.inner + len(enumerated(proposal))
-        found |= zip(order, conditionals(hidden, factors, inner, layout.own), strict=True)
+        given = conditionals(hidden, factors, inner, layout.own)
+        found |= {name: _scaled(log_p, tempering(target[name])) for name, log_p in zip(order, given, strict=True)}
     return {name: found[name] for name in chosen}
+
+
+def _unweighed(site: Any) -> Any:
+    """A site as no handler weighs it; NumPyro's have their mask within the distribution."""
+    return {**site, "fn": _unmasked(site["fn"]), "mask": None, "scale": None}
+
+
+def _unmasked(fn: Any) -> Any:
+    wrapped = type(fn).__name__ in ("MaskedDistribution", "ExpandedDistribution")
+    return _unmasked(fn.base_dist).expand(fn.batch_shape) if wrapped else fn
 
 
 def _axis(site: Any) -> int:
@@ -225,7 +251,7 @@ def expected(values: Any, proposal: Sites) -> Any:
     Only latents count that the values depend on, directly or through others: the chances of the rest sum to one.
     """
     labels = [proposal[name] for name in enumerated(proposal)]
-    hidden = [Hidden(_axis(site) + len(site["layout"].own), density(site)) for site in labels]
+    hidden = [Hidden(_axis(site) + len(site["layout"].own), density(_unweighed(site))) for site in labels]
     if needed := axes([values], 2):
         for latent in reversed(hidden):
             needed |= axes([latent.log_prob], 2) if latent.axis in needed else set()
@@ -244,6 +270,8 @@ def log_weights(target: Sites, proposal: Sites, beta: Any = 1.0) -> Any:
     names, data = enumerated(proposal), measured(target, proposal)
     factors = [value if name in data else beta * value for name, value in joint(target, proposal).items()]
     factors += [-beta * density(s) for name, s in proposal.items() if is_local(s) and name not in names]
+    if not factors:
+        raise ValueError("no site is in the plate of items, so that no item has a weight: draw it in batch.plate()")
     total = sum(eliminated(factors, axes(factors, 2), 2))
     return total.reshape(total.shape[-2:]) if names else total
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from pyro.contrib.easyguide import EasyGuide
+from pyro.infer.autoguide import AutoGuide
 from torch import nn
 
 from ppvae.language.plates import Layout
@@ -37,7 +39,10 @@ class VAE:
     def __post_init__(self) -> None:
         for role in ("model", "guide"):
             if not isinstance(getattr(self, role), Program):
-                raise TypeError(f"the {role} must be a ppvae.Program, not {type(getattr(self, role)).__name__}")
+                raise TypeError(f"the {role} must be a ppvae.Program, not {_named(getattr(self, role))}")
+            for module in getattr(self, role).modules():
+                if isinstance(module, AutoGuide | EasyGuide):
+                    raise TypeError(f"the {role} cannot hold {_named(module)}")
         stages(self.objective)
 
     @property
@@ -113,6 +118,19 @@ class VAE:
         first: dict[int, str] = {}
         state = self.pair.state_dict(keep_vars=True)
         return {name: first.setdefault(id(tensor), name) for name, tensor in state.items()}
+
+
+def _named(held: Any) -> str:
+    """What somebody gives in place of a program, with what to do."""
+    name = type(held).__name__
+    if isinstance(held, AutoGuide | EasyGuide):
+        return (
+            f"Pyro's {name}, which knows the items of one data set alone and has no text for NumPyro: write a Program "
+            "that draws each latent of the model, with parameters by pyro.param or from a network of the data"
+        )
+    if isinstance(held, nn.Module):
+        return f"{name}: let it inherit from ppvae.Program, whose forward takes a batch, x = batch.get('x')"
+    return f"{name}: write it as the forward of a ppvae.Program, which takes a batch, x = batch.get('x')"
 
 
 def _array(name: str, value: Any) -> np.ndarray:

@@ -11,14 +11,14 @@ import numpy as np
 import torch
 
 from ppvae.backends import pyro
-from ppvae.backends.parity import draw, given, log_probs
+from ppvae.backends.parity import check_stated, draw, given, log_probs
 from ppvae.language.batch import Batch
 from ppvae.language.ppl import handlers, items
 from ppvae.language.program import Program
 from ppvae.language.traces import Sites, filled, is_local, latents, random_sites
 from ppvae.runs.settings import Settings
 from ppvae.runs.vae import VAE
-from ppvae.training.shapes import FAILURES
+from ppvae.training.shapes import FAILURES, first_line
 
 ROUNDING = 1e-5  # of the largest: what is left of it where a program itself turns to single precision
 # An answer of a few rows is wanted once and at once, so XLA need not look for the fastest way to it.
@@ -40,14 +40,24 @@ def check_agreement(vae: VAE, batch: Batch) -> None:
     A site that differs from run to run on Pyro alone, because its program draws without ``pyro.sample``, is not asked.
 
     Raises:
-        ValueError: a site of the model or the guide is worth another number on NumPyro.
+        ValueError: a site of the model or the guide is worth another number on NumPyro, is not there, or is not
+            known in double precision.
     """
     vae = copy.deepcopy(vae)
     vae.pair.to(device="cpu", dtype=torch.float64).eval()
     settings = Settings.model_validate({"dtype": "float64", "device": "cpu"})
-    latents = draw(vae, batch, settings, 0)
-    expected, again = (_on_pyro(vae, batch, latents, settings, seed) for seed in (0, 1))
+    try:
+        latents = draw(vae, batch, settings, 0)
+        expected, again = (_on_pyro(vae, batch, latents, settings, seed) for seed in (0, 1))
+    except NotImplementedError:
+        raise
+    except RuntimeError as error:
+        raise ValueError(
+            "a program fails in double precision, in which it is compared with itself on NumPyro "
+            f"({first_line(error)}): make its networks and tensors attributes of it, and others of their dtype"
+        ) from error
     found = _on_numpyro(vae, batch, latents, settings)
+    check_stated(found, expected)
     for name, values in expected.items():
         if _same(values, again[name]) and not _same(found[name], values):
             raise ValueError(_difference(name, found[name], values))

@@ -37,11 +37,12 @@ from ppvae.training.shapes import (
     check_handlers,
     check_latents,
     check_measured,
+    check_same_shape,
     enumerated_in,
     first_line,
     outside_plate,
 )
-from ppvae.training.state import check_unchanged, prepared
+from ppvae.training.state import check_holds, check_unchanged, prepared
 
 ROWS = 4
 UNUSUAL = 1009  # times the items of a batch: a weight that nobody gives them for another reason
@@ -70,6 +71,7 @@ def inspect(vae: VAE, data: Dataset, settings: Settings, weighs: bool = False) -
             check_enumeration(vae, batch, enumerated)
         if any(getattr(stage.objective, "revisits", False) for stage in stages(vae.objective)):
             _check_same_density(vae.guide, batch)
+        _check_holds(vae, batch)
         subsampled = _subsampled(vae, batch, model)
         _tell(vae, batch, guide)
         _check_takes_draws(vae, batch)
@@ -252,6 +254,14 @@ def _sites(role: str, program: Any, batch: Batch, values: Mapping[str, Any] | No
         raise ValueError(f"the {role} {name} fails on the data: {outside_plate(first_line(error), batch)}") from error
 
 
+def _check_holds(vae: VAE, batch: Batch) -> None:
+    """Raise ValueError where a program fails once gradients are asked for, or depends on weights that it lacks."""
+    with torch.enable_grad():
+        run = _run(vae, batch)
+        for program, sites in ((vae.guide, run.guide), (vae.model, run.model)):
+            check_holds(program, sites, vae.pair)
+
+
 def _check_same_density(guide: Any, batch: Batch) -> None:
     """Raise ValueError where the guide, run again at the latents that it drew, gives them another density."""
     drawn = _sites("guide", guide, batch)
@@ -325,4 +335,5 @@ def _match(model: dict[str, Any], guide: dict[str, Any], modalities: Collection[
     extra = [name for name in guided if name not in model]
     if extra:
         raise ValueError(f"the guide has the site {extra[0]!r}, which the model does not sample; remove it")
+    check_same_shape(model, guide, guided)
     return guided

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import zip_longest
 from typing import Any
 
@@ -11,11 +11,12 @@ import torch
 
 from ppvae.language.batch import Batch
 from ppvae.language.pieces import misnumbered, owner
-from ppvae.language.plates import depth, items_first, own_dims
-from ppvae.language.traces import is_enumerated, is_local, joint, paired
+from ppvae.language.plates import depth, items_first, own_dims, tempering
+from ppvae.language.traces import is_enumerated, is_local, joint, mixtures, paired
 from ppvae.runs.vae import VAE
 
-FAILURES = (RuntimeError, ValueError, IndexError, TypeError, KeyError)  # what a text raises that does not fit
+# What a text raises that does not fit.
+FAILURES = (RuntimeError, ValueError, IndexError, TypeError, KeyError, AssertionError)
 MOST = 60  # enumerated latents: torch's arrays have 64 dimensions, and items, draws and events take some
 
 
@@ -27,6 +28,17 @@ def check_latents(sites: dict[str, Any]) -> None:
             raise ValueError(
                 f"the latent {name!r} has batch shape {tuple(site['fn'].batch_shape)}, more than its plates give it: "
                 f"end its distribution with .to_event({extra}), or draw a single number, with parameters (items,)"
+            )
+
+
+def check_same_shape(model: dict[str, Any], guide: dict[str, Any], latents: Iterable[str]) -> None:
+    """Raise ValueError where one density of the guide stands for several of the model, or the other way round."""
+    for name in latents:
+        own, other = (tuple(sites[name]["fn"].shape()) for sites in (model, guide))
+        if any(one != two for one, two in zip_longest(own[::-1], other[::-1], fillvalue=1)):
+            raise ValueError(
+                f"the latent {name!r} has shape {own} in the model and {other} in the guide: draw it within the same "
+                "plates, with the same event, in both"
             )
 
 
@@ -125,6 +137,7 @@ def check_enumeration(vae: VAE, batch: Batch, names: Collection[str]) -> None:
         paired(vae.model, vae.guide, batch, draws=2)
         proposal, target = paired(vae.model, vae.guide, batch)
         check_within_plates(target)
+        check_common_scale(target, mixtures(target, proposal))
         joint(target, proposal)
     except FAILURES as error:
         raise ValueError(
@@ -153,6 +166,16 @@ def check_within_plates(sites: dict[str, Any]) -> None:
                     f"the site {name!r} depends on the latent {latent!r}, which is summed out in the plate "
                     f"{frame.name!r}, and is outside of that plate: draw it within, or {latent!r} in the guide"
                 )
+
+
+def check_common_scale(sites: dict[str, Any], mixed: Collection[str]) -> None:
+    """Raise ValueError where ``poutine.scale`` is not one number for what is summed out and all that depends on it."""
+    weights = {name: tempering(site) for name, site in sites.items() if name in mixed or is_enumerated(site)}
+    if any(getattr(weight, "ndim", 0) for weight in weights.values()) or len({float(w) for w in weights.values()}) > 1:
+        raise ValueError(
+            f"poutine.scale is not one number for {sorted(weights)}, which are summed out together and weighed then: "
+            "put all of them under the same scale"
+        )
 
 
 def _summed_out_in_plates(sites: dict[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -1,11 +1,16 @@
-"""State: programs are functions of their parameters, so running them may change nothing that they hold."""
+"""State: programs are functions of their parameters, so they hold all of them, and running them changes none."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any
 
 import torch
 from torch import nn
 
 from ppvae.language.statistics import ADVICE, keeps_statistics
+from ppvae.language.traces import log_prob
 
 Held = dict[str, tuple[torch.Tensor, int]]  # each parameter and buffer, and how often it was written to
 
@@ -34,6 +39,35 @@ def check_unchanged(pair: nn.Module, before: Held) -> None:
                 f"the layer {layer} at {path!r} changes its {own!r} whenever it runs, which training alone may do: "
                 "use a layer that keeps nothing, such as nn.LayerNorm or a parametrization by weight_norm"
             )
+
+
+def check_holds(program: nn.Module, sites: Mapping[str, Any], pair: nn.Module) -> None:
+    """Raise ValueError where a program's sites, run with gradients, depend on weights that the pair does not hold."""
+    known = {id(parameter) for parameter in pair.parameters()}
+    for name, site in sites.items():
+        values = [site["value"]]
+        with suppress(ValueError, NotImplementedError):  # the check of densities has told it
+            values.append(log_prob(site))
+        for leaf in _leaves(*values):
+            if id(leaf) not in known:
+                raise ValueError(
+                    f"the site {name!r} of {type(program).__name__} depends on weights of shape {tuple(leaf.shape)} "
+                    "that the Program does not hold, so that they would not train: make their network an attribute "
+                    "that its text reaches by self, with requires_grad_(False) where it is to stay as it is"
+                )
+
+
+def _leaves(*values: torch.Tensor) -> Iterator[torch.Tensor]:
+    """The tensors at which gradients of the values end."""
+    waiting, seen = [value.grad_fn for value in values], set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if (leaf := getattr(node, "variable", None)) is not None:
+            yield leaf
+        waiting += [following for following, _ in node.next_functions]
 
 
 def _held(pair: nn.Module) -> Held:

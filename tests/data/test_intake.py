@@ -218,3 +218,15 @@ def test_a_label_is_text_or_numbers_nan_where_missing(given: Any, expected: list
 def test_a_label_of_another_shape_or_kind_is_refused(label: Any) -> None:
     with pytest.raises(ValueError, match="label 'kind' must"):
         Dataset({"x": X[:3]}, labels={"kind": label})
+
+
+TENSORS = {
+    "without elements": torch.empty(3, 2, device="meta"),
+    "eight bits": torch.ones(3, 2).to(torch.float8_e4m3fn),
+}
+
+
+@pytest.mark.parametrize("kind", TENSORS)
+def test_tensors_that_numpy_cannot_hold_are_refused_in_a_sentence(kind: str) -> None:
+    with pytest.raises(ValueError, match=r"^modality 'x' is a tensor of torch\..* that NumPy cannot hold; give one of"):
+        Dataset({"x": TENSORS[kind]})

@@ -146,6 +146,13 @@ REDUCTIONS = [
         (torch.linalg.matrix_norm,), calls(x, st.sampled_from(["fro", "nuc", 1, -1, math.inf, 2]), maybe_keepdim=flag)
     ),
     Case((torch.norm,), calls(reals(3, 4), "nuc")),
+    Case((torch.norm_except_dim,), one_of(calls(reals(3, 4, 2), 2, 0), calls(reals(3, 4), 2, -1), calls(reals(3), 1))),
+    Case(
+        (torch._weight_norm,),
+        one_of(
+            calls(reals(3, 4, 2), reals(3, 1, 1)), calls(reals(3, 4), reals(1, 4), 1), calls(reals(3, 4), reals(), -1)
+        ),
+    ),
     Case((torch.dist,), calls(reals(3, 4), reals(4), st.sampled_from([2, 1]))),
     Case(
         (F.cosine_similarity,),

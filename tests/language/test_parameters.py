@@ -17,7 +17,9 @@ from torch.distributions import constraints as torchs
 
 import ppvae
 from ppvae import VAE, Dataset, Program, dist, pyro
+from ppvae.backends.declarations import initial
 from ppvae.language import ppl
+from ppvae.runs.plan import torch_dtype
 
 both = pytest.mark.parametrize("backend", ppl.BACKENDS)
 
@@ -191,6 +193,14 @@ def test_what_was_not_declared_before_training_is_refused_in_it(backend: str) ->
     state.plan.vae.guide.line = late.line
     with pytest.raises(ValueError, match=r"pyro.param\('late'\) was not there when Wrong was run before training"):
         ppvae.step(state, data().batch(range(4)))
+
+
+def test_a_first_value_is_as_near_its_constraint_as_its_own_digits() -> None:
+    with torch_dtype(torch.float64):
+        found = initial("turned", torch.tensor([0.6, 0.8]), dist.constraints.sphere)
+        with pytest.raises(ValueError, match="constraint Sphere does not allow"):
+            initial("turned", torch.tensor([0.6, 0.9]), dist.constraints.sphere)
+    torch.testing.assert_close(found.detach(), torch.tensor([0.6, 0.8], dtype=torch.float64))
 
 
 class Drawn(Program):

@@ -44,6 +44,7 @@ WAYS = {
     "by shape and dim": lambda batch: pyro.plate("data", batch.get("x").shape[0], dim=-1),
     "without a size": lambda batch: pyro.plate("data"),
     "with all rows": lambda batch: pyro.plate("data", batch.size, subsample=batch.get("x")),
+    "with rows of all items": lambda batch: pyro.plate("data", 40, subsample=range(len(batch.get("x")))),
     "with no subsample": lambda batch: pyro.plate("data", batch.size, None),
 }
 

@@ -10,6 +10,7 @@ import numpyro
 import pyro as library
 import pytest
 import torch
+from pyro.contrib.autoname import scope
 from pyro.infer import config_enumerate, reparam
 from pyro.infer.reparam import AutoReparam, HaarReparam, LocScaleReparam
 from scipy import stats
@@ -224,6 +225,16 @@ def decentred(centered: float | None, made: Callable[[], Any]) -> Callable[[Any,
     return text
 
 
+@library.do(data={"w": torch.tensor(0.5)})
+@library.poutine.reparam(config={"h": LocScaleReparam(0.3)})
+def decorated(model: Any, batch: Any) -> Any:
+    """Pyro's own handlers, around a function since it was defined."""
+    with batch.plate():
+        w = pyro.sample("w", dist.Normal(0.0, 1.0))
+        h = pyro.sample("h", dist.Normal(model.net.bias, model.net.weight[0].exp()).to_event(1))
+        return h + w.unsqueeze(-1) + latent(batch) * 0.0
+
+
 def transformed(model: Any, batch: Any) -> Any:
     """TransformReparam of a distribution that is pushed forward."""
 
@@ -235,6 +246,14 @@ def transformed(model: Any, batch: Any) -> Any:
             return pyro.sample("h", dist.TransformedDistribution(base, moved)).log() + latent(batch)
 
     return prior()
+
+
+def by_numpy(model: Any, batch: Any) -> Any:
+    """NumPy's functions of tensors, and its scalars beside them."""
+    x = np.log(np.abs(batch.get("x"))) * model.net.bias[0]
+    x = np.float64(1) - np.float32(2) * x + np.float64(2) ** x.sigmoid() / np.float64(3)
+    with batch.plate():
+        return latent(batch) + (x * (np.float64(0) < x))[:, :2] + np.pi / (3 + model.net.bias.exp())
 
 
 def ours() -> Any:
@@ -268,6 +287,7 @@ CASES: dict[str, tuple[Callable[[Any, Any], Any], dict[str, Any]]] = {
     "lift": (lifted, {"z": local}),
     "broadcast": (broadcast, {"z": local}),
     "obs_mask": (partly, {"z": local, "s_unobserved": unseen}),
+    "decorated": (decorated, {"z": local, "h_decentered": local}),
     "LocScaleReparam": (decentred(0.3, ours), {"z": local, "h_decentered": local}),
     "LocScaleReparam, Pyro's own": (decentred(0.0, theirs), {"z": local, "h_decentered": local}),
     "LocScaleReparam, learned": (decentred(None, theirs), {"z": local, "h_decentered": local}),
@@ -282,6 +302,12 @@ def test_a_text_is_the_same_on_both_backends(case: str) -> None:
     found = ppvae.parity(VAE(Text(text), Drawn(**sites)), data().batch(), dtype="float64")
     assert max(found["max_logprob_difference"], found["max_gradient_difference"]) < 1e-10
     assert not len(library.get_param_store())
+
+
+@pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning")  # torch's own, of NumPy 2
+def test_numpys_functions_of_tensors_are_torchs() -> None:
+    found = ppvae.parity(VAE(Text(by_numpy), Drawn(z=local)), data().batch(), dtype="float64")
+    assert max(found["max_logprob_difference"], found["max_gradient_difference"]) < 1e-10
 
 
 HOLED: dict[str, Callable[[Any], Any]] = {
@@ -427,6 +453,11 @@ def loop_over_drawn(model: Any, batch: Any) -> None:
         pass
 
 
+def scoped(model: Any, batch: Any) -> None:
+    with scope(prefix="a"), batch.plate():
+        pyro.sample("z", dist.Normal(0.0, 1.0))
+
+
 def collide(model: Any, batch: Any) -> None:
     with pyro.plate("a", 3, dim=-1), pyro.plate("b", 3, dim=-1):
         pass
@@ -442,6 +473,11 @@ REFUSED: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
     "two plates": (collide, "the plates 'a' and 'b' both take dim -1"),
     "rows": (lambda m, b: pyro.plate("a", 9, 3, subsample=[1]), r"'a'\) has subsample_size 3 and 1 rows"),
     "own plate": (own_plate, r"site 'z' is within Pyro's own plate, .* take pyro.plate within forward"),
+    "scope": (scoped, r"site 'z' is within Pyro's own scope, which NumPyro cannot follow; leave it out, or train with"),
+    "numpy": (
+        lambda m, b: np.maximum(b.get("x"), 0.0),
+        "NumPy's maximum of an array has no mirror .* function of torch",
+    ),
     "barrier": (lambda m, b: pyro.barrier([]), "pyro.barrier has no counterpart on NumPyro: leave it out"),
     "seed": (lambda m, b: pyro.set_rng_seed(0), "pyro.set_rng_seed has no counterpart on NumPyro: set the seed"),
     "store": (lambda m, b: pyro.get_param_store(), "pyro.get_param_store is for code outside programs"),

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pyro as library
 import pytest
 import torch
+from pyro.infer.autoguide import AutoNormal
 
 import ppvae
 from ppvae import VAE, Dataset, Modality, Program, dist, pyro
@@ -126,3 +128,117 @@ def test_what_a_text_says_of_an_item_alone_is_told_with_advice() -> None:
 
 def test_a_pair_that_does_not_match_is_still_compared() -> None:
     assert ppvae.parity(VAE(Said(items), Said(nothing)), DATA.batch(), dtype="float64")["ok"]
+
+
+OUTSIDE = torch.nn.Linear(1, 1)
+
+
+def reaching_out(data: Any) -> None:
+    with pyro.plate("data", len(data)):
+        pyro.sample("obs", dist.Bernoulli(logits=OUTSIDE(data.unsqueeze(-1)).squeeze(-1)), obs=data)
+
+
+def in_a_plate(data: Any) -> None:
+    with pyro.plate("data", len(data)):
+        p = pyro.sample("p", dist.Beta(torch.tensor(10.0), torch.tensor(10.0)))
+        pyro.sample("obs", dist.Bernoulli(p), obs=data)
+
+
+def by_numpy(data: Any) -> None:
+    with pyro.plate("data", len(data)):
+        pyro.sample(
+            "obs", dist.Bernoulli(logits=torch.tensor(np.tanh(pyro.param("p", torch.zeros(())).numpy()))), obs=data
+        )
+
+
+def asserting(data: Any) -> None:
+    assert data.dim() == 2, "data must be a matrix"
+    items(data)
+
+
+def of_torch(data: Any) -> None:
+    with pyro.plate("data", len(data)):
+        pyro.sample("obs", torch.distributions.Bernoulli(logits=torch.zeros(())), obs=data)
+
+
+ODD: dict[str, tuple[Any, Any, str]] = {
+    "weights of others": (reaching_out, nothing, r"^the site 'obs' of Said depends on weights of shape \(1, 1\) that"),
+    "one for many": (in_a_plate, weight, r"^the latent 'p' has shape \(.,\) in the model and \(\) in the guide: draw"),
+    "numpy": (
+        by_numpy,
+        nothing,
+        r"^the model Said fails on the data: Can't call numpy\(\) on Tensor that requires grad",
+    ),
+    "of torch": (
+        of_torch,
+        nothing,
+        r"^the model Said fails .*'obs' is given torch's own Bernoulli, .*: write dist.Berno",
+    ),
+    "assertion": (asserting, prior, "^the model Said fails on the data: data must be a matrix"),
+}
+
+
+@both
+@pytest.mark.parametrize("case", ODD)
+def test_what_would_train_to_something_else_is_refused_before(case: str, backend: str) -> None:
+    model, guide, said = ODD[case]
+    with pytest.raises(ValueError, match=said):
+        ppvae.fit(VAE(Said(model), Said(guide)), DATA, backend=backend, epochs=1, progress=False)
+
+
+def test_weights_that_are_to_stay_may_be_anywhere_on_pyro_alone() -> None:
+    OUTSIDE.requires_grad_(False)
+    try:
+        run = ppvae.fit(VAE(Said(reaching_out), Said(nothing)), DATA, backend="pyro", epochs=1, progress=False)
+        with pytest.raises(ValueError, match=r"^a program fails in double precision, .* make its networks and tensors"):
+            ppvae.fit(VAE(Said(reaching_out), Said(nothing)), DATA, backend="numpyro", epochs=1, progress=False)
+    finally:
+        OUTSIDE.requires_grad_(True)
+    assert np.isfinite(run.history[0]["loss"])
+
+
+def foreign(data: Any) -> None:
+    items(data)
+    library.sample("w", library.distributions.Normal(0.0, 1.0))
+
+
+def own(data: Any) -> None:
+    prior(data)
+    pyro.sample("w", dist.Normal(0.0, 1.0))
+
+
+def test_sites_of_pyro_itself_are_named_where_numpyro_has_them_not() -> None:
+    said = r"^the site 'w' is there on Pyro alone, as its text takes pyro.sample or pyro.factor from Pyro itself"
+    with pytest.raises(ValueError, match=said):
+        ppvae.fit(VAE(Said(foreign), Said(own)), DATA, backend="numpyro", epochs=1, progress=False)
+    with pytest.raises(ValueError, match=said):
+        ppvae.parity(VAE(Said(foreign), Said(own)), DATA.batch())
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            AutoNormal(items),
+            "must be a ppvae.Program, not Pyro's AutoNormal, which knows the items of one data set alone",
+        ),
+        (Said(AutoNormal(items)), "cannot hold Pyro's AutoNormal, .* write a Program that draws each latent"),
+        (prior, "must be a ppvae.Program, not function: write it as the forward of a ppvae.Program"),
+        (torch.nn.Linear(1, 1), "must be a ppvae.Program, not Linear: let it inherit from ppvae.Program"),
+    ],
+)
+def test_what_is_no_program_is_refused_with_advice(given: Any, said: str) -> None:
+    with pytest.raises(TypeError, match=said):
+        VAE(Said(items), given)
+
+
+def in_no_plate(data: Any) -> None:
+    pyro.sample("p", dist.Beta(torch.tensor(10.0), torch.tensor(10.0)))
+    pyro.sample("obs", dist.Bernoulli(torch.full((len(data),), 0.5)), obs=data)
+
+
+@both
+def test_evidence_without_items_is_refused_in_a_sentence(backend: str) -> None:
+    run = ppvae.fit(VAE(Said(in_no_plate), Said(weight)), DATA, backend=backend, epochs=1, progress=False)
+    with pytest.raises(ValueError, match=r"^no site is in the plate of items, so that no item has a weight"):
+        run.log_evidence(DATA, particles=3)

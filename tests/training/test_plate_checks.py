@@ -77,7 +77,24 @@ def unmoved(x: Any, size: int) -> None:
         pyro.sample("x", dist.Normal(0.0, 1.0), obs=x)
 
 
+def of_many(x: Any, size: int) -> None:
+    with pyro.plate("rows", 99, subsample=torch.arange(size)):
+        pyro.sample("x", dist.Normal(0.0, 1.0), obs=x)
+
+
+def level(x: Any, size: int) -> None:
+    with pyro.plate("rows", size):
+        pyro.sample("x", dist.Normal(pyro.sample("z", dist.Normal(0.0, 1.0)), 1.0), obs=x)
+
+
+def rows_of_parameters(x: Any, size: int) -> None:
+    with pyro.plate("rows", size):
+        pyro.sample("z", dist.Normal(pyro.param("theta", torch.zeros(ITEMS), event_dim=0), 1.0))
+
+
 REFUSED = {
+    "rows of many": (of_many, silent, (), "the plate 'rows' picks the rows of the batch from 99, which is not the"),
+    "rows of parameters": (level, rows_of_parameters, (), r"write pyro.param\('theta', ...\)\[batch.rows\] without"),
     "collapsed": (collapsed, silent, (), "'x' has several entries along dim -3, that of draws or of a plate"),
     "outside": (outside, silent, (), "'x' depends on the latent 'k', which is summed out in the plate 'tones'"),
     "crossed": (crossed, silent, (WORDS, TONES), "neither is within the other"),
@@ -92,4 +109,4 @@ def test_what_cannot_be_right_is_refused(name: str) -> None:
     model, guide, shape, said = REFUSED[name]
     data = Dataset({"x": np.random.default_rng(0).normal(size=(ITEMS, *shape))}, modalities=[Modality("x", shape)])
     with pytest.raises(ValueError, match=said):
-        ppvae.fit(VAE(Written(model), Written(guide)), data, epochs=0)
+        ppvae.fit(VAE(Written(model), Written(guide)), data, epochs=0, batch_size=2)

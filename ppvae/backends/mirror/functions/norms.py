@@ -98,3 +98,15 @@ def cdist(
     x1: jax.Array, x2: jax.Array, p: float = 2.0, compute_mode: str = "use_mm_for_euclid_dist_if_necessary"
 ) -> jax.Array:
     return vector_norm(x1[..., :, None, :] - x2[..., None, :, :], p, -1)
+
+
+@mirrors(torch.norm_except_dim)
+def norm_except_dim(v: jax.Array, pow: int = 2, dim: int = 0) -> jax.Array:
+    """The norm of each slice along ``dim``, of everything for -1."""
+    rest = tuple(axis for axis in range(v.ndim + 1) if axis != dim)  # of a vector none would be left, but for the last
+    return vector_norm(v, pow) if dim == -1 else vector_norm(v[..., None], pow, rest, True)[..., 0]
+
+
+@mirrors(torch._weight_norm)
+def weight_norm(v: jax.Array, g: jax.Array, dim: int = 0) -> jax.Array:
+    return v * (g / norm_except_dim(v, 2, dim))

@@ -49,7 +49,6 @@ class StandIn(torch.Tensor):
     :mod:`ppvae.backends.mirror.running.twin`. What is not ``live`` passes no gradient on, as after ``detach``.
     """
 
-    __array_ufunc__ = None  # numpy's scalars leave arithmetic to the stand-in
     __hash__ = object.__hash__
     twin: torch.Tensor
     _dtype: torch.dtype
@@ -143,6 +142,16 @@ class StandIn(torch.Tensor):
 
     __str__ = __repr__
 
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        """NumPy's functions of one tensor are torch's; its scalars leave arithmetic to the stand-in."""
+        name = ufunc.__name__
+        if method == "__call__" and not options and len(inputs) == 1 and hasattr(torch, name):
+            return interpreter.get().call(getattr(torch, name), inputs, {})
+        reflected = REFLECTED.get(name)
+        if method == "__call__" and not options and reflected and inputs[1] is self:
+            return getattr(self, reflected)(inputs[0])
+        raise refusal(f"NumPy's {name} of an array has no mirror", "write the function of torch instead")
+
     def _unknown(self, *_: Any, **__: Any) -> Any:
         advice = "use torch.where, or give the module a mirror of its own with @mirror.layer"
         raise refusal("control flow on the values of an array has no mirror", advice)
@@ -212,6 +221,12 @@ _BINARY = {
 }
 _OTHERS = {"neg": "neg", "pos": "positive", "abs": "abs", "invert": "bitwise_not", "getitem": "__getitem__"}
 _OTHERS |= {name: name for name in ("lt", "le", "gt", "ge", "eq", "ne")}
+
+# What a stand-in answers to NumPy's functions of two arguments, of which it is the second.
+REFLECTED = {"subtract": "__rsub__", "multiply": "__rmul__", "add": "__radd__", "divide": "__rtruediv__"}
+REFLECTED |= {"power": "__rpow__", "floor_divide": "__rfloordiv__", "remainder": "__rmod__", "matmul": "__rmatmul__"}
+REFLECTED |= {"less": "__gt__", "less_equal": "__ge__", "greater": "__lt__", "greater_equal": "__le__"}
+REFLECTED |= {"equal": "__eq__", "not_equal": "__ne__"}
 
 for _operation, _name in (_BINARY | _OTHERS).items():
     _bind(_operation, _name)
