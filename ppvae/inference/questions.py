@@ -68,6 +68,12 @@ def each_draw(function: Any) -> Any:
     return function
 
 
+def one_at_a_time(function: Any) -> Any:
+    """Marks a question that goes on until it is done: items beside each other would all wait for the last of them."""
+    function.one_at_a_time = True
+    return function
+
+
 @each_draw
 def encode(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
     """Draws of each item's own latents from q(z | what the batch gives)."""
