@@ -19,7 +19,7 @@ from numpyro import infer
 
 from ppvae.backends import jax_faults, mirror
 from ppvae.backends.mirror.running.program import Mirror
-from ppvae.backends.numpyro_items import boxed
+from ppvae.backends.numpyro_items import Sparing, boxed
 from ppvae.backends.numpyro_words import STACKS
 from ppvae.backends.optimizers import in_optax
 from ppvae.backends.stacks import emptied
@@ -316,7 +316,7 @@ def _asker(question: Any, pair: Any, on_cpu: bool) -> Any:
         here, seen = ({name: array[None] for name, array in group.items()} for group in (arrays, observed))
         batch = Batch(here, seen, 1, 1, index=None if row is None else row[None])
         root = jax.random.fold_in(jax.random.key(key[0]), key[1])
-        with numpyro.handlers.seed(rng_seed=jax.random.fold_in(root, key[2])):
+        with numpyro.handlers.seed(rng_seed=jax.random.fold_in(root, key[2])), Sparing():
             answer = question(*programs(pair, weights, names), batch)
         return {name: value[:, 0] for name, value in answer.items()}
 
@@ -325,7 +325,7 @@ def _asker(question: Any, pair: Any, on_cpu: bool) -> Any:
             return jax.vmap(partial(one, weights), out_axes=1)(items)
         most = 1 if getattr(question.function, "one_at_a_time", False) else DENSITIES // question.draws
         size = _divisor(len(items[2]), most)
-        answers = jax.lax.map(partial(one, weights), items, batch_size=size)
+        answers = jax.lax.map(partial(one, weights), items, batch_size=size if size > 1 else None)
         return {name: jnp.moveaxis(value, 0, 1) for name, value in answers.items()}
 
     return jax.jit(all_of_them, compiler_options=QUICK if on_cpu else None)
