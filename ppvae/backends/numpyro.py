@@ -40,7 +40,7 @@ Arrays = dict[str, jax.Array]
 jax_faults.warn()  # when this file is imported, which the first run on NumPyro does
 
 ITEMS = 32768  # at most so many items are asked in one turn
-DENSITIES = 1024  # on CPUs about so many draws at once, whatever items they are of: what they need then fits the cache
+DENSITIES = 128  # on CPUs at most so many draws at once of several items: what one item's need stays in the cache
 QUICK = {"xla_backend_optimization_level": 1}  # compiles in a third of the time, and answers are no slower
 
 

@@ -73,10 +73,11 @@ def _drawn(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
 
 def densities(mixture: Mixture, vectors: np.ndarray) -> np.ndarray:
     """Log densities of vectors ``(n, items, size)`` in each part, its weight included: ``(n, items, parts)``."""
-    size = vectors.shape[-1]
+    size, (items, parts) = vectors.shape[-1], mixture.share.shape
     inverse = np.linalg.inv(mixture.root)
-    white = np.einsum("ikde,nie->nikd", inverse, vectors, optimize=True)
-    far = np.square(white - np.einsum("ikde,ike->ikd", inverse, mixture.loc)).sum(-1)
+    white = np.moveaxis(vectors, 0, 1) @ np.swapaxes(inverse.reshape(items, parts * size, size), 1, 2)
+    white = white.reshape(items, -1, parts, size) - (inverse @ mixture.loc[..., None])[:, None, ..., 0]
+    far = np.moveaxis(np.square(white).sum(-1), 1, 0)
     volume = np.log(np.diagonal(mixture.root, axis1=-2, axis2=-1)).sum(-1) + size / 2 * np.log(np.pi * FREEDOM)
     level = gammaln((FREEDOM + size) / 2) - gammaln(FREEDOM / 2) - volume
     with np.errstate(divide="ignore"):  # of a part that has no weight
