@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -39,8 +40,7 @@ Arrays = dict[str, jax.Array]
 
 jax_faults.warn()  # when this file is imported, which the first run on NumPyro does
 
-ITEMS = 32768  # at most so many items are asked in one turn
-DENSITIES = 128  # on CPUs at most so many draws at once of several items: what one item's need stays in the cache
+ITEMS = 32768  # at most so many items are asked in one turn of the words
 QUICK = {"xla_backend_optimization_level": 1}  # compiles in a third of the time, and answers are no slower
 
 
@@ -321,16 +321,9 @@ def _asker(question: Any, pair: Any, on_cpu: bool) -> Any:
         return {name: value[:, 0] for name, value in answer.items()}
 
     def all_of_them(weights: Arrays, items: tuple[Any, ...]) -> Arrays:
-        if not on_cpu:
-            return jax.vmap(partial(one, weights), out_axes=1)(items)
-        most = 1 if getattr(question.function, "one_at_a_time", False) else DENSITIES // question.draws
-        size = _divisor(len(items[2]), most)
-        answers = jax.lax.map(partial(one, weights), items, batch_size=size if size > 1 else None)
-        return {name: jnp.moveaxis(value, 0, 1) for name, value in answers.items()}
+        if on_cpu and question.draws >= getattr(question.function, "in_turn", math.inf):
+            answers = jax.lax.map(partial(one, weights), items)
+            return {name: jnp.moveaxis(value, 0, 1) for name, value in answers.items()}
+        return jax.vmap(partial(one, weights), out_axes=1)(items)
 
     return jax.jit(all_of_them, compiler_options=QUICK if on_cpu else None)
-
-
-def _divisor(number: int, most: int) -> int:
-    """The largest divisor that is not above ``most``; 1 at the least."""
-    return max(size for size in range(1, max(1, min(number, most)) + 1) if number % size == 0)

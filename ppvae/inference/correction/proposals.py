@@ -13,7 +13,7 @@ from scipy.special import gammaln
 
 from ppvae.inference.conditioned_items import ConditionedItems
 from ppvae.inference.correction.modes import modes
-from ppvae.inference.questions import Question
+from ppvae.inference.questions import MANY, Question, in_turn
 from ppvae.inference.subset_questions import AT
 from ppvae.inference.unconstrained import unconstrained
 from ppvae.language.batch import Batch
@@ -61,6 +61,7 @@ def drawn(about: ConditionedItems, mixture: Mixture, particles: int, number: int
     return Particles(found["vectors"], log_weights), log_parts
 
 
+@in_turn(MANY)
 def _drawn(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
     """The question of an item's draws from the mixture that stands beside the data, and their ``log p(x_S, z)``."""
     item = unconstrained(model, guide, batch)
