@@ -33,7 +33,6 @@ from ppvae.report.subsets import Effort, label
 from ppvae.report.summary import summary, worst
 from ppvae.report.verdict import CARE, DISTRUST, ENOUGH, TRUST, band, holm, interval, verdict
 
-
 COMPILED: list[str] = []  # the functions that JAX compiled
 PROGRAMS: dict[tuple[float, str], int] = {}  # how many of them answered the questions behind measures
 
