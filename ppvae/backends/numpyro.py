@@ -326,5 +326,5 @@ def _asker(question: Any, pair: Any, on_cpu: bool) -> Any:
             return {name: jnp.moveaxis(value, 0, 1) for name, value in answers.items()}
         return jax.vmap(partial(one, weights), out_axes=1)(items)
 
-    quick = on_cpu and not jax.config.jax_disable_most_optimizations  # which is quicker still
+    quick = on_cpu and not jax.config.read("jax_disable_most_optimizations")  # which are quicker still
     return jax.jit(all_of_them, compiler_options=QUICK if quick else None)
