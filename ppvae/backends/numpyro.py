@@ -301,7 +301,8 @@ def each_item(
 ) -> dict[str, np.ndarray]:
     """``question(model, guide, batch)`` for every item alone, seeded by the item's key; joined on axis 1."""
     numbers, seeds = None if rows is None else jnp.asarray(rows), jnp.asarray(keys)
-    asker = _asker(question, pair, on_cpu=seeds.device.platform == "cpu")
+    (place,) = seeds.devices()
+    asker = _asker(question, pair, on_cpu=place.platform == "cpu")
     answers = asker(mirror.arrays(pair), (arrays, observed, seeds, numbers))
     return {name: np.asarray(answer) for name, answer in answers.items()}
 

@@ -167,9 +167,10 @@ def decoded(name: str, decoder: Callable[[Any], Any], z: Any) -> Any:
 
     A decoder that draws always runs, as keys are split outside of branches.
     """
-    handlers = primitives._PYRO_STACK
-    masks = [handler.masks[name] for handler in handlers if isinstance(handler, Holes) and name in handler.masks]
-    if not masks or len(masks[0]) > 1 or not any(isinstance(handler, Sparing) for handler in handlers):
+    around = list(primitives._PYRO_STACK)
+    masks = [each.masks[name] for each in around if isinstance(each, Holes) and name in each.masks]
+    drawn = any(isinstance(each, Unobserved) and name in each.names for each in around)
+    if drawn or {len(mask) for mask in masks} != {1} or not any(isinstance(each, Sparing) for each in around):
         return decoder(z)
 
     def run(array: Any) -> Any:
@@ -178,7 +179,8 @@ def decoded(name: str, decoder: Callable[[Any], Any], z: Any) -> Any:
     drawing = Drawing()
     with drawing:
         shape = jax.eval_shape(run, bare(z))
-        found = jax.lax.cond(masks[0].any(), run, lambda _: jnp.zeros(shape.shape, shape.dtype), bare(z))
+        seen = jnp.array([mask.any() for mask in masks]).all()
+        found = jax.lax.cond(seen, run, lambda _: jnp.zeros(shape.shape, shape.dtype), bare(z))
     return decoder(z) if drawing.asked else heard(found)
 
 
