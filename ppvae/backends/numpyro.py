@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,7 @@ from numpyro import infer
 from ppvae.backends import jax_faults, mirror
 from ppvae.backends.devices import in_jax
 from ppvae.backends.mirror.running.program import Mirror
-from ppvae.backends.numpyro_items import boxed
+from ppvae.backends.numpyro_items import Sparing, boxed
 from ppvae.backends.numpyro_words import STACKS
 from ppvae.backends.optimizers import in_optax
 from ppvae.backends.stacks import emptied
@@ -40,7 +41,8 @@ Arrays = dict[str, jax.Array]
 
 jax_faults.warn()  # when this file is imported, which the first run on NumPyro does
 
-ITEMS = 32768  # at most so many items are asked in one turn, all at once
+ITEMS = 32768  # at most so many items are asked in one turn of the words
+QUICK = {"xla_backend_optimization_level": 1}  # compiles in a third of the time, and answers are no slower
 
 
 @jax.tree_util.register_dataclass
@@ -299,23 +301,32 @@ def each_item(
     pair: Any, question: Any, arrays: Arrays, observed: Arrays, keys: np.ndarray, rows: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
     """``question(model, guide, batch)`` for every item alone, seeded by the item's key; joined on axis 1."""
-    weights = mirror.arrays(pair)
-    numbers = None if rows is None else jnp.asarray(rows)
-    answers = _asker(question, pair)(weights, arrays, observed, jnp.asarray(keys), numbers)
+    numbers, seeds = None if rows is None else jnp.asarray(rows), jnp.asarray(keys)
+    (place,) = seeds.devices()
+    asker = _asker(question, pair, on_cpu=place.platform == "cpu")
+    answers = asker(mirror.arrays(pair), (arrays, observed, seeds, numbers))
     return {name: np.asarray(answer) for name, answer in answers.items()}
 
 
 @lru_cache(maxsize=64)
-def _asker(question: Any, pair: Any) -> Any:
+def _asker(question: Any, pair: Any, on_cpu: bool) -> Any:
     """The question, compiled; a question is a hashable callable, so that asking again compiles nothing."""
     names = mirror.aliases(pair)
 
-    def one(weights: Arrays, arrays: Arrays, observed: Arrays, key: jax.Array, row: jax.Array | None) -> Arrays:
+    def one(weights: Arrays, item: tuple[Any, ...]) -> Arrays:
+        arrays, observed, key, row = item
         here, seen = ({name: array[None] for name, array in group.items()} for group in (arrays, observed))
         batch = Batch(here, seen, 1, 1, index=None if row is None else row[None])
         root = jax.random.fold_in(jax.random.key(key[0]), key[1])
-        with numpyro.handlers.seed(rng_seed=jax.random.fold_in(root, key[2])):
+        with numpyro.handlers.seed(rng_seed=jax.random.fold_in(root, key[2])), Sparing():
             answer = question(*programs(pair, weights, names), batch)
         return {name: value[:, 0] for name, value in answer.items()}
 
-    return jax.jit(jax.vmap(one, in_axes=(None, 0, 0, 0, 0), out_axes=1))
+    def all_of_them(weights: Arrays, items: tuple[Any, ...]) -> Arrays:
+        if on_cpu and question.draws >= getattr(question.function, "in_turn", math.inf):
+            answers = jax.lax.map(partial(one, weights), items)
+            return {name: jnp.moveaxis(value, 0, 1) for name, value in answers.items()}
+        return jax.vmap(partial(one, weights), out_axes=1)(items)
+
+    quick = on_cpu and not jax.config.read("jax_disable_most_optimizations")  # which are quicker still
+    return jax.jit(all_of_them, compiler_options=QUICK if quick else None)

@@ -19,7 +19,7 @@ from ppvae.backends.declarations import declared as declared
 from ppvae.backends.mirror.running.program import Mirror
 from ppvae.backends.mirror.running.standin import interpreter
 from ppvae.backends.pyro_items import masked, support
-from ppvae.backends.spoken import bare
+from ppvae.backends.spoken import bare, heard
 from ppvae.language.batch import Batch
 from ppvae.language.pieces import mask_of, owner
 from ppvae.language.plates import beside, depth, layout
@@ -141,6 +141,47 @@ class Holes(Messenger):
             seen = mask.reshape(mask.shape + (1,) * (depth(msg) + msg["fn"].event_dim - mask.ndim))
             msg["value"] = supported(msg["fn"], value, seen)
             msg["fn"] = masked(msg, mask)
+
+
+class Sparing(Messenger):
+    """Within it nothing is decoded that an item, alone in its batch, does not show: its likelihood is masked."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+
+
+class Drawing(Messenger):
+    """Hands out one key, and remembers that it was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.asked = False
+
+    def process_message(self, msg: Any) -> None:
+        if msg["type"] == "prng_key":
+            self.asked, msg["value"] = True, jax.random.key(0)
+
+
+def decoded(name: str, decoder: Callable[[Any], Any], z: Any) -> Any:
+    """What a modality's decoder makes of latents at which it is observed; zeros where it need not run.
+
+    A decoder that draws always runs, as keys are split outside of branches.
+    """
+    around = list(primitives._PYRO_STACK)
+    masks = [each.masks[name] for each in around if isinstance(each, Holes) and name in each.masks]
+    drawn = any(isinstance(each, Unobserved) and name in each.names for each in around)
+    if drawn or {len(mask) for mask in masks} != {1} or not any(isinstance(each, Sparing) for each in around):
+        return decoder(z)
+
+    def run(array: Any) -> Any:
+        return bare(decoder(heard(array)))
+
+    drawing = Drawing()
+    with drawing:
+        shape = jax.eval_shape(run, bare(z))
+        seen = jnp.array([mask.any() for mask in masks]).all()
+        found = jax.lax.cond(seen, run, lambda _: jnp.zeros(shape.shape, shape.dtype), bare(z))
+    return decoder(z) if drawing.asked else heard(found)
 
 
 class Unobserved(Messenger):

@@ -167,6 +167,11 @@ class Holes(Messenger):
             msg["fn"] = masked(msg, mask)
 
 
+def decoded(name: str, decoder: Callable[[Any], Any], z: Any) -> Any:
+    """What a modality's decoder makes of latents at which it is observed."""
+    return decoder(z)
+
+
 class Unobserved(Messenger):
     """Draws the sites of modalities, and their pieces, whatever a program observes there."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -166,8 +166,8 @@ def _log_joint(
 
 def prior_draws(fitted: Fitted, data: Dataset, draws: int, seed: int = 0) -> dict[str, np.ndarray]:
     """Draws of each item's own latents from the model, by name: ``(draws, items, *event)``."""
-    batch = replace(conditions(fitted, data, (), np.arange(len(data))), ask=())
-    question = Question(arviz_groups.from_prior, draws)
+    batch = conditions(fitted, data, (), np.arange(len(data)))
+    question = Question(arviz_groups.from_prior, draws, ask=())
     drawn = answer(fitted.vae.pair, fitted.settings, question, batch, data.keys, seed)
     return {name: values for name, values in drawn.items() if name not in fitted.names}
 

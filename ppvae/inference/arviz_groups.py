@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,8 @@ def of_model(fitted: Any, data: Dataset, draws: int, seed: int) -> dict[str, Gro
     names = [name for name in fitted.names if name in data.arrays]
     conditions = [name for name in fitted.vae.model.conditions if name in names]
     batch = data.batch(given=conditions) if conditions else Batch(size=len(data))
-    prior = answer(fitted.vae.pair, fitted.settings, Question(from_prior, draws), batch, data.keys, seed)
+    question = Question(from_prior, draws, tuple(fitted.explained))
+    prior = answer(fitted.vae.pair, fitted.settings, question, batch, data.keys, seed)
     return {
         "prior": drawn({name: values for name, values in prior.items() if name not in fitted.names}, "latent"),
         "prior_predictive": drawn({name: values for name, values in prior.items() if name in fitted.names}, "feature"),
@@ -58,10 +59,10 @@ def coords(fitted: Any, data: Dataset) -> dict[str, Any]:
 
 
 @each_draw
-def from_prior(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
-    """Draws of each item's latents, and of its modalities, from the model alone."""
+def from_prior(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
+    """Draws of each item's latents, and of the asked modalities, from the model alone."""
     with items().repeated(draws):
-        return local_latents(model_sites(model, batch))
+        return local_latents(model_sites(model, replace(batch, ask=ask)))
 
 
 @each_draw

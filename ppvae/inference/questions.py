@@ -18,6 +18,8 @@ from ppvae.language.ppl import items
 from ppvae.language.traces import alone, latents, local_latents, model_sites, random_sites, shared
 from ppvae.language.traces import log_weights as weights
 
+MANY = 64  # draws, which cost more than the guide that they come from
+
 
 @dataclass(frozen=True)
 class Question:
@@ -69,6 +71,20 @@ def each_draw(function: Any) -> Any:
     return function
 
 
+def in_turn(draws: int) -> Callable[[Any], Any]:
+    """Marks a question whose items JAX takes one after the other on CPUs, from so many draws on.
+
+    What an item does not show is then not decoded for the sake of others, and none waits for one that takes longer; but
+    each runs the guide's networks on its own, which few draws do not pay for.
+    """
+
+    def marked(function: Any) -> Any:
+        function.in_turn = draws
+        return function
+
+    return marked
+
+
 @each_draw
 def encode(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
     """Draws of each item's own latents from q(z | what the batch gives)."""
@@ -104,6 +120,7 @@ def generate(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, .
     return Question(measured, draws, ask)(model, guide, batch)
 
 
+@in_turn(MANY)
 @each_draw
 def log_weights(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
     """``log p(x, z) − log q(z | x)`` of every draw and item, for what the batch gives, in nats.

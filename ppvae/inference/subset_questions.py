@@ -15,7 +15,7 @@ from ppvae.data.dataset import Dataset
 from ppvae.data.modalities import check_fits
 from ppvae.inference import questions
 from ppvae.inference.chunks import DRAWS, answer
-from ppvae.inference.questions import Question, each_draw
+from ppvae.inference.questions import MANY, Question, each_draw, in_turn
 from ppvae.language.batch import Batch
 from ppvae.language.pieces import pieces, whole
 from ppvae.language.plates import as_drawn, items_first
@@ -176,6 +176,7 @@ def measurements(batch: Batch) -> Batch:
     return batch.given([name for name in batch.arrays if not name.startswith(AT)])
 
 
+@in_turn(MANY)
 @each_draw
 def log_weights(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
     """``log p(x_S, z) − log q(z | x_S)`` of every draw for the S that is shown: ``(draws, items)``."""

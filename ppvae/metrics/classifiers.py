@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from threadpoolctl import threadpool_limits
 
 from ppvae.data.dataset import Dataset
 from ppvae.language.modality import Modality
@@ -92,6 +93,7 @@ def reader(modality: Modality, make: Callable[[], Any] = linear) -> Any:
     return make_pipeline(OneHotEncoder(handle_unknown="ignore", sparse_output=False), judge)
 
 
+@threadpool_limits.wrap(limits=1, user_api="blas")  # threads that wait for each other take longer than one
 def crossed(modality: Modality, real: np.ndarray, made: np.ndarray, truth: np.ndarray, seed: int = 0) -> Judged | None:
     """How often judges that never saw an item read its label off what was made of it, and off what was measured.
 

@@ -13,6 +13,7 @@ from sklearn.linear_model import RidgeCV
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from ppvae.data.dataset import Dataset
 from ppvae.inference.fitted import Fitted
@@ -102,6 +103,7 @@ def _skill(modality: Modality, test: Dataset, there: np.ndarray, predictions: Ma
     return Skill(measure, scores)
 
 
+@threadpool_limits.wrap(limits=1, user_api="blas")  # threads that wait for each other take longer than one
 def baselines(
     train: Dataset, test: Dataset, given: Collection[str], modality: Modality, seed: int = 0
 ) -> dict[str, np.ndarray]:

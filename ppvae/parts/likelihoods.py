@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ppvae.language.modality import COUNTS, Modality
-from ppvae.language.ppl import dist, ops, pyro
+from ppvae.language.ppl import dist, items, ops, pyro
 from ppvae.language.program import Program
 from ppvae.parts import networks
 from ppvae.parts.densities import ContinuousBernoulli, DiscretisedLogistic
@@ -76,7 +76,8 @@ class Likelihood(Family):
         self.decoder = networks.decoder(modality, latent, hidden)
 
     def forward(self, z: Any, obs: Any = None) -> Any:
-        return self.measured(self.decoded(z), obs)
+        y = self.decoded(z) if obs is None else items().decoded(self.name, self.decoded, z)
+        return self.measured(y, obs)
 
     def decoded(self, z: Any) -> Any:
         """What the decoder makes of latents ``(..., latent)``: ``(..., *shape)``. Of texts they are the predictor."""

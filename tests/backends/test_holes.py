@@ -16,7 +16,9 @@ from torch import nn
 import ppvae
 from ppvae import VAE, Batch, Dataset, Modality, Program, dist, ops
 from ppvae import pyro as pyro_words
-from ppvae.backends import numpyro, pyro
+from ppvae.backends import mirror, numpyro, pyro
+from ppvae.inference import subset_questions
+from ppvae.inference.questions import MANY, Question
 from ppvae.language.modality import ELEMENTWISE, REALS
 from ppvae.language.tokens import END, PADDING
 from ppvae.training import fit as fitting
@@ -274,3 +276,40 @@ def _engine(backend: str) -> Any:
 
 def _snapshot(backend: str, here: Any) -> Any:
     return _engine(backend).export(here)
+
+
+class Noted(nn.Linear):
+    """Notes the runs of its compiled program."""
+
+
+class Dithered(nn.Linear):
+    """Draws."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) + 0 * torch.rand_like(x)
+
+
+NOTES: list[str] = []
+
+
+@mirror.layer(Noted)
+def noted(module: Noted, p: Any, x: Any) -> Any:
+    jax.debug.callback(lambda: NOTES.append("run"))
+    return x @ p["weight"].T + p["bias"]
+
+
+@pytest.mark.parametrize("given", [["a"], ["b"], ["a", "b"]])
+def test_what_an_item_does_not_show_is_not_decoded_for_its_weights(given: list[str]) -> None:
+    kinds = [
+        Modality("a", (2,), decoder=lambda latent: Noted(latent, 2)),
+        Modality("b", (2,), decoder=lambda latent: Dithered(latent, 2)),
+    ]
+    run = pairs.fitted(pairs.untrained(ppvae.method("mvae", kinds, latent=2, hidden=(3,))), kinds, "numpyro")
+    values = np.random.default_rng(0).normal(size=(2, 3, 2))
+    data = Dataset({"a": values[0], "b": values[1]}, {"b": np.array([True, True, False])})
+    question = Question(subset_questions.log_weights, MANY)
+    NOTES.clear()
+    found = subset_questions.ask(run, question, data, given)["log_weights"]
+    jax.effects_barrier()
+    assert len(NOTES) == (3 if "a" in given else 0)
+    np.testing.assert_allclose(found, run.log_weights(data, given, MANY), rtol=1e-10)

@@ -17,7 +17,7 @@ from scipy.special import logsumexp
 
 import ppvae
 from ppvae import VAE, Dataset, Modality, Program, dist, ops, pyro
-from ppvae.inference.correction import ladder
+from ppvae.inference.correction import ladder, proposals
 from ppvae.inference.fitted import Fitted
 
 ITEMS = 8
@@ -250,3 +250,14 @@ def test_pictures_are_served_whose_layers_have_no_forward_mode() -> None:
     weights = run.log_weights(data, posterior="corrected")
     assert weights.served.passes.all()
     assert agrees(weights, run.log_evidence(data, particles=4000), grid=0.05).all()
+
+
+def test_densities_of_particles_are_those_of_scipy() -> None:
+    rng = np.random.default_rng(0)
+    share, loc = rng.dirichlet(np.ones(2), size=3), rng.normal(size=(3, 2, 4))
+    root = np.tril(rng.normal(size=(3, 2, 4, 4)), -1) + np.eye(4) * rng.uniform(0.5, 2.0, size=(3, 2, 4, 1))
+    vectors = rng.normal(size=(5, 3, 4))
+    found = proposals.densities(proposals.Mixture(share, loc, root), vectors)
+    for i, k in np.ndindex(3, 2):
+        part = stats.multivariate_t(loc[i, k], root[i, k] @ root[i, k].T, proposals.FREEDOM)
+        np.testing.assert_allclose(found[:, i, k], np.log(share[i, k]) + part.logpdf(vectors[:, i]), rtol=1e-10)

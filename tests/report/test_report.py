@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import jax
 import linear_gaussian as lg
 import numpy as np
 import pytest
@@ -33,14 +34,27 @@ from ppvae.report.subsets import Effort, label
 from ppvae.report.summary import summary, worst
 from ppvae.report.verdict import CARE, DISTRUST, ENOUGH, TRUST, band, holm, interval, verdict
 
+COMPILED: list[str] = []  # the functions that JAX compiled
+PROGRAMS: dict[tuple[float, str], int] = {}  # how many of them answered the questions behind measures
+
+
+def _note(event: str, seconds: float, **about: str | int) -> None:
+    if event.endswith("backend_compile_duration"):
+        COMPILED.append(str(about.get("fun_name")))
+
+
+jax.monitoring.register_event_duration_secs_listener(_note)
+
 
 @cache
 def measures(widen: float, names: str) -> Measures:
     """Of the oracle's guide, whose scale is multiplied, on rows that have some of the modalities."""
     truth = lg.general()
     rows = lg.dataset(truth, {name: values for name, values in truth.draw(300, seed=0).items() if name in names})
-    effort = Effort(particles=200)
-    return measure(lg.fitted(truth, lg.Exact(truth, widen), "numpyro"), rows, effort=effort, trained_on=False)
+    effort, before = Effort(particles=200), len(COMPILED)
+    found = measure(lg.fitted(truth, lg.Exact(truth, widen), "numpyro"), rows, effort=effort, trained_on=False)
+    PROGRAMS[widen, names] = sum("all_of_them" in name for name in COMPILED[before:])
+    return found
 
 
 def diagnosis(**changes: Any) -> Diagnosis:
@@ -483,3 +497,8 @@ def test_rows_that_disagree_with_themselves_are_named_and_otherwise_the_section_
     assert f"<details open>\n<summary>{len(suspects)} of 300 rows" in opened
     assert f'<th scope="row">{suspects[0].row}</th><td>{suspects[0].modality}</td>' in opened
     assert "disagree with themselves" not in written(said, verdict(said), [], "f")
+
+
+def test_all_subsets_of_a_report_share_their_programs() -> None:
+    measures(0.4, "ac")
+    assert 10 < PROGRAMS[0.4, "ac"] <= 14

@@ -16,7 +16,7 @@ from ppvae.inference.conditioned_items import ConditionedItems
 from ppvae.inference.correction import proposals
 from ppvae.inference.correction.proposals import Particles
 from ppvae.inference.correction.served import Served
-from ppvae.inference.questions import Question
+from ppvae.inference.questions import MANY, Question, in_turn
 from ppvae.inference.unconstrained import unconstrained
 from ppvae.language.batch import Batch
 
@@ -118,6 +118,7 @@ def from_guide(about: ConditionedItems, particles: int) -> Weighed:
     return _judged(about, Particles(found["vectors"], found["log_weights"].astype(np.float64)), "guide")
 
 
+@in_turn(MANY)
 def _proposed(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
     """The question of an item's draws from the guide, with their log weights."""
     item = unconstrained(model, guide, batch)

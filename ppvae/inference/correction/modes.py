@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 
+from ppvae.inference.questions import in_turn
 from ppvae.inference.unconstrained import unconstrained
 from ppvae.language.batch import Batch
 
@@ -22,6 +23,7 @@ SPREAD = 4  # draws of the prior
 MOMENTS = 64  # draws that tell the means of both, and the prior's deviations
 
 
+@in_turn(1)
 def modes(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
     """The question of an item's modes ``loc (starts, 1, size)``, and factors ``root`` of the covariances there.
 

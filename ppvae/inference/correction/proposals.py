@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as nd
+from scipy.special import gammaln
 
 from ppvae.inference.conditioned_items import ConditionedItems
 from ppvae.inference.correction.modes import modes
-from ppvae.inference.questions import Question
+from ppvae.inference.questions import MANY, Question, in_turn
 from ppvae.inference.subset_questions import AT
 from ppvae.inference.unconstrained import unconstrained
 from ppvae.language.batch import Batch
@@ -55,20 +56,33 @@ def drawn(about: ConditionedItems, mixture: Mixture, particles: int, number: int
     """
     at = {**mixture._asdict(), "number": np.full(len(about), number)}
     found = about.ask(Question(_drawn, particles), at)
-    return Particles(found["vectors"], found["log_weights"].astype(np.float64)), found["log_parts"].astype(np.float64)
+    log_parts = densities(mixture, found["vectors"])
+    log_weights = found["log_joint"].astype(np.float64) - np.logaddexp.reduce(log_parts, -1)
+    return Particles(found["vectors"], log_weights), log_parts
 
 
+@in_turn(MANY)
 def _drawn(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
-    """The question of an item's draws from the mixture that stands beside the data."""
+    """The question of an item's draws from the mixture that stands beside the data, and their ``log p(x_S, z)``."""
     item = unconstrained(model, guide, batch)
     share, loc, root, number = (batch.arrays[AT + name][0] for name in (*Mixture._fields, "number"))
     mixture = nd.MixtureSameFamily(nd.CategoricalProbs(share), nd.MultivariateStudentT(FREEDOM, loc, root))
     key = jax.random.fold_in(numpyro.prng_key(), number.astype(jnp.uint32))
     vectors = mixture.sample(key, (draws,))
-    log_parts = mixture.component_log_probs(vectors)
-    log_weights = jax.vmap(item.joint)(vectors) - jax.nn.logsumexp(log_parts, -1)
-    found = {"vectors": vectors, "log_weights": log_weights, "log_parts": log_parts}
-    return {name: values[:, None] for name, values in found.items()}
+    return {"vectors": vectors[:, None], "log_joint": jax.vmap(item.joint)(vectors)[:, None]}
+
+
+def densities(mixture: Mixture, vectors: np.ndarray) -> np.ndarray:
+    """Log densities of vectors ``(n, items, size)`` in each part, its weight included: ``(n, items, parts)``."""
+    size, (items, parts) = vectors.shape[-1], mixture.share.shape
+    inverse = np.linalg.inv(mixture.root)
+    white = np.moveaxis(vectors, 0, 1) @ np.swapaxes(inverse.reshape(items, parts * size, size), 1, 2)
+    white = white.reshape(items, -1, parts, size) - (inverse @ mixture.loc[..., None])[:, None, ..., 0]
+    far = np.moveaxis(np.square(white).sum(-1), 1, 0)
+    volume = np.log(np.diagonal(mixture.root, axis1=-2, axis2=-1)).sum(-1) + size / 2 * np.log(np.pi * FREEDOM)
+    level = gammaln((FREEDOM + size) / 2) - gammaln(FREEDOM / 2) - volume
+    with np.errstate(divide="ignore"):  # of a part that has no weight
+        return np.log(mixture.share) + level - (FREEDOM + size) / 2 * np.log1p(far / FREEDOM)
 
 
 def adapted(mixture: Mixture, particles: Particles, smooth: np.ndarray, log_parts: np.ndarray) -> Mixture:
