@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -41,8 +42,9 @@ def parity(vae: VAE, batch: Batch, dtype: str = "float32", seed: int = 0, device
     vae = copy.deepcopy(vae)
     settings = Settings.model_validate({"dtype": dtype, "device": device})
     vae.pair.to(pyro.device(device), getattr(torch, dtype)).eval()
-    latents = draw(vae, batch, settings, seed)
-    sites, gradients = _on_pyro(vae, batch, latents, settings)
+    with whole_in(dtype):
+        latents = draw(vae, batch, settings, seed)
+        sites, gradients = _on_pyro(vae, batch, latents, settings)
     others, other_gradients = _on_numpyro(vae, batch, latents, settings)
     differences, parameters = _differences(others, sites), _differences(other_gradients, gradients)
     worst = max(differences.values()), max(parameters.values(), default=0.0)
@@ -54,6 +56,21 @@ def parity(vae: VAE, batch: Batch, dtype: str = "float32", seed: int = 0, device
         "max_gradient_difference": worst[1],
         "ok": worst[0] <= TOLERANCE[dtype][0] and worst[1] <= TOLERANCE[dtype][1],
     }
+
+
+@contextmanager
+def whole_in(dtype: str) -> Iterator[None]:
+    """Turn torch's complaint about a program of which only a part is of the dtype into a sentence."""
+    try:
+        yield
+    except NotImplementedError:
+        raise
+    except RuntimeError as error:
+        said = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(
+            f"a program fails in {dtype}, in which it is compared with itself on NumPyro ({said}): make its networks "
+            "and tensors attributes of it, and others of their dtype"
+        ) from error
 
 
 def draw(vae: VAE, batch: Batch, settings: Settings, seed: int) -> Arrays:

@@ -161,7 +161,7 @@ class Holes(Messenger):
 
     def _pyro_sample(self, msg: Any) -> None:
         mask = mask_of(msg["name"], self.masks, self.names) if msg["is_observed"] else None
-        if mask is not None:
+        if mask is not None and hasattr(msg["fn"], "mask"):  # torch's own have none, and are refused after the run
             mask = beside(msg, mask, layout())
             msg["value"] = supported(msg["fn"], msg["value"], mask)
             msg["fn"] = masked(msg, mask)

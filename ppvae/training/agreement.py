@@ -11,14 +11,14 @@ import numpy as np
 import torch
 
 from ppvae.backends import pyro
-from ppvae.backends.parity import check_stated, draw, given, log_probs
+from ppvae.backends.parity import check_stated, draw, given, log_probs, whole_in
 from ppvae.language.batch import Batch
 from ppvae.language.ppl import handlers, items
 from ppvae.language.program import Program
 from ppvae.language.traces import Sites, filled, is_local, latents, random_sites
 from ppvae.runs.settings import Settings
 from ppvae.runs.vae import VAE
-from ppvae.training.shapes import FAILURES, first_line
+from ppvae.training.shapes import FAILURES
 
 ROUNDING = 1e-5  # of the largest: what is left of it where a program itself turns to single precision
 # An answer of a few rows is wanted once and at once, so XLA need not look for the fastest way to it.
@@ -46,16 +46,9 @@ def check_agreement(vae: VAE, batch: Batch) -> None:
     vae = copy.deepcopy(vae)
     vae.pair.to(device="cpu", dtype=torch.float64).eval()
     settings = Settings.model_validate({"dtype": "float64", "device": "cpu"})
-    try:
+    with whole_in("float64"):
         latents = draw(vae, batch, settings, 0)
         expected, again = (_on_pyro(vae, batch, latents, settings, seed) for seed in (0, 1))
-    except NotImplementedError:
-        raise
-    except RuntimeError as error:
-        raise ValueError(
-            "a program fails in double precision, in which it is compared with itself on NumPyro "
-            f"({first_line(error)}): make its networks and tensors attributes of it, and others of their dtype"
-        ) from error
     found = _on_numpyro(vae, batch, latents, settings)
     check_stated(found, expected)
     for name, values in expected.items():

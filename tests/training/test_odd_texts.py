@@ -186,12 +186,20 @@ def test_what_would_train_to_something_else_is_refused_before(case: str, backend
         ppvae.fit(VAE(Said(model), Said(guide)), DATA, backend=backend, epochs=1, progress=False)
 
 
+def test_torchs_own_distribution_is_refused_where_there_are_holes() -> None:
+    some = Dataset({"obs": np.array([1.0, np.nan, 0.0, 1.0])}, likelihood={"obs": "bernoulli"})
+    with pytest.raises(ValueError, match="'obs' is given torch's own Bernoulli"):
+        ppvae.fit(VAE(Said(of_torch), Said(nothing)), some, backend="pyro", epochs=1, progress=False)
+
+
 def test_weights_that_are_to_stay_may_be_anywhere_on_pyro_alone() -> None:
     OUTSIDE.requires_grad_(False)
     try:
         run = ppvae.fit(VAE(Said(reaching_out), Said(nothing)), DATA, backend="pyro", epochs=1, progress=False)
-        with pytest.raises(ValueError, match=r"^a program fails in double precision, .* make its networks and tensors"):
+        with pytest.raises(ValueError, match=r"^a program fails in float64, .* make its networks and tensors"):
             ppvae.fit(VAE(Said(reaching_out), Said(nothing)), DATA, backend="numpyro", epochs=1, progress=False)
+        with pytest.raises(ValueError, match=r"^a program fails in float64, .* make its networks and tensors"):
+            ppvae.parity(VAE(Said(reaching_out), Said(nothing)), DATA.batch(), dtype="float64")
     finally:
         OUTSIDE.requires_grad_(True)
     assert np.isfinite(run.history[0]["loss"])
