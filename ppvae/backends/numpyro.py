@@ -218,10 +218,13 @@ def _own_shares(objective: Any, pair: tuple[Mirror, Mirror], batch: Batch, beta:
 def compile_epoch(
     state: State, arrays: Arrays, observed: Arrays, rows: np.ndarray, places: np.ndarray, pace: Pace
 ) -> None:
-    """Compile an epoch of this shape once for the whole run. Programs run here alone, so that the rest is no turn."""
+    """Compile an epoch of this shape once for the whole run. Programs run here alone, so that the rest is no turn.
+
+    JAX holds what it compiled as long as the function, so that each run has a function of its own.
+    """
     with environment(state.plan.settings):
         inputs = _everywhere(state, arrays, observed, rows, places, pace)
-        lowered = jax.jit(_epoch, donate_argnums=0).lower(*inputs)
+        lowered = jax.jit(lambda *given: _epoch(*given), donate_argnums=0).lower(*inputs)
     with _defaults(state.plan.settings):
         state.run.compiled["epoch", state.stage] = lowered.compile()
 
@@ -263,7 +266,7 @@ def _epoch(
 def validate(state: State, arrays: Arrays, observed: Arrays, draw: int) -> float:
     """The loss on other items, in nats per item, without training; ``draw`` numbers its random draws."""
     if "validate" not in state.run.compiled:
-        state.run.compiled["validate"] = jax.jit(_validate)
+        state.run.compiled["validate"] = jax.jit(lambda *given: _validate(*given))
     return float(state.run.compiled["validate"](state, arrays, observed, draw))
 
 
@@ -271,6 +274,11 @@ def _validate(state: State, arrays: Arrays, observed: Arrays, draw: jax.Array) -
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(state.seed), 1), draw)
     batch, beta = Batch(arrays, observed, state.plan.items), state.plan.settings.beta
     return loss_by_site(state.params, state, batch, beta, key, training=False)[0]
+
+
+def close(state: State) -> None:
+    """Let go of what was compiled for a run, since JAX's caches remember the run when it is over."""
+    state.run.compiled.clear()
 
 
 def export(state: State) -> Snapshot:

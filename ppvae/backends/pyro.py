@@ -205,6 +205,10 @@ def validate(state: State, arrays: Mapping[str, Any], observed: Mapping[str, Any
     return loss.item()
 
 
+def close(state: State) -> None:
+    """Nothing: nothing was compiled."""
+
+
 def export(state: State) -> Snapshot:
     """Weights and optimiser state as numpy arrays."""
     return Snapshot(

@@ -224,6 +224,8 @@ def _train(
             if out is not None and len(fitted.history) > begun:
                 _keep(fitted, out)
             raise
+        finally:
+            engine.close(state)
         return _loaded(fitted)
 
 

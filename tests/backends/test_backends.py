@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 from dataclasses import replace
 
 import jax
@@ -294,3 +295,14 @@ def test_dropout_is_random_in_training_and_silent_in_answers(data, backend):
     np.testing.assert_array_equal(*twice)
     means = [run.to(other).encode(data, draws=2000)["z"].mean(0) for other in BACKENDS]
     np.testing.assert_allclose(*means, atol=0.15)
+
+
+def test_what_was_compiled_for_a_run_goes_with_it() -> None:
+    rows = Dataset({"x": np.random.default_rng(0).normal(size=(20, 3))})
+    held = []
+    for _ in range(2):
+        run = ppvae.fit(VAE(Level(), Fixed()), rows, epochs=2, validation=rows, progress=False)
+        del run
+        gc.collect()
+        held.append(len(jax.devices()[0].client.live_executables()))
+    assert held[1] == held[0]
