@@ -1,4 +1,4 @@
-"""Residence: a device as the default of torch, whose programs never make the host wait for it by themselves."""
+"""Devices in torch: the one that a run computes on as the default, whose programs never make the host wait for it."""
 
 from __future__ import annotations
 
