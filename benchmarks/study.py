@@ -94,10 +94,23 @@ def finished(todo: Sequence[Task], setting: Any, workers: int) -> Iterator[tuple
     """
     spawn = multiprocessing.get_context("spawn")
     for start in range(0, len(todo), TASKS * workers):
-        with ProcessPoolExecutor(workers, mp_context=spawn) as pool:
+        with ProcessPoolExecutor(workers, mp_context=spawn, initializer=pinned, initargs=(spawn.Value("i"),)) as pool:
             running = {pool.submit(run, task, setting): task for task in todo[start : start + TASKS * workers]}
             for future in as_completed(running):
                 yield running[future], future
+
+
+def pinned(started: Any) -> None:
+    """Give a process of the pool a core of its own where the system can.
+
+    XLA has a thread for each core that a process may use, whatever its flags say: sixteen such processes on sixteen
+    cores hardly moved.
+    """
+    with started.get_lock():
+        number, started.value = started.value, started.value + 1
+    if hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[number % len(cores)]})
 
 
 def complete(*phases: tuple[Sequence[Task], int], results: Path, setting: Any) -> int:

@@ -16,7 +16,7 @@ from scipy.special import logsumexp
 TREES = int(az.__version__.split(".")[0]) >= 1  # 1.x holds results in DataTree, 0.x in its own InferenceData
 THRESHOLD = 0.7  # of k-hat: above it, importance sampling is not to be trusted (Vehtari et al. 2024)
 FEWEST = 25  # draws, so that the largest fifth holds the five that a Pareto tail is fitted to
-FLAT = 0.01  # nats
+FLAT = np.log(1.25)  # nats between the largest weight and the tail's end: less says nothing of the tail's shape
 MADE = ("chain", "draw", "sample")  # dimensions that ArviZ makes
 
 Groups = Mapping[str, Mapping[str, tuple[tuple[str, ...], Any]]]
@@ -99,7 +99,7 @@ def psis(log_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Returns:
         Smoothed log weights whose exponentials sum to one over draws, ``(draws, ...)``, and k-hat, ``(...)``: −inf
-        where the largest weights, those that the tail is fitted to, are equal within 1 %, as all are for an exact
+        where the largest weights, those that the tail is fitted to, are equal within a quarter, as all are for an exact
         posterior; +inf where a weight is NaN or infinite, where all are zero, and where no tail can be fitted.
 
     Raises:

@@ -14,14 +14,15 @@ from ppvae.inference.arviz import psis
 from ppvae.inference.chunks import ROWS
 from ppvae.inference.conditioned_items import ConditionedItems
 from ppvae.inference.correction import proposals
-from ppvae.inference.correction.proposals import Particles
+from ppvae.inference.correction.proposals import Mixture, Particles
 from ppvae.inference.correction.served import Served
 from ppvae.inference.questions import MANY, Question, in_turn
 from ppvae.inference.unconstrained import unconstrained
-from ppvae.language.batch import Batch
+from ppvae.language.batch import Batch, over
 
 PARTICLES = 1000  # that draws are resampled from
-ROUNDS = 1  # of adaptation
+ROUNDS = 3  # of adaptation, at most
+ENOUGH = 0.25  # of its particles effective: the proposal of such an item is adapted for the last time
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,12 +134,23 @@ def corrected(about: ConditionedItems, particles: int) -> Weighed:
     The number of items is padded to a power of two, so that few programs are compiled.
     """
     padded = about.take(np.resize(np.arange(len(about)), _power(len(about))))
-    mixture = proposals.around_modes(padded)
-    for number in range(ROUNDS):
-        found, log_parts = proposals.drawn(padded, mixture, particles, number)
-        mixture = proposals.adapted(mixture, found, psis(found.log_weights)[0], log_parts)
+    mixture = adapted(padded, proposals.around_modes(padded), particles)
     found, _ = proposals.drawn(padded, mixture, particles, ROUNDS)
     return _judged(padded, found, "corrected").take(np.arange(len(about)))
+
+
+def adapted(about: ConditionedItems, mixture: Mixture, particles: int) -> Mixture:
+    """The proposals by their own draws, of each item until enough of those are effective, whatever others need."""
+    waiting = np.ones(len(about), bool)
+    for number in range(ROUNDS):
+        found, log_parts = proposals.drawn(about, mixture, particles, number)
+        smooth, _ = psis(found.log_weights)
+        after = proposals.adapted(mixture, found, smooth, log_parts)
+        mixture = Mixture(*(np.where(over(waiting, new), new, old) for new, old in zip(after, mixture, strict=True)))
+        waiting &= 1 / np.square(np.exp(smooth)).sum(0) < ENOUGH * particles
+        if not waiting.any():
+            break
+    return mixture
 
 
 def _judged(about: ConditionedItems, found: Particles, stage: str) -> Weighed:

@@ -16,7 +16,7 @@ from ppvae.inference.unconstrained import unconstrained
 from ppvae.language.batch import Batch
 
 STEPS = 25  # at most
-GAIN = 1e-3  # nats: a step that gains less is the last
+GAIN = 1e-2  # nats: a step that gains less is the last
 PARTS = 0.5 ** np.arange(10.0)  # of a step, of which the best is taken
 STARTED = 3  # draws of the guide that are climbed from
 SPREAD = 4  # draws of the prior

@@ -5,10 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import numpyro
-import numpyro.distributions as nd
 from scipy.special import gammaln
 
 from ppvae.inference.conditioned_items import ConditionedItems
@@ -52,24 +49,31 @@ def around_modes(about: ConditionedItems) -> Mixture:
 def drawn(about: ConditionedItems, mixture: Mixture, particles: int, number: int) -> tuple[Particles, np.ndarray]:
     """Particles of the mixture, and their log densities in each part, ``(particles, items, parts)``.
 
-    Draws of another ``number`` are independent.
+    Draws of another ``number`` are independent. They are made here, since XLA draws from all parts to keep one.
     """
-    at = {**mixture._asdict(), "number": np.full(len(about), number)}
-    found = about.ask(Question(_drawn, particles), at)
-    log_parts = densities(mixture, found["vectors"])
+    randoms = (np.random.default_rng([number, key, about.seed]) for key in about.keys)
+    each = [_sampled(random, *parts, particles) for random, *parts in zip(randoms, *mixture, strict=True)]
+    vectors = np.stack(each).astype(about.fitted.settings.dtype)
+    found = about.ask(Question(_log_joint, particles), {"vectors": vectors})
+    vectors = np.moveaxis(vectors, 1, 0)
+    log_parts = densities(mixture, vectors)
     log_weights = found["log_joint"].astype(np.float64) - np.logaddexp.reduce(log_parts, -1)
-    return Particles(found["vectors"], log_weights), log_parts
+    return Particles(vectors, log_weights), log_parts
+
+
+def _sampled(random: np.random.Generator, share: np.ndarray, loc: np.ndarray, root: np.ndarray, n: int) -> np.ndarray:
+    """So many vectors of one item's mixture, ``(n, size)``: those of a part stand together."""
+    counts = random.multinomial(n, share / share.sum())
+    far = random.standard_normal((n, loc.shape[-1])) / np.sqrt(random.chisquare(FREEDOM, (n, 1)) / FREEDOM)
+    parts = np.split(far, np.cumsum(counts)[:-1])
+    return np.concatenate([center + part @ factor.T for center, factor, part in zip(loc, root, parts, strict=True)])
 
 
 @in_turn(MANY)
-def _drawn(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
-    """The question of an item's draws from the mixture that stands beside the data, and their ``log p(x_S, z)``."""
+def _log_joint(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
+    """The question of ``log p(x_S, z)`` at the vectors that stand beside an item."""
     item = unconstrained(model, guide, batch)
-    share, loc, root, number = (batch.arrays[AT + name][0] for name in (*Mixture._fields, "number"))
-    mixture = nd.MixtureSameFamily(nd.CategoricalProbs(share), nd.MultivariateStudentT(FREEDOM, loc, root))
-    key = jax.random.fold_in(numpyro.prng_key(), number.astype(jnp.uint32))
-    vectors = mixture.sample(key, (draws,))
-    return {"vectors": vectors[:, None], "log_joint": jax.vmap(item.joint)(vectors)[:, None]}
+    return {"log_joint": jax.vmap(item.joint)(batch.arrays[AT + "vectors"][0])[:, None]}
 
 
 def densities(mixture: Mixture, vectors: np.ndarray) -> np.ndarray:
