@@ -12,6 +12,7 @@ import torch
 
 from ppvae.backends import pyro
 from ppvae.backends.declarations import declaring
+from ppvae.backends.widening import widening
 from ppvae.language.batch import Batch
 from ppvae.language.elimination import multiplied
 from ppvae.language.plates import found, noting
@@ -42,10 +43,11 @@ def parity(vae: VAE, batch: Batch, dtype: str = "float32", seed: int = 0, device
     vae = copy.deepcopy(vae)
     settings = Settings.model_validate({"dtype": dtype, "device": device})
     vae.pair.to(pyro.device(device), getattr(torch, dtype)).eval()
-    with whole_in(dtype):
-        latents = draw(vae, batch, settings, seed)
-        sites, gradients = _on_pyro(vae, batch, latents, settings)
-    others, other_gradients = _on_numpyro(vae, batch, latents, settings)
+    with widening(dtype):
+        with whole_in(dtype):
+            latents = draw(vae, batch, settings, seed)
+            sites, gradients = _on_pyro(vae, batch, latents, settings)
+        others, other_gradients = _on_numpyro(vae, batch, latents, settings)
     differences, parameters = _differences(others, sites), _differences(other_gradients, gradients)
     worst = max(differences.values()), max(parameters.values(), default=0.0)
     return {

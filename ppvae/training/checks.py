@@ -96,7 +96,7 @@ def _tell(vae: VAE, batch: Batch, guide: dict[str, Any]) -> None:
         program.plate_layout = program.plate_layout._replace(apart=apart)
     if is_written_by_user(vae):
         vae.model.stand_ins = stand_ins(vae.model, batch, given, _values(guide))
-        vae.guide.stand_ins = stand_ins(vae.guide, batch, given, {}, shared=True)
+        vae.guide.stand_ins = stand_ins(vae.guide, batch, (), {}, shared=True)
 
 
 def _first_tried(vae: VAE, data: Dataset, settings: Settings) -> tuple[Batch, dict[str, Any], dict[str, Any]]:
