@@ -49,7 +49,7 @@ def parity(vae: VAE, batch: Batch, dtype: str = "float32", seed: int = 0, device
             sites, gradients = _on_pyro(vae, batch, latents, settings)
         others, other_gradients = _on_numpyro(vae, batch, latents, settings)
     differences, parameters = _differences(others, sites), _differences(other_gradients, gradients)
-    worst = max(differences.values()), max(parameters.values(), default=0.0)
+    worst = [float(np.max([*found.values()], initial=0.0)) for found in (differences, parameters)]  # NaN among others
     return {
         "dtype": dtype,
         "sites": differences,
@@ -175,12 +175,18 @@ def integrand(sites: Mapping[str, Any]) -> Any:
 def _differences(found: Arrays, expected: Arrays) -> dict[str, float]:
     """``max|a − b| / max|b|`` by name, where what is nearly zero is compared with a floor."""
     check_stated(found, expected)
-    sizes = {name: float(np.abs(values).max(initial=0.0)) for name, values in expected.items()}
+    sizes = {name: float(np.abs(values[np.isfinite(values)]).max(initial=0.0)) for name, values in expected.items()}
     least = FLOOR * max([1.0, *sizes.values()])
     return {
-        name: float(np.abs(found[name] - values).max(initial=0.0)) / max(sizes[name], least)
+        name: float(_distances(found[name], values).max(initial=0.0)) / max(sizes[name], least)
         for name, values in expected.items()
     }
+
+
+def _distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """``|a − b|``, zero where both are the same infinity, and NaN where either is NaN."""
+    with np.errstate(invalid="ignore"):
+        return np.where(one == other, 0.0, np.abs(one - other))
 
 
 def check_stated(found: Iterable[str], expected: Iterable[str]) -> None:

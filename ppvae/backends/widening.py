@@ -25,7 +25,7 @@ class _Widened(TorchFunctionMode):
     """Calls of torch with double precision in place of single where their text asks for that by name."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        func, args, kwargs = tree_map(_named, (func, args, kwargs or {}))
+        func, args, kwargs = tree_map(_named, (func, args, kwargs or {}), is_leaf=_is_size)
         return widest(func, args, kwargs)
 
 
@@ -44,8 +44,16 @@ def widest(call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     except RuntimeError:
         if not _widening.get() or not any(map(_is_single, tree_leaves((args, kwargs)))):
             raise
-        args, kwargs = tree_map(lambda leaf: leaf.double() if _is_single(leaf) else leaf, (args, kwargs))
+        args, kwargs = tree_map(_doubled, (args, kwargs), is_leaf=_is_size)
         return call(*args, **kwargs)
+
+
+def _doubled(leaf: Any) -> Any:
+    return leaf.double() if _is_single(leaf) else leaf
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, torch.Size)  # a tuple of numbers, but not to ``x.new``
 
 
 def _is_single(leaf: Any) -> bool:

@@ -322,7 +322,11 @@ def _match(model: dict[str, Any], guide: dict[str, Any], modalities: Collection[
             f"write obs=batch.get({unused[0]!r}) alone"
         )
     if unused:
-        raise ValueError(f"the model has no site named {unused[0]!r}, so that modality would go unexplained")
+        raise ValueError(
+            f"the model has no site named {unused[0]!r}, so that modality would go unexplained: name so the site that "
+            f"observes it, or {unused[0]}_0, {unused[0]}_1, ... those that observe its pieces; what the model takes as "
+            "given, or observes under other names, is listed in its conditions"
+        )
     lacking = [name for name in _values(model) if name not in guided and not is_enumerated(model[name])]
     unobserved = [name for name in lacking if owner(name, modalities)[0] in modalities]
     if unobserved:

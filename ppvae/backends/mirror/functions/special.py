@@ -71,9 +71,13 @@ def entr(input: Array) -> jax.Array:
 
 @mirrors(*namesakes("xlogy"))
 def xlogy(input: Array, other: Array) -> jax.Array:
-    """No gradient where ``input`` is 0 and ``other`` is not positive; jnp's is infinite, and torch's NaN at (0, 0)."""
+    """No gradient where ``other`` is 0, or negative beside an ``input`` of 0.
+
+    Torch's there is 0 for what counts nothing, as what ``where`` leaves out does; jnp's is NaN then.
+    """
     x, y = floating(input), floating(other)
-    return special.xlogy(x, jnp.where((x == 0) & (y <= 0), 1, y))
+    edge = (y == 0) | ((x == 0) & (y < 0))
+    return jnp.where(edge, jax.lax.stop_gradient(special.xlogy(x, y)), special.xlogy(x, jnp.where(edge, 1, y)))
 
 
 @mirrors(*namesakes("xlog1py"))
