@@ -62,7 +62,7 @@ def parity(vae: VAE, batch: Batch, dtype: str = "float32", seed: int = 0, device
 
 @contextmanager
 def whole_in(dtype: str) -> Iterator[None]:
-    """Turn torch's complaint about a program of which only a part is of the dtype into a sentence."""
+    """Turn torch's complaint about a program into a sentence."""
     try:
         yield
     except NotImplementedError:
@@ -70,8 +70,7 @@ def whole_in(dtype: str) -> Iterator[None]:
     except RuntimeError as error:
         said = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(
-            f"a program fails in {dtype}, in which it is compared with itself on NumPyro ({said}): make its networks "
-            "and tensors attributes of it, and others of their dtype"
+            f"a program fails on Pyro, where it is compared with itself on NumPyro in {dtype}: {said}"
         ) from error
 
 

@@ -14,7 +14,7 @@ import ppvae
 from ppvae import VAE, Program, dist, pyro
 from ppvae.backends.distributions.supports import constraint
 
-CLOSE = dict(rtol=2e-5, atol=2e-5)
+CLOSE = {"rtol": 2e-5, "atol": 2e-5}
 
 
 class Said(Program):

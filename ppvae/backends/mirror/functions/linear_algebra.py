@@ -270,6 +270,13 @@ def svdvals(A: jax.Array) -> jax.Array:
     return jnp.linalg.svdvals(A)
 
 
+@mirrors(torch.linalg.pinv)
+def pinv(A: jax.Array, rcond: Any = None, hermitian: bool = False, atol: Any = None, rtol: Any = None) -> jax.Array:
+    refuse(atol is not None, "pinv() has a mirror without atol alone")
+    least = rcond if rtol is None else rtol
+    return jnp.linalg.pinv(A, max(A.shape[-2:]) * jnp.finfo(A.dtype).eps if least is None else least, hermitian)
+
+
 @mirrors(torch.linalg.qr)
 def qr(A: jax.Array, mode: str = "reduced") -> Qr:
     return Qr(*jnp.linalg.qr(A, mode))
