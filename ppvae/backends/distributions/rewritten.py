@@ -166,7 +166,7 @@ def _binomial_expanded(theirs: Any, self: Any, batch_shape: Any, _instance: Any 
 def _binomial_values(theirs: Any, self: Any, expand: bool = True) -> Any:
     """Those of torch for the count as it was given; one of arrays is refused when it is looked at."""
     given = td.Binomial(self._given_count, probs=torch.tensor(0.5, dtype=self._param.dtype))
-    values = td.Binomial.enumerate_support.__wrapped__(given, expand=False)
+    values = theirs(given, expand=False)
     values = values.reshape(-1, *(1,) * len(self.batch_shape))
     return values.expand(-1, *self.batch_shape) if expand else values
 
