@@ -9,6 +9,7 @@ from ppvae.language.batch import Batch
 from ppvae.language.pieces import pooled
 from ppvae.language.traces import (
     Sites,
+    auxiliary,
     density,
     divergence,
     expected,
@@ -76,13 +77,15 @@ def prices(target: Sites, proposal: Sites, beta: Any = 1.0, analytic: bool = Tru
         else -divergence(proposal[name], target[name], analytic)
         for name in names
     }
+    ratios |= auxiliary(proposal, local=True)
     return {name: beta * expected(ratio, proposal) for name, ratio in ratios.items()}
 
 
 def global_shares(target: Sites, proposal: Sites, beta: Any = 1.0) -> dict[str, Any]:
     """Of sites that all items share: ``beta (log p − log q)`` of a latent, the log likelihood of data; numbers."""
     log_p = {name: density(site).sum() for name, site in target.items() if not is_local(site) and site["is_observed"]}
-    return {
+    own = {name: beta * value.sum() for name, value in auxiliary(proposal, local=False).items()}
+    return own | {
         name: beta * (value - density(proposal[name]).sum()) if name in proposal else value
         for name, value in log_p.items()
     }

@@ -23,7 +23,7 @@ from ppvae.language.batch import Batch
 from ppvae.language.pieces import owner, pieces
 from ppvae.language.plates import Noted, found, noting
 from ppvae.language.program import forget, parameters
-from ppvae.language.traces import is_enumerated, is_local, random_sites
+from ppvae.language.traces import is_auxiliary, is_enumerated, is_local, random_sites
 from ppvae.language.turns import turn
 from ppvae.objectives import Estimator, stages
 from ppvae.runs.plan import Sites, torch_dtype
@@ -314,7 +314,8 @@ def _values(sites: dict[str, Any]) -> dict[str, Any]:
 
 
 def _match(model: dict[str, Any], guide: dict[str, Any], modalities: Collection[str]) -> frozenset[str]:
-    guided = frozenset(_values(guide))
+    own = frozenset(name for name, site in guide.items() if is_auxiliary(site) and name not in model)
+    guided = frozenset(_values(guide)) - own
     unused = [name for name in modalities if not pieces(model, name)]
     if unused and f"{unused[0]}_observed" in model:
         raise ValueError(
@@ -338,6 +339,9 @@ def _match(model: dict[str, Any], guide: dict[str, Any], modalities: Collection[
         raise ValueError(f"the guide lacks the site {lacking[0]!r}, which the model samples; add it to the guide")
     extra = [name for name in guided if name not in model]
     if extra:
-        raise ValueError(f"the guide has the site {extra[0]!r}, which the model does not sample; remove it")
+        raise ValueError(
+            f"the guide has the site {extra[0]!r}, which the model does not sample; remove it, or mark it "
+            "infer={'is_auxiliary': True} where others follow from it"
+        )
     check_same_shape(model, guide, guided)
-    return guided
+    return guided | own
