@@ -330,3 +330,9 @@ def test_a_slope_that_counts_nothing_is_none() -> None:
         return mirror.forward(net, parameters(net, False, 0), x, jnp.array([0.0, 2.0]))
 
     np.testing.assert_allclose(jax.jit(jax.grad(loss))(jnp.array([1.5, 1.5])), [0.0, np.log(2.0)], rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (3, 5), (5, 3)])
+def test_orthogonal_weights_are_torchs(shape: tuple[int, int]) -> None:
+    net = nn.utils.parametrizations.orthogonal(nn.Linear(*shape))
+    assert_mirrors(net.double(), torch.randn(2, shape[0], dtype=torch.float64))
