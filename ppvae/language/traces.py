@@ -195,11 +195,6 @@ def guided(target: Sites, proposal: Sites) -> list[str]:
     return [name for name, site in proposal.items() if is_local(site) and name in target]
 
 
-def auxiliary(proposal: Sites, local: bool) -> dict[str, Any]:
-    """``−log q`` of what a guide draws for itself, of items' own sites or of shared ones."""
-    return {name: -density(s) for name, s in proposal.items() if is_auxiliary(s) and is_local(s) == local}
-
-
 def joint(target: Sites, proposal: Sites, names: Iterable[str] | None = None) -> dict[str, Any]:
     """``log p`` of the model's local sites that the guide drew or that hold data, or of the named ones.
 

@@ -10,6 +10,7 @@ from ppvae.backends.mirror.layers import (
     margins,
     patches,
     pooling,
+    projections,
     recurrent,
     resampling,
 )
@@ -24,6 +25,7 @@ RULES = (
     margins,
     patches,
     pooling,
+    projections,
     recurrent,
     resampling,
 )
