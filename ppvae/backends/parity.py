@@ -12,6 +12,7 @@ import torch
 
 from ppvae.backends import pyro
 from ppvae.backends.declarations import declaring
+from ppvae.backends.widening import widening
 from ppvae.language.batch import Batch
 from ppvae.language.elimination import multiplied
 from ppvae.language.plates import found, noting
@@ -42,12 +43,13 @@ def parity(vae: VAE, batch: Batch, dtype: str = "float32", seed: int = 0, device
     vae = copy.deepcopy(vae)
     settings = Settings.model_validate({"dtype": dtype, "device": device})
     vae.pair.to(pyro.device(device), getattr(torch, dtype)).eval()
-    with whole_in(dtype):
-        latents = draw(vae, batch, settings, seed)
-        sites, gradients = _on_pyro(vae, batch, latents, settings)
-    others, other_gradients = _on_numpyro(vae, batch, latents, settings)
+    with widening(dtype):
+        with whole_in(dtype):
+            latents = draw(vae, batch, settings, seed)
+            sites, gradients = _on_pyro(vae, batch, latents, settings)
+        others, other_gradients = _on_numpyro(vae, batch, latents, settings)
     differences, parameters = _differences(others, sites), _differences(other_gradients, gradients)
-    worst = max(differences.values()), max(parameters.values(), default=0.0)
+    worst = [float(np.max([*found.values()], initial=0.0)) for found in (differences, parameters)]  # NaN among others
     return {
         "dtype": dtype,
         "sites": differences,
@@ -60,7 +62,7 @@ def parity(vae: VAE, batch: Batch, dtype: str = "float32", seed: int = 0, device
 
 @contextmanager
 def whole_in(dtype: str) -> Iterator[None]:
-    """Turn torch's complaint about a program of which only a part is of the dtype into a sentence."""
+    """Turn torch's complaint about a program into a sentence."""
     try:
         yield
     except NotImplementedError:
@@ -68,8 +70,7 @@ def whole_in(dtype: str) -> Iterator[None]:
     except RuntimeError as error:
         said = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(
-            f"a program fails in {dtype}, in which it is compared with itself on NumPyro ({said}): make its networks "
-            "and tensors attributes of it, and others of their dtype"
+            f"a program fails on Pyro, where it is compared with itself on NumPyro in {dtype}: {said}"
         ) from error
 
 
@@ -173,12 +174,18 @@ def integrand(sites: Mapping[str, Any]) -> Any:
 def _differences(found: Arrays, expected: Arrays) -> dict[str, float]:
     """``max|a − b| / max|b|`` by name, where what is nearly zero is compared with a floor."""
     check_stated(found, expected)
-    sizes = {name: float(np.abs(values).max(initial=0.0)) for name, values in expected.items()}
+    sizes = {name: float(np.abs(values[np.isfinite(values)]).max(initial=0.0)) for name, values in expected.items()}
     least = FLOOR * max([1.0, *sizes.values()])
     return {
-        name: float(np.abs(found[name] - values).max(initial=0.0)) / max(sizes[name], least)
+        name: float(_distances(found[name], values).max(initial=0.0)) / max(sizes[name], least)
         for name, values in expected.items()
     }
+
+
+def _distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """``|a − b|``, zero where both are the same infinity, and NaN where either is NaN."""
+    with np.errstate(invalid="ignore"):
+        return np.where(one == other, 0.0, np.abs(one - other))
 
 
 def check_stated(found: Iterable[str], expected: Iterable[str]) -> None:

@@ -52,7 +52,8 @@ def _shares(model: Any, guide: Any, analytic: bool) -> dict[str, torch.Tensor]:
         if site["type"] == "sample":
             q = guide.nodes.get(name)
             shares[name] = site["log_prob_sum"] if q is None else _latent_share(q, site, analytic)
-    return shares
+    own = {name: -q["log_prob_sum"] for name, q in guide.nodes.items() if q["type"] == "sample" and name not in shares}
+    return shares | own  # those of sites that the guide draws for itself
 
 
 def _latent_share(q: Any, p: Any, analytic: bool) -> torch.Tensor:

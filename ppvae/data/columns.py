@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ppvae.data.preprocessing.extra import extra
+from ppvae.language.intake import EXACT, too_long
 
 HOLES = ("", "na", "n/a", "nan", "null", "none")  # among numbers; of texts the empty one alone
+DOUBTFUL = ("na", "n/a", "nan", "null", "<na>")  # among texts: what may be a hole, and may be a name
 PARQUET = (".parquet", ".pq")
+PLAIN = ("string", "integer", "floating", "mixed-integer-float", "boolean", "decimal", "empty")  # by pandas' names
 
 
 def table(path: Path, identity: str) -> Any:
@@ -31,11 +35,20 @@ def table(path: Path, identity: str) -> Any:
 def texts(frame: Any, column: str, path: Path) -> dict[str, str]:
     """The texts in a column by id, without those that are empty.
 
+    Warns:
+        UserWarning: a cell reads as what other programs write where nothing is known.
+
     Raises:
         ValueError: there is no such column.
     """
     _check_columns(frame, [column], path)
     there = frame[column].dropna()
+    if doubtful := [cell for cell in there.unique() if str(cell).strip().lower() in DOUBTFUL]:
+        warnings.warn(
+            f"{str(path)!r}: the cell {doubtful[0]!r} in column {column!r} is taken as a text; "
+            "leave empty what is missing",
+            stacklevel=2,
+        )
     return dict(zip(there.index, there.astype(str), strict=True))
 
 
@@ -49,9 +62,14 @@ def numbers(frame: Any, columns: Sequence[str], path: Path) -> Any:
     pandas = extra("pandas")
     found = {}
     for name in columns:
+        if (held := pandas.api.types.infer_dtype(frame[name], skipna=True)) not in PLAIN:
+            raise ValueError(f"{str(path)!r} holds {held} values, no numbers, in column {name!r}")
         text = frame[name].astype("string").str.strip()
         cells = frame[name].mask(text.str.lower().isin(HOLES).fillna(False).astype(bool))
-        found[name] = pandas.to_numeric(cells, errors="coerce").astype(float)
+        read = pandas.to_numeric(cells, errors="coerce")
+        found[name] = read.astype(float)
+        if pandas.api.types.is_integer_dtype(read) and (read.abs() > EXACT).any():
+            raise too_long(f"{str(path)!r}, column {name!r}")
         if (wrong := found[name].isna() & cells.notna()).any():
             cell, identity = cells[wrong].iloc[0], cells[wrong].index[0]
             raise ValueError(
@@ -66,11 +84,15 @@ def _read(path: Path) -> Any:
         raise ValueError(f"there is no file {str(path)!r}")
     try:
         if path.suffix.lower() in PARQUET:
-            return pandas.read_parquet(path).convert_dtypes()
-        apart = "\t" if path.suffix.lower() == ".tsv" else ","
-        return pandas.read_csv(path, sep=apart, dtype=str, keep_default_na=False, na_values=[""])
+            frame = pandas.read_parquet(path).convert_dtypes()
+            return frame if frame.index.name is None else frame.reset_index()
+        apart = "\t" if ".tsv" in path.name.lower() else ","  # packed ones end in .tsv.gz
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pandas.errors.ParserWarning)  # of rows that are longer than the header
+            return pandas.read_csv(path, sep=apart, dtype=str, keep_default_na=False, na_values=[""], index_col=False)
     except Exception as error:  # parsers raise nearly everything when bytes are wrong
-        first = (str(error).splitlines() or ["it is damaged"])[0]
+        longer = isinstance(error, pandas.errors.ParserWarning)
+        first = "a row has more cells than the header" if longer else (str(error).splitlines() or ["it is damaged"])[0]
         raise ValueError(f"cannot read {str(path)!r} as a table: {first}") from None
 
 

@@ -17,7 +17,7 @@ from ppvae.data.splits import split_rows
 from ppvae.data.stored import Stored, in_blocks, rows_of
 from ppvae.data.table import table
 from ppvae.language.batch import Batch
-from ppvae.language.intake import RECIPES, by_item, library, over, taken, unsupported
+from ppvae.language.intake import RECIPES, by_item, is_missing, library, over, taken, unsupported
 from ppvae.language.modality import Modality, estimated
 
 
@@ -254,6 +254,8 @@ def _ids(joined_by: np.ndarray | None, given: Any) -> np.ndarray | None:
             raise ValueError("ids come from the data frames' index; leave ids out, or give arrays")
         return joined_by
     ids = as_label("ids", given)
+    if any(map(is_missing, ids.tolist())):
+        raise ValueError("ids must tell each item, and one is missing")
     if len(np.unique(ids)) < len(ids):
         raise ValueError("ids must be unique, and one stands there twice")
     return ids

@@ -75,11 +75,11 @@ def _ids(indexes: Mapping[str, Any]) -> Any:
         if index.nlevels == 1 and index.hasnans:
             raise ValueError(f"modality {name!r} has rows without an id: its index holds missing values")
         if not index.is_unique:
-            twice = index[index.duplicated()][0]
+            twice = index[index.duplicated()].tolist()[0]
             raise ValueError(f"modality {name!r} has the id {twice!r} twice, so rows cannot be joined by their index")
         others = [other for key, other in indexes.items() if key != name]
         if others and not any(index.isin(other).any() for other in others):
-            theirs = ", ".join(repr(other[0]) for other in others if len(other))
+            theirs = ", ".join(repr(other[:1].tolist()[0]) for other in others if len(other))
             raise ValueError(
                 f"modality {name!r} has no id in common with another: its index holds {index[:1].tolist()}, "
                 f"the others {theirs}; use set_index on the column that names the items"
@@ -126,7 +126,7 @@ def _at(name: str, frame: Any, mask: Any, ids: Any) -> tuple[np.ndarray, np.ndar
 def _label_at(name: str, label: Any, ids: Any) -> Any:
     """A label of the items with these ids: missing where it has none."""
     if not label.index.is_unique:
-        twice = label.index[label.index.duplicated()][0]
+        twice = label.index[label.index.duplicated()].tolist()[0]
         raise ValueError(f"label {name!r} has the id {twice!r} twice, so it cannot be joined by its index")
     if not label.index.isin(ids).any():
         raise ValueError(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numbers
+from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -35,16 +37,32 @@ RECIPES = {
     "pandas": 'ppvae.Dataset({"x": frame})',
     "pathlib": "ppvae.data.read_npz(path)",
     "str": "ppvae.data.read_npz(path)",
+    "list": 'ppvae.Dataset({"x": pandas.DataFrame(rows)})',
     "generator": 'ppvae.Dataset({"x": list(rows)})',
+}
+# What to do about values that are no numbers.
+NAMES = (
+    "categories are numbered, as by pandas.Categorical(x).codes, with NaN for the -1 of what is missing; what only "
+    "tells items apart belongs into labels"
+)
+CURES = {
+    "text": f"{NAMES}; numbers written as text become numbers by astype(float)",
+    "dates": "give the time since one of them, as (x - x.min()) / pandas.Timedelta('1D')",
+    "spans of time": "give them in some unit, as x / pandas.Timedelta('1D')",
+    "records": "give numpy.lib.recfunctions.structured_to_unstructured(x), or pandas.DataFrame(x)",
 }
 ANY = 'ppvae.Dataset({"x": array}), an array (items, *shape) of numbers for each modality'
 
 
 def library(given: Any) -> str:
-    """The package of an object's type, or of the first one above it that is known; its own name if it has none."""
+    """The package of an object's type, or of the first one above it that is known; its own name if it has none.
+
+    What a package makes of pandas' or SciPy's kinds, such as views of a part, is theirs.
+    """
     kinds = [kind.__module__.partition(".")[0] for kind in type(given).__mro__]
     own = type(given).__name__ if kinds[0] == "builtins" else kinds[0]
-    return next((kind for kind in kinds if kind in RECIPES), own)
+    taken = next((kind for kind in ("pandas", "scipy") if kind in kinds), None)
+    return taken or next((kind for kind in kinds if kind in RECIPES), own)
 
 
 def is_tensor(given: Any) -> bool:
@@ -91,7 +109,8 @@ def as_numbers(what: str, given: Any) -> tuple[np.ndarray, np.ndarray | None]:
     if values.dtype.kind == "V" and values.dtype.names is None and values.dtype.type is not np.void:
         values = values.astype(np.float32)  # bfloat16 and its kin
     if values.dtype.kind not in "biuf":
-        raise ValueError(f"{what} must be an array of numbers, not of {KINDS[values.dtype.kind]}")
+        kind = KINDS[values.dtype.kind]
+        raise ValueError(f"{what} must be an array of numbers, not of {kind}{_cure(CURES.get(kind))}")
     if values.ndim == 0:
         raise ValueError(f"{what} must be an array of numbers (items, *shape), not a single one")
     return values, seen
@@ -140,7 +159,7 @@ def over(mask: Any, array: Any) -> Any:
 
 def _numpy(what: str, given: Any) -> tuple[np.ndarray, np.ndarray | None]:
     """Any array as NumPy's, of whatever type, and where it says itself that something is there."""
-    if isinstance(given, np.ma.MaskedArray):
+    if isinstance(given, np.ma.MaskedArray) and given.dtype.names is None:
         return np.ma.getdata(given), ~np.ma.getmaskarray(given)
     if library(given) == "pandas" and hasattr(given, "isna"):
         return _from_pandas(what, given)
@@ -171,8 +190,11 @@ def _from_list(what: str, given: Any) -> tuple[np.ndarray, np.ndarray | None]:
         if any(isinstance(row, np.ma.MaskedArray) for row in given):
             return _numpy(what, np.ma.array(given))
         return np.asarray(given), None
-    except ValueError:
-        raise _ragged(what) from None
+    except ValueError:  # rows differ in length, or some are not there
+        rows = np.empty(len(given), object)
+        for i, row in enumerate(given):
+            rows[i] = row
+        return rows, None
 
 
 def _from_pandas(what: str, given: Any) -> tuple[np.ndarray, np.ndarray | None]:
@@ -181,6 +203,10 @@ def _from_pandas(what: str, given: Any) -> tuple[np.ndarray, np.ndarray | None]:
         if all(isinstance(kind, np.dtype) and kind.kind in "iuf" for kind in given.dtypes):
             return given.to_numpy(), None
         columns = [as_numbers(f"{what}, column {name!r}", given.iloc[:, i]) for i, name in enumerate(given.columns)]
+        if several := [name for name, (values, _) in zip(given.columns, columns, strict=True) if values.ndim > 1]:
+            raise ValueError(
+                f"{what}, column {several[0]!r} holds several numbers a row; make the column a modality of its own"
+            )
         there = [np.ones(len(given), bool) if mask is None else mask for _, mask in columns]
         return np.column_stack([values for values, _ in columns]), np.column_stack(there)
     kind = getattr(given.dtype, "numpy_dtype", None)
@@ -190,28 +216,46 @@ def _from_pandas(what: str, given: Any) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def _from_objects(what: str, values: np.ndarray, seen: np.ndarray | None) -> np.ndarray:
-    """Numbers among Python objects; None and pandas' NA are NaN."""
+    """Numbers among Python objects, or rows of them; None and pandas' NA are NaN."""
+    if any(isinstance(row, list | tuple | np.ndarray | torch.Tensor) for row in values.flat):
+        return _from_rows(what, values)
     there = np.ones(values.shape, bool) if seen is None else seen
     pairs = zip(values.flat, there.flat, strict=True)
     return np.array([_number(what, x) if seen_here else np.nan for x, seen_here in pairs]).reshape(values.shape)
+
+
+def _from_rows(what: str, rows: np.ndarray) -> np.ndarray:
+    """Rows of one shape as one array; one that is missing is NaN."""
+    found = [None if is_missing(row) else _holed(*as_numbers(what, row)) for row in rows.flat]
+    shapes = {row.shape for row in found if row is not None}
+    if len(shapes) > 1:
+        raise _ragged(what)
+    shape = shapes.pop()
+    whole = [np.full(shape, np.nan) if row is None else row for row in found]
+    return np.stack(whole).reshape(rows.shape + shape)
+
+
+def _holed(array: np.ndarray, seen: np.ndarray | None) -> np.ndarray:
+    """The array with NaN where it is not ``seen``."""
+    return array if seen is None or seen.all() else np.where(seen, array, np.nan)
 
 
 def is_missing(given: Any) -> bool:
     """Is a Python object one of those that say that nothing is there: None, pandas' NA and NaT, or NaN?"""
     if given is None or type(given).__name__ in ("NAType", "NaTType"):
         return True
-    return isinstance(given, numbers.Real) and given != given
+    return isinstance(given, numbers.Real | Decimal) and given != given
 
 
 def _number(what: str, given: Any) -> float:
     if is_missing(given):
         return np.nan
-    if isinstance(given, list | tuple | np.ndarray):
-        raise _ragged(what)
-    if not isinstance(given, numbers.Real | np.bool_):
-        raise ValueError(f"{what} must be an array of numbers, but holds {str(given)[:40]!r}")
+    if not isinstance(given, numbers.Real | np.bool_ | Decimal):
+        cure = CURES["text"] if isinstance(given, str) else None
+        cure = "give pandas.DataFrame(rows)" if isinstance(given, Mapping) else cure
+        raise ValueError(f"{what} must be an array of numbers, but holds {str(given)[:40]!r}{_cure(cure)}")
     if isinstance(given, numbers.Integral) and abs(int(given)) > EXACT:
-        raise _too_long(what)
+        raise too_long(what)
     return float(given)
 
 
@@ -221,7 +265,7 @@ def _native(what: str, values: np.ndarray) -> np.ndarray:
     if kind in "iu":
         low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
         if max(-low, high) > EXACT:
-            raise _too_long(what)
+            raise too_long(what)
         wraps = max(-low, high + 1) > 2**31  # in JAX, whose integers have 32 bits
         signed = f"i{min(2 * size, 8)}" if kind == "u" and size > 1 else f"{kind}{size}"  # torch lacks the others
         return np.asarray(values, np.float64 if wraps else signed, order="C")
@@ -239,11 +283,16 @@ def _check_range(what: str, values: np.ndarray) -> None:
         raise ValueError(f"{what} holds {value:g} in row {row}, beyond what float32 can hold; rescale it")
 
 
+def _cure(advice: str | None) -> str:
+    return f"; {advice}" if advice else ""
+
+
 def _ragged(what: str) -> ValueError:
     return ValueError(f"{what} is ragged: its rows differ in length; fill them up with NaN and np.stack them")
 
 
-def _too_long(what: str) -> ValueError:
+def too_long(what: str) -> ValueError:
+    """The sentence for whole numbers that no float holds."""
     return ValueError(
         f"{what} holds whole numbers above 2^53, which no float holds exactly; are these ids? leave them out"
     )

@@ -105,6 +105,11 @@ def is_enumerated(site: Any) -> bool:
     return not site["is_observed"] and bool((site["infer"] or {}).get("enumerate"))
 
 
+def is_auxiliary(site: Any) -> bool:
+    """Does a guide draw this for itself, marked ``infer={"is_auxiliary": True}``, so that others follow from it?"""
+    return not site["is_observed"] and bool((site["infer"] or {}).get("is_auxiliary"))
+
+
 def latents(sites: Sites) -> dict[str, Any]:
     """The values of the sites that were drawn, by name; of a whole run also the rows that its plates picked.
 
@@ -116,7 +121,7 @@ def latents(sites: Sites) -> dict[str, Any]:
 
 def local_latents(sites: Sites) -> dict[str, Any]:
     """The values of items' own latents by name, ``(..., items, *plates of the program's own, *event)``."""
-    own = {name: site for name, site in sites.items() if is_local(site) and not site["is_observed"]}
+    own = {name: s for name, s in sites.items() if is_local(s) and not (s["is_observed"] or is_auxiliary(s))}
     return {name: items_first(site, site["value"]) for name, site in own.items()}
 
 

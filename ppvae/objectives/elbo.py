@@ -13,6 +13,7 @@ from ppvae.language.traces import (
     divergence,
     expected,
     guided,
+    is_auxiliary,
     is_local,
     joint,
     measured,
@@ -76,16 +77,23 @@ def prices(target: Sites, proposal: Sites, beta: Any = 1.0, analytic: bool = Tru
         else -divergence(proposal[name], target[name], analytic)
         for name in names
     }
+    ratios |= _own(proposal, local=True)
     return {name: beta * expected(ratio, proposal) for name, ratio in ratios.items()}
 
 
 def global_shares(target: Sites, proposal: Sites, beta: Any = 1.0) -> dict[str, Any]:
     """Of sites that all items share: ``beta (log p − log q)`` of a latent, the log likelihood of data; numbers."""
     log_p = {name: density(site).sum() for name, site in target.items() if not is_local(site) and site["is_observed"]}
-    return {
+    own = {name: beta * value.sum() for name, value in _own(proposal, local=False).items()}
+    return own | {
         name: beta * (value - density(proposal[name]).sum()) if name in proposal else value
         for name, value in log_p.items()
     }
+
+
+def _own(proposal: Sites, local: bool) -> dict[str, Any]:
+    """``−log q`` of what a guide draws for itself, of items' own sites or of shared ones."""
+    return {name: -density(s) for name, s in proposal.items() if is_auxiliary(s) and is_local(s) == local}
 
 
 def added(*parts: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import torch
 
 from ppvae.backends import pyro
 from ppvae.backends.parity import check_stated, draw, given, log_probs, whole_in
+from ppvae.backends.widening import widening
 from ppvae.language.batch import Batch
 from ppvae.language.ppl import handlers, items
 from ppvae.language.program import Program
@@ -46,10 +47,11 @@ def check_agreement(vae: VAE, batch: Batch) -> None:
     vae = copy.deepcopy(vae)
     vae.pair.to(device="cpu", dtype=torch.float64).eval()
     settings = Settings.model_validate({"dtype": "float64", "device": "cpu"})
-    with whole_in("float64"):
-        latents = draw(vae, batch, settings, 0)
-        expected, again = (_on_pyro(vae, batch, latents, settings, seed) for seed in (0, 1))
-    found = _on_numpyro(vae, batch, latents, settings)
+    with widening("float64"):
+        with whole_in("float64"):
+            latents = draw(vae, batch, settings, 0)
+            expected, again = (_on_pyro(vae, batch, latents, settings, seed) for seed in (0, 1))
+        found = _on_numpyro(vae, batch, latents, settings)
     check_stated(found, expected)
     for name, values in expected.items():
         if _same(values, again[name]) and not _same(found[name], values):

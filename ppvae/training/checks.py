@@ -23,7 +23,7 @@ from ppvae.language.batch import Batch
 from ppvae.language.pieces import owner, pieces
 from ppvae.language.plates import Noted, found, noting
 from ppvae.language.program import forget, parameters
-from ppvae.language.traces import is_enumerated, is_local, random_sites
+from ppvae.language.traces import is_auxiliary, is_enumerated, is_local, random_sites
 from ppvae.language.turns import turn
 from ppvae.objectives import Estimator, stages
 from ppvae.runs.plan import Sites, torch_dtype
@@ -96,7 +96,7 @@ def _tell(vae: VAE, batch: Batch, guide: dict[str, Any]) -> None:
         program.plate_layout = program.plate_layout._replace(apart=apart)
     if is_written_by_user(vae):
         vae.model.stand_ins = stand_ins(vae.model, batch, given, _values(guide))
-        vae.guide.stand_ins = stand_ins(vae.guide, batch, given, {}, shared=True)
+        vae.guide.stand_ins = stand_ins(vae.guide, batch, (), {}, shared=True)
 
 
 def _first_tried(vae: VAE, data: Dataset, settings: Settings) -> tuple[Batch, dict[str, Any], dict[str, Any]]:
@@ -314,7 +314,8 @@ def _values(sites: dict[str, Any]) -> dict[str, Any]:
 
 
 def _match(model: dict[str, Any], guide: dict[str, Any], modalities: Collection[str]) -> frozenset[str]:
-    guided = frozenset(_values(guide))
+    own = frozenset(name for name, site in guide.items() if is_auxiliary(site) and name not in model)
+    guided = frozenset(_values(guide)) - own
     unused = [name for name in modalities if not pieces(model, name)]
     if unused and f"{unused[0]}_observed" in model:
         raise ValueError(
@@ -322,7 +323,11 @@ def _match(model: dict[str, Any], guide: dict[str, Any], modalities: Collection[
             f"write obs=batch.get({unused[0]!r}) alone"
         )
     if unused:
-        raise ValueError(f"the model has no site named {unused[0]!r}, so that modality would go unexplained")
+        raise ValueError(
+            f"the model has no site named {unused[0]!r}, so that modality would go unexplained: name so the site that "
+            f"observes it, or {unused[0]}_0, {unused[0]}_1, ... those that observe its pieces; what the model takes as "
+            "given, or observes under other names, is listed in its conditions"
+        )
     lacking = [name for name in _values(model) if name not in guided and not is_enumerated(model[name])]
     unobserved = [name for name in lacking if owner(name, modalities)[0] in modalities]
     if unobserved:
@@ -334,6 +339,9 @@ def _match(model: dict[str, Any], guide: dict[str, Any], modalities: Collection[
         raise ValueError(f"the guide lacks the site {lacking[0]!r}, which the model samples; add it to the guide")
     extra = [name for name in guided if name not in model]
     if extra:
-        raise ValueError(f"the guide has the site {extra[0]!r}, which the model does not sample; remove it")
+        raise ValueError(
+            f"the guide has the site {extra[0]!r}, which the model does not sample; remove it, or mark it "
+            "infer={'is_auxiliary': True} where others follow from it"
+        )
     check_same_shape(model, guide, guided)
-    return guided
+    return guided | own

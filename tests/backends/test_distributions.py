@@ -309,7 +309,8 @@ ASKED = ("entropy", "enumerate_support")
 # What picks elements by their values, or asks how large a number is: refused, and named.
 REFUSED = {
     **{name: {"enumerate_support"} for name in ("BetaBinomial", "ExtendedBetaBinomial")},
-    **{name: {"entropy", "enumerate_support"} for name in ("Binomial", "ExtendedBinomial")},
+    "Binomial": {"entropy"},
+    "ExtendedBinomial": {"entropy", "enumerate_support"},
     "MaskedMixture": {"mean", "variance", "stddev"},
     "Multinomial": {"entropy"},
     **{name: {"mode", "enumerate_support"} for name in ("OneOneMatching", "OneTwoMatching", "SpanningTree")},

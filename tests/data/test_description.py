@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -232,6 +233,40 @@ def test_cells_that_are_no_numbers_and_holes_in_a_csv_file(tmp_path: Path) -> No
     np.testing.assert_array_equal(data.holed("a"), [[1.5, np.nan], [np.nan, 2]])
     (tmp_path / "a.csv").write_text("id,x,y\np,1.5,much\n")
     with pytest.raises(ValueError, match="holds 'much', no number, in column 'y' of id 'p'"):
+        described(tmp_path / "a.toml")
+
+
+def test_no_table_loses_or_changes_what_its_cells_say(tmp_path: Path) -> None:
+    text = '[modalities.a]\nkind = "vector"\ntable = "FILE"\ncolumns = ["x", "y"]\n'
+
+    def read(file: str) -> Any:
+        (tmp_path / "a.toml").write_text(text.replace("FILE", file))
+        return data_set(described(tmp_path / "a.toml"))
+
+    (tmp_path / "a.csv").write_text("id,x,y\np,1,2,3\nq,3,4\n")
+    with pytest.raises(ValueError, match="a row has more cells than the header"):
+        read("a.csv")
+    (tmp_path / "a.csv").write_text("id,x,y\np,9007199254740993,2\nq,1,3\n")
+    with pytest.raises(ValueError, match="column 'x' holds whole numbers above 2"):
+        read("a.csv")
+    (tmp_path / "a.tsv.gz").write_bytes(gzip.compress(b"id\tx\ty\np\t1.5\t2\n"))
+    np.testing.assert_array_equal(read("a.tsv.gz").arrays["a"], [[1.5, 2.0]])
+    frame = pd.DataFrame({"x": [1.5, 2.0], "y": pd.array([None, 1], "Int64")}, index=pd.Index([7, 8], name="id"))
+    frame.to_parquet(tmp_path / "a.parquet")
+    data = read("a.parquet")
+    np.testing.assert_array_equal(data.holed("a"), [[1.5, np.nan], [2.0, 1.0]])
+    assert data.ids.tolist() == ["7", "8"]
+    frame.assign(x=pd.date_range("2020", periods=2)).to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match="holds datetime64 values, no numbers, in column 'x'"):
+        read("a.parquet")
+
+
+def test_a_name_that_may_be_a_hole_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text('[modalities.a]\nkind = "category"\ntable = "a.csv"\ncolumn = "sex"\n')
+    (tmp_path / "a.csv").write_text("id,sex\np,male\nq,NA\n")
+    with pytest.warns(
+        UserWarning, match="the cell 'NA' in column 'sex' is taken as a text; leave empty what is missing"
+    ):
         described(tmp_path / "a.toml")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import jax.numpy as jnp
@@ -19,6 +20,9 @@ X = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
 MASKED = np.ma.array(np.where(X > 0.5, -999, X), mask=X > 0.5)
 HOLED = np.where(X > 0.5, NAN, X)
 
+Views = type("SparseCSRMatrixView", (sparse.csr_matrix,), {"__module__": "anndata._core.views"})
+FrameViews = type("DataFrameView", (pd.DataFrame,), {"__module__": "anndata._core.views"})
+
 SAME: dict[str, Any] = {
     "big-endian": X.astype(">f4"),
     "negative strides": X[::-1].copy()[::-1],
@@ -28,6 +32,9 @@ SAME: dict[str, Any] = {
     "nullable pandas": pd.DataFrame(X).astype("Float32"),
     "sparse matrix": sparse.csr_matrix(X),
     "sparse array": sparse.coo_array(X),
+    "a view of AnnData": Views(X),
+    "a list of rows": list(X),
+    "objects that are rows": pd.Series(list(X)).to_numpy(),
     "torch": torch.tensor(X, requires_grad=True),
     "jax": jnp.asarray(X),
 }
@@ -80,6 +87,22 @@ def test_none_and_every_missing_value_of_pandas_is_a_hole() -> None:
     np.testing.assert_array_equal(Dataset({"x": [[1.5, None], [2, 3]]}).holed("x"), [[1.5, NAN], [2, 3]])
 
 
+def test_rows_that_are_missing_are_holes_and_columns_of_rows_are_modalities() -> None:
+    holed = np.array([[1.5, 2.0], [NAN, NAN], [3.0, NAN]])
+    for rows in ([holed[0], None, [3, None]], pd.Series([[1.5, 2], None, [3.0, NAN]])):
+        np.testing.assert_array_equal(Dataset({"x": rows}).holed("x"), holed)
+    with pytest.raises(ValueError, match="column 'b' holds several numbers a row; make the column a modality"):
+        Dataset({"x": pd.DataFrame({"a": [1, 2], "b": [[1, 2], [3, 4]]})})
+
+
+def test_decimals_are_numbers_and_views_of_frames_are_frames() -> None:
+    money = pd.Series([Decimal("1.5"), None, Decimal("NaN"), Decimal(2)], index=list("abcd"))
+    view = FrameViews({"y": [1.5, 2.0]}, index=["a", "d"])
+    data = Dataset({"x": money, "y": view})
+    np.testing.assert_array_equal(data.holed("x")[:, 0], [1.5, NAN, NAN, 2])
+    np.testing.assert_array_equal(data.holed("y")[:, 0], [1.5, NAN, NAN, 2])
+
+
 def test_a_masked_array_has_the_loss_of_the_same_holes_as_nan() -> None:
     vae = ppvae.method("mvae", Dataset({"x": HOLED}).modalities, latent=2, hidden=(4,))
     losses = []
@@ -93,9 +116,11 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "ragged": ([[1, 2], [3]], "'x' is ragged"),
     "ragged objects": (np.array([[1, 2], [3]], object), "'x' is ragged"),
     "text": ([["a"], ["b"]], "not of text"),
-    "text among numbers": ([[1, None], [2, "a"]], "but holds 'a'"),
+    "text among numbers": ([[1, None], [2, "a"]], "but holds 'a'; categories are numbered"),
+    "rows by name": ([{"a": 1}, {"a": 2}], r"give pandas.DataFrame\(rows\)"),
+    "masked records": (np.ma.zeros(3, [("a", float)]), "not of records; give .* or pandas.DataFrame"),
     "complex": (X * 1j, "complex"),
-    "dates": (np.array(["2020-01-01"], "M8[D]"), "dates"),
+    "dates": (np.array(["2020-01-01"], "M8[D]"), "dates; give the time since"),
     "records": (np.zeros(3, [("a", float)]), "records"),
     "infinite": ([[0.5], [np.inf]], "infinite values, first in row 1"),
     "beyond float32": ([[0.5], [1e39]], r"1e\+39 in row 1"),
@@ -207,11 +232,21 @@ def test_a_data_set_neither_changes_nor_shares_the_arrays_it_is_given() -> None:
         (np.ma.array([1, 2, 3], mask=[0, 1, 0]), [1, NAN, 3]),
         (pd.Categorical(["a", "b", "a"]), ["a", "b", "a"]),
         (np.array(["a", "b", "c"], np.dtypes.StringDType()), ["a", "b", "c"]),
+        (torch.tensor([1, 2, 3]), [1, 2, 3]),
     ],
 )
 def test_a_label_is_text_or_numbers_nan_where_missing(given: Any, expected: list) -> None:
     label = Dataset({"x": X[:3]}, labels={"kind": given}).labels["kind"]
     assert all(a == b or (a != a and b != b) for a, b in zip(label.tolist(), expected, strict=True))
+
+
+def test_ids_tell_every_item_and_labels_say_what_they_hold_instead() -> None:
+    with pytest.raises(ValueError, match="ids must tell each item, and one is missing"):
+        Dataset({"x": X[:3]}, ids=["a", None, "b"])
+    with pytest.raises(ValueError, match=r"holds '2020-01-01 00:00:00\+00:00', a Timestamp"):
+        Dataset({"x": X[:3]}, labels={"kind": pd.date_range("2020", periods=3, tz="UTC")})
+    with pytest.raises(ValueError, match="has the id 0 twice"):
+        Dataset({"x": pd.DataFrame(X[:3], index=[0, 0, 1])})
 
 
 @pytest.mark.parametrize("label", [np.array(3), np.zeros((3, 2)), [{}, 1, 2]])

@@ -476,6 +476,8 @@ LINEAR_ALGEBRA = [
     Case((torch.linalg.eigvalsh,), calls(distinct, maybe_UPLO="U")),
     Case((torch.linalg.svd,), calls(distinct, maybe_full_matrices=flag), view=_gauge_free, rtol=1e-8),
     Case((torch.linalg.svdvals,), calls(reals(3, 2)), rtol=1e-8),
+    Case((torch.linalg.pinv,), calls(reals(4, 3)), rtol=1e-8),
+    Case((torch.linalg.householder_product,), calls(reals(2, 4, 3), reals(2, 3)) | calls(reals(4, 3), reals(2))),
     Case((torch.linalg.qr,), calls(reals(4, 3)), rtol=1e-8),
     Case((torch.matrix_power, torch.linalg.matrix_power), calls(matrix, st.sampled_from([0, 1, 3, -1]))),
     Case((torch.matrix_exp, torch.linalg.matrix_exp), calls(reals(3, 3)), rtol=1e-8),

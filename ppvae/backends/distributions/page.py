@@ -16,10 +16,10 @@ from ppvae.backends.distributions.words import ABSENT
 REFUSES = "refused on NumPyro: "
 NOTES = {
     "BetaBinomial": REFUSES + "`enumerate_support`",
-    "Binomial": REFUSES + "`entropy`, `enumerate_support`",
+    "Binomial": REFUSES + "`entropy`, `enumerate_support` of counts that are computed",
     "DirichletMultinomial": "`is_sparse` only speeds Pyro up",
     "ExtendedBetaBinomial": REFUSES + "`enumerate_support`",
-    "ExtendedBinomial": REFUSES + "`entropy`, `enumerate_support`",
+    "ExtendedBinomial": REFUSES + "`entropy`, `enumerate_support` of counts that are computed",
     "MaskedMixture": REFUSES + "`mean`, `variance`",
     "Multinomial": REFUSES + "`entropy`",
     "OneOneMatching": REFUSES + "`mode`, `enumerate_support`",

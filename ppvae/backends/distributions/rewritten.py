@@ -148,6 +148,29 @@ def _dirichlet_multinomial(theirs: Any, self: Any, sample_shape: Any = ()) -> An
     return torch.stack([*counts, left], -1)
 
 
+@instead(td.Binomial, "__init__")
+def _binomial(theirs: Any, self: Any, total_count: Any = 1, *args: Any, **named: Any) -> None:
+    """Remembers the count as it was given: its values are known where those of what it is broadcast to are not."""
+    theirs(self, total_count, *args, **named)
+    self._given_count = total_count
+
+
+@instead(td.Binomial, "expand")
+def _binomial_expanded(theirs: Any, self: Any, batch_shape: Any, _instance: Any = None) -> Any:
+    found = theirs(self, batch_shape, _instance)
+    found._given_count = self._given_count
+    return found
+
+
+@instead(td.Binomial, "enumerate_support")
+def _binomial_values(theirs: Any, self: Any, expand: bool = True) -> Any:
+    """Those of torch for the count as it was given; one of arrays is refused when it is looked at."""
+    given = td.Binomial(self._given_count, probs=torch.tensor(0.5, dtype=self._param.dtype))
+    values = theirs(given, expand=False)
+    values = values.reshape(-1, *(1,) * len(self.batch_shape))
+    return values.expand(-1, *self.batch_shape) if expand else values
+
+
 @instead(pd.SineSkewed, "__init__")
 def _sine_skewed(theirs: Any, self: Any, base_dist: Any, skewness: Any, validate_args: Any = None) -> None:
     batch_shape = torch.broadcast_shapes(base_dist.batch_shape, skewness.shape[:-1])

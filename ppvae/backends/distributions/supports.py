@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import jax.numpy as jnp
+from numpyro.distributions import biject_to
 from numpyro.distributions import constraints as nc
 from pyro.distributions import constraints as pc
 
@@ -41,12 +43,36 @@ WITH_BOUNDS: dict[Any, tuple[Callable[..., Any], tuple[str, ...]]] = {
 }
 
 
-def constraint(support: Any, array: Callable[[Any], Any]) -> Any:
-    """NumPyro's constraint for one of torch's; ``array`` gives the arrays of its bounds.
+class Unmatched(nc.Constraint):
+    """A support that NumPyro has no name for: what is measured there counts, and no latent is mapped to it."""
 
-    Raises:
-        NotImplementedError: it has none.
-    """
+    def __init__(self, theirs: Any) -> None:
+        self.name, self.discrete, self.dims = type(theirs).__name__, theirs.is_discrete, theirs.event_dim
+
+    is_discrete = property(lambda self: self.discrete)
+    event_dim = property(lambda self: self.dims)
+
+    def __call__(self, x: Any) -> Any:
+        return jnp.ones(jnp.shape(x)[: jnp.ndim(x) - self.dims], bool)  # values are checked on Pyro, before training
+
+    def feasible_like(self, prototype: Any) -> Any:
+        """The values themselves, as on Pyro where nothing else is known to be in the support."""
+        return prototype
+
+    def tree_flatten(self) -> Any:
+        return (), ((), vars(self))
+
+
+@biject_to.register(Unmatched)
+def _unmapped(support: Unmatched) -> Any:
+    raise NotImplementedError(
+        f"a latent's support is {support.name}, which has no counterpart on NumPyro, and cannot be mapped to all real "
+        "numbers: give it a distribution over one that can, or use backend='pyro'"
+    )
+
+
+def constraint(support: Any, array: Callable[[Any], Any]) -> Any:
+    """NumPyro's constraint for one of torch's; ``array`` gives the arrays of its bounds."""
     if isinstance(support, pc.independent):
         return nc.independent(constraint(support.base_constraint, array), support.reinterpreted_batch_ndims)
     if isinstance(support, pc.MixtureSameFamilyConstraint):
@@ -58,4 +84,4 @@ def constraint(support: Any, array: Callable[[Any], Any]) -> Any:
     if type(support) in WITH_BOUNDS:
         make, names = WITH_BOUNDS[type(support)]
         return make(*(array(getattr(support, name)) for name in names))
-    raise NotImplementedError(f"the support {support} has no counterpart on NumPyro")
+    return Unmatched(support)

@@ -138,7 +138,7 @@ def read(path: str | Path) -> Recording:
     """A recording, the mean of its channels.
 
     Raises:
-        ValueError: it is damaged, no sound, or empty.
+        ValueError: it is damaged, no sound, empty, or not finite.
     """
     soundfile = extra("soundfile")
     try:
@@ -147,6 +147,8 @@ def read(path: str | Path) -> Recording:
         raise ValueError(f"cannot read {str(path)!r} as a sound: {str(error).splitlines()[0]}") from None
     if not len(samples):
         raise ValueError(f"cannot read {str(path)!r} as a sound: it holds no sample")
+    if not np.isfinite(samples).all():
+        raise ValueError(f"cannot read {str(path)!r} as a sound: it holds samples that are no finite numbers")
     return Recording(samples.mean(axis=1), rate)
 
 

@@ -225,8 +225,9 @@ def test_running_statistics_are_refused_with_advice(layer: nn.Module) -> None:
 
 
 def test_a_stock_layer_without_a_mirror_is_named() -> None:
-    message = refused(nn.Sequential(nn.Identity(), nn.Fold(2, 1)), jnp.ones((1, 1, 4)))
-    assert message == "the layer nn.Fold at '1' has no mirror; register one with @mirror.layer(nn.Fold)"
+    message = refused(nn.Sequential(nn.Identity(), nn.FractionalMaxPool2d(1, 1)), jnp.ones((1, 1, 4, 4)))
+    name = "nn.FractionalMaxPool2d"
+    assert message == f"the layer {name} at '1' has no mirror; register one with @mirror.layer({name})"
 
 
 @pytest.mark.parametrize(
@@ -286,3 +287,52 @@ def test_a_rule_of_the_users_own_serves_the_layer_and_its_subclasses() -> None:
         assert (mirror.forward(net, parameters(net), 2 * jnp.ones(2)) == 8).all()
     finally:
         del mirror.LAYERS[Cubed]
+
+
+class Asking(nn.Module):
+    """A network that asks what its tensors are, as ``get_parameter`` does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.compiled = nn.Parameter(torch.ones(3)), torch.compile(nn.Linear(3, 3), backend="eager")
+        self.register_buffer("shift", torch.ones(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        known = [isinstance(tensor, nn.Parameter) for tensor in (self.weight, self.shift, self.weight * 1)]
+        return self.compiled(x) * self.get_parameter("weight") + torch.tensor(known)
+
+
+def test_parameters_are_parameters_and_what_is_compiled_is_what_it_was_made_of() -> None:
+    net = Asking()
+    x = torch.randn(2, 3)
+    found = mirror.forward(net, parameters(net, False, 0), jnp.asarray(x.numpy()))
+    np.testing.assert_allclose(found, net.compiled._orig_mod(x).detach() + torch.tensor([1.0, 0.0, 0.0]), rtol=1e-5)
+
+
+class Mapped(nn.Module):
+    def forward(self, x: torch.Tensor) -> Any:
+        return torch.func.vmap(torch.sum)(x)
+
+
+def test_what_works_on_single_rows_behind_the_mirrors_back_is_refused() -> None:
+    assert "torch.func" in refused(Mapped())
+
+
+def test_a_slope_that_counts_nothing_is_none() -> None:
+    """``xlogy`` at zero, left out by ``where``, as the density of a positive number where there is none."""
+
+    class Left(nn.Module):
+        def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            return torch.where(y > 0, torch.xlogy(x, y), 0.0).sum()
+
+    def loss(x: jnp.ndarray) -> jnp.ndarray:
+        net = Left()
+        return mirror.forward(net, parameters(net, False, 0), x, jnp.array([0.0, 2.0]))
+
+    np.testing.assert_allclose(jax.jit(jax.grad(loss))(jnp.array([1.5, 1.5])), [0.0, np.log(2.0)], rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (3, 5), (5, 3)])
+def test_orthogonal_weights_are_torchs(shape: tuple[int, int]) -> None:
+    net = nn.utils.parametrizations.orthogonal(nn.Linear(*shape))
+    assert_mirrors(net.double(), torch.randn(2, shape[0], dtype=torch.float64))

@@ -78,8 +78,11 @@ def test_a_file_comes_back_as_the_mean_of_its_channels(tmp_path: Path) -> None:
 
 
 def test_a_damaged_sound_is_one_sentence(tmp_path: Path) -> None:
+    import soundfile
+
     write(tmp_path / "empty.wav", Recording(np.zeros(0, np.float32), RATE))
     (tmp_path / "text.wav").write_bytes(b"no sound")
-    for name in ("empty.wav", "text.wav"):
+    soundfile.write(tmp_path / "nan.wav", np.full(800, np.nan), RATE, subtype="FLOAT")
+    for name in ("empty.wav", "text.wav", "nan.wav"):
         with pytest.raises(ValueError, match=rf"^cannot read '\S*{name}' as a sound: .+"):
             read(tmp_path / name)

@@ -176,7 +176,8 @@ def sign(input: Array) -> jax.Array:
 @mirrors(torch.abs, torch.absolute, operator.abs)
 def magnitude(input: Array) -> jax.Array:
     """No gradient at zero, where that of ``jnp.abs`` is one."""
-    return jnp.where(input == 0, 0, jnp.abs(input)).astype(jnp.result_type(input))
+    size = jnp.abs(input)
+    return jnp.where(input == 0, 0, size).astype(size.dtype)
 
 
 @mirrors(torch.copysign)

@@ -71,14 +71,32 @@ def entr(input: Array) -> jax.Array:
 
 @mirrors(*namesakes("xlogy"))
 def xlogy(input: Array, other: Array) -> jax.Array:
-    """No gradient where ``input`` is 0 and ``other`` is not positive; jnp's is infinite, and torch's NaN at (0, 0)."""
-    x, y = floating(input), floating(other)
-    return special.xlogy(x, jnp.where((x == 0) & (y <= 0), 1, y))
+    """No gradient where ``input`` is 0 and ``other`` is not positive; jnp's is infinite, and torch's NaN at (0, 0).
+
+    Elsewhere at an ``other`` of 0 it is infinite, but 0 of what counts nothing, as what ``where`` leaves out: jnp's is
+    NaN then. A product with two numbers too large for one is both.
+    """
+    x, y = jnp.broadcast_arrays(floating(input), floating(other))
+    still, at_zero = jax.lax.stop_gradient, (x != 0) & (y == 0)
+    large = jnp.where(at_zero, jnp.finfo(x.dtype).max, 1)
+    steep = ((y - still(y)) * jnp.sign(still(x)) - (x - still(x))) * large * large
+    edge = at_zero | ((x == 0) & (y <= 0))
+    return jnp.where(at_zero, still(special.xlogy(x, y)) + steep, special.xlogy(x, jnp.where(edge, 1, y)))
 
 
 @mirrors(*namesakes("xlog1py"))
 def xlog1py(input: Array, other: Array) -> jax.Array:
     return special.xlog1py(input, other)
+
+
+@mirrors(torch.complex)
+def complex_(real: jax.Array, imag: jax.Array) -> jax.Array:
+    return jax.lax.complex(real, imag)
+
+
+@mirrors(torch.conj)
+def conj(input: jax.Array) -> jax.Array:
+    return jnp.conj(input)
 
 
 @mirrors(torch.view_as_complex)
@@ -99,5 +117,26 @@ def _fourier(name: str) -> None:
         return transform(input, n, dim, norm)
 
 
+def _fourier_of_several(name: str) -> None:
+    transform, default = getattr(jnp.fft, name), (-2, -1) if name.endswith("2") else None
+
+    @mirrors(getattr(torch.fft, name))
+    def rule(input: jax.Array, s: Any = None, dim: Any = default, norm: str | None = None) -> jax.Array:
+        last = tuple(range(-len(s), 0)) if s is not None and dim is None else dim
+        return transform(input, s, (last,) if isinstance(last, int) else last, norm)
+
+
+def _shifted(name: str) -> None:
+    shift = getattr(jnp.fft, name)
+
+    @mirrors(getattr(torch.fft, name))
+    def rule(input: jax.Array, dim: Any = None) -> jax.Array:
+        return shift(input, dim)
+
+
 for _name in ("fft", "ifft", "rfft", "irfft"):
     _fourier(_name)
+    _fourier_of_several(f"{_name}2")
+    _fourier_of_several(f"{_name}n")
+for _name in ("fftshift", "ifftshift"):
+    _shifted(_name)

@@ -8,9 +8,24 @@ from ppvae.backends.mirror.layers import (
     embedding,
     functional,
     margins,
+    patches,
     pooling,
+    projections,
     recurrent,
     resampling,
 )
 
-RULES = (attention, convolution, draws, dropout, embedding, functional, margins, pooling, recurrent, resampling)
+RULES = (
+    attention,
+    convolution,
+    draws,
+    dropout,
+    embedding,
+    functional,
+    margins,
+    patches,
+    pooling,
+    projections,
+    recurrent,
+    resampling,
+)

@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
+from ppvae.backends.mirror.running.refusals import refusal
+
 
 def to_jax(value: Any) -> Any:
     """Torch tensors, sizes and dtypes inside ``value``, as JAX's; everything else as it is."""
@@ -23,6 +25,8 @@ OBJECTS: dict[type, Callable[[Any], Any]] = {}
 def leaf_to_jax(value: Any) -> Any:
     """One tensor, dtype or object as JAX's; numpy's scalars as Python's, which leave the dtype of arrays alone."""
     if isinstance(value, torch.Tensor):
+        if value.is_meta:
+            raise refusal("what torch.func and the like make of an array has no mirror", "work on whole arrays instead")
         with jax.ensure_compile_time_eval():  # a constant stays one, whose elements can be looked at
             return jnp.asarray(value.detach().cpu().numpy())
     if isinstance(value, torch.dtype):

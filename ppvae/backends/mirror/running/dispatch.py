@@ -19,6 +19,7 @@ from ppvae.backends.mirror.running.refusals import function_error, located, meth
 from ppvae.backends.mirror.running.standin import AUGMENTED, StandIn, interpreter
 from ppvae.backends.mirror.running.tables import FUNCTIONS, Key, MirrorError, draws, method_rule, random_rule
 from ppvae.backends.mirror.running.twin import UNASKED, asked, fitted, leaves, replaced, standing, tensors, viewed
+from ppvae.backends.widening import widened, widest
 
 COMPARISONS = frozenset({operator.eq, operator.ne, operator.lt, operator.le, operator.gt, operator.ge})
 _OPTIONAL = frozenset({"out", "generator"})  # None is their absence
@@ -69,6 +70,9 @@ class Dispatch(TorchFunctionMode):
 
     def run(self, function: Any, rule: Any, args: Any, kwargs: Any, changes: bool = False) -> Any:
         """A rule in the place of a function of torch, which may change its first argument in place."""
+        return widest(lambda *args, **kwargs: self._run(function, rule, args, kwargs, changes), args, kwargs)
+
+    def _run(self, function: Any, rule: Any, args: Any, kwargs: Any, changes: bool) -> Any:
         _refuse_own_gradients()
         kwargs = {name: value for name, value in kwargs.items() if value is not None or name not in _OPTIONAL}
         args, kwargs = nested((args, kwargs), self._resolved)
@@ -183,7 +187,7 @@ def dispatching(dispatch: Any) -> Iterator[None]:
     """Torch functions go through ``dispatch`` in this thread, whatever torch does about gradients outside."""
     token = interpreter.set(dispatch)
     try:
-        with torch.enable_grad(), dispatch:
+        with torch.enable_grad(), dispatch, widened():
             yield
     finally:
         interpreter.reset(token)

@@ -30,4 +30,4 @@ class Picked(StandIn):
     def _refused(self) -> NoReturn:
         raise self.why
 
-    value = _value = twin = shape = property(_refused)
+    value = _value = twin = shape = dtype = property(_refused)

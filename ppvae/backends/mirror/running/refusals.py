@@ -15,6 +15,7 @@ from torch.overrides import is_tensor_method_or_property
 from ppvae.backends.mirror.running.tables import MirrorError
 from ppvae.language.statistics import ADVICE, keeps_statistics
 
+OWN = ("ppvae.backends.mirror", "ppvae.backends.widening")
 PATH = "_mirror_path"  # where a shadow keeps the name of its module in the program
 
 
@@ -86,10 +87,10 @@ def method_name(target: Any) -> str:
 
 
 def _frames() -> Iterator[FrameType]:
-    """The frames of the call, innermost first, without the mirror's own."""
+    """The frames of the call, innermost first, without the mirror's own and those that lead to it."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        if not frame.f_globals.get("__name__", "").startswith("ppvae.backends.mirror"):
+        if not frame.f_globals.get("__name__", "").startswith(OWN):
             yield frame
         frame = frame.f_back
 

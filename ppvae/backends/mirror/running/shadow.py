@@ -37,7 +37,9 @@ class Shadows:
         self.tensors: dict[int, StandIn] = {}
 
     def of(self, module: nn.Module, p: Parameters) -> Any:
-        """The shadow of a module, whose parameters are those of ``p``."""
+        """The shadow of a module, whose parameters are those of ``p``; of what was compiled that of the original."""
+        if isinstance(original := vars(module).get("_modules", {}).get("_orig_mod"), nn.Module):
+            return self.of(original, p.child("_orig_mod"))
         if id(module) not in self.modules:
             _check(module, p)
             self.modules[id(module)] = shadow = object.__new__(type(module))
@@ -69,7 +71,9 @@ class Shadows:
         array = None if tensor is None else p.get(name)
         if array is None:
             return tensor
-        return self.tensors.setdefault(id(tensor), StandIn(array, fixed=f"{p.prefix}{name}"))
+        found = self.tensors.setdefault(id(tensor), StandIn(array, fixed=f"{p.prefix}{name}"))
+        found._is_param = isinstance(tensor, nn.Parameter)  # by which isinstance tells, and get_parameter
+        return found
 
     def _led_back(self, value: Any) -> Any:
         """What the module keeps as an attribute, such as a list of modules, with their shadows in their places."""

@@ -1,0 +1,102 @@
+"""Distributions over what NumPyro has no name for: observed, and summed out, as on Pyro."""
+
+from collections.abc import Callable
+from itertools import product
+from typing import Any
+
+import numpy as np
+import numpyro.distributions as nd
+import pytest
+import torch
+from scipy import stats
+
+import ppvae
+from ppvae import VAE, Program, dist, pyro
+from ppvae.backends.distributions.supports import constraint
+
+CLOSE = {"rtol": 2e-5, "atol": 2e-5}
+
+
+class Said(Program):
+    def __init__(self, text: Callable[[Any], Any]):
+        super().__init__()
+        self.text = text
+
+    def forward(self, batch: Any) -> Any:
+        return self.text(batch.get("x"))
+
+
+def nothing(x: Any) -> None:
+    """There is no latent to guide."""
+
+
+def fitted(text: Callable[[Any], Any], values: Any, backend: Any, likelihood: str) -> Any:
+    data = ppvae.Dataset({"x": np.array(values)}, modalities=[ppvae.Modality("x", (), likelihood)])
+    return ppvae.fit(VAE(Said(text), Said(nothing)), data, backend=backend, epochs=2, lr=1e-9, progress=False), data
+
+
+def rain(x: Any) -> None:
+    rate = pyro.param("rate", torch.tensor(2.0))
+    concentration = pyro.param("concentration", torch.tensor(1.5))
+    with pyro.plate("days", x.shape[0]):
+        wet = dist.Gamma(concentration, rate)
+        pyro.sample("x", dist.MaskedMixture(x == 0, wet, dist.Delta(torch.tensor(0.0))), obs=x)
+
+
+@pytest.mark.parametrize("backend", ["pyro", "numpyro"])
+def test_amounts_that_are_zero_or_positive(backend: str) -> None:
+    values = [0.0, 0.3, 0.0, 1.7]
+    run, data = fitted(rain, values, backend, "normal")
+    expected = np.where(np.array(values) > 0, stats.gamma.logpdf(values, 1.5, scale=0.5), 0.0)
+    np.testing.assert_allclose(run.log_evidence(data, particles=2), expected, **CLOSE)
+    np.testing.assert_allclose(run.history[-1]["loss"], -expected.mean(), **CLOSE)
+
+
+def thinned(x: Any) -> None:
+    chance = pyro.param("chance", torch.tensor(0.4))
+    with pyro.plate("days", x.shape[0]):
+        pyro.sample("x", dist.ExtendedBinomial(torch.tensor(3.0), chance), obs=x)
+
+
+@pytest.mark.parametrize("backend", ["pyro", "numpyro"])
+def test_counts_beyond_what_is_possible(backend: str) -> None:
+    run, data = fitted(thinned, [0.0, 3.0, 1.0], backend, "poisson")
+    expected = stats.binom.logpmf([0, 3, 1], 3, 0.4)
+    np.testing.assert_allclose(run.log_evidence(data, particles=2), expected, **CLOSE)
+
+
+def outbreak(x: Any) -> None:
+    """Those who fall ill today, of three, make others ill tomorrow."""
+    chance = pyro.param("chance", torch.tensor(0.3))
+    with pyro.plate("towns", x.shape[0]):
+        first = pyro.sample("first", dist.Binomial(3, chance), infer={"enumerate": "parallel"})
+        second = pyro.sample("second", dist.Binomial(2, 0.2 + first / 5), infer={"enumerate": "parallel"})
+        pyro.sample("x", dist.Poisson(first + second + 0.1), obs=x)
+
+
+@pytest.mark.parametrize("backend", ["pyro", "numpyro"])
+def test_binomial_latents_are_summed_out(backend: str) -> None:
+    seen = np.array([0.0, 2.0, 5.0])
+    run, data = fitted(outbreak, seen, backend, "poisson")
+    expected = sum(
+        stats.binom.pmf(a, 3, 0.3) * stats.binom.pmf(b, 2, 0.2 + a / 5) * stats.poisson.pmf(seen, a + b + 0.1)
+        for a, b in product(range(4), range(3))
+    )
+    np.testing.assert_allclose(run.log_evidence(data, particles=2), np.log(expected), **CLOSE)
+
+
+def test_a_latent_with_such_a_support_is_not_mapped() -> None:
+    support = constraint(torch.distributions.constraints.symmetric, lambda array: array)
+    assert (support.event_dim, support.is_discrete) == (2, False)
+    with pytest.raises(NotImplementedError, match="which has no counterpart on NumPyro"):
+        nd.biject_to(support)
+
+
+def test_a_difference_that_is_not_a_number_is_not_ok() -> None:
+    def broken(x: Any) -> None:
+        scale = pyro.param("scale", torch.tensor(0.0))
+        with pyro.plate("days", x.shape[0]):
+            pyro.sample("x", dist.Normal(torch.where(scale > 0, 1 / scale, 0.0), 1.0), obs=x)
+
+    data = ppvae.Dataset({"x": np.zeros(3)}, modalities=[ppvae.Modality("x", ())])
+    assert not ppvae.parity(VAE(Said(broken), Said(nothing)), data.batch(), dtype="float64")["ok"]
