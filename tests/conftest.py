@@ -32,6 +32,6 @@ def _let_go(request: pytest.FixtureRequest) -> Iterator[None]:
             held.cache_clear()
     engine = sys.modules.get("ppvae.backends.numpyro")
     if engine is not None:
-        engine._asker.cache_clear()
+        engine.asker.cache_clear()
         engine.jax.clear_caches()
     gc.collect()

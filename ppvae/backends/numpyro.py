@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import jax
@@ -20,8 +19,13 @@ from numpyro import infer
 
 from ppvae.backends import jax_faults, mirror
 from ppvae.backends.devices import in_jax
+from ppvae.backends.devices.in_jax import join as join
+from ppvae.backends.devices.in_jax import together
 from ppvae.backends.mirror.running.program import Mirror
-from ppvae.backends.numpyro_items import Sparing, boxed
+from ppvae.backends.numpyro_answers import Arrays, programs
+from ppvae.backends.numpyro_answers import asker as asker
+from ppvae.backends.numpyro_answers import each_item as each_item
+from ppvae.backends.numpyro_items import boxed
 from ppvae.backends.numpyro_words import STACKS
 from ppvae.backends.optimizers import in_optax
 from ppvae.backends.stacks import emptied
@@ -37,12 +41,9 @@ from ppvae.runs.plan import Info, Pace, Plan, torch_dtype
 from ppvae.runs.settings import Settings
 from ppvae.runs.snapshot import Snapshot
 
-Arrays = dict[str, jax.Array]
-
 jax_faults.warn()  # when this file is imported, which the first run on NumPyro does
 
 ITEMS = 32768  # at most so many items are asked in one turn of the words
-QUICK = {"xla_backend_optimization_level": 1}  # compiles in a third of the time, and answers are no slower
 
 
 @jax.tree_util.register_dataclass
@@ -105,10 +106,16 @@ def _defaults(settings: Settings) -> Iterator[None]:
         yield
 
 
-def put(arrays: Mapping[str, np.ndarray]) -> Arrays:
-    """Arrays on the device: floats of the run's dtype, and booleans as they are."""
+def own(size: int) -> slice:
+    """The rows of a batch of so many items that are to be fed to this process: all, which devices divide."""
+    return slice(size)
+
+
+def put(arrays: Mapping[str, np.ndarray], settings: Settings | None = None) -> Arrays:
+    """Arrays on the device, or on all that share a run: floats of the run's dtype, and booleans as they are."""
     dtype = jax.dtypes.canonicalize_dtype(jnp.float64)
-    return {k: jnp.asarray(v, dtype=None if v.dtype == bool else dtype) for k, v in arrays.items()}
+    there = {k: jnp.asarray(v, dtype=None if v.dtype == bool else dtype) for k, v in arrays.items()}
+    return there if settings is None else in_jax.whole(settings, there)
 
 
 def init(plan: Plan) -> State:
@@ -140,12 +147,6 @@ def init(plan: Plan) -> State:
 def enter(state: State, stage: int) -> State:
     """The state at the beginning of a stage of the objective; the optimiser remembers nothing of the one before."""
     return replace(state, stage=stage, moments=in_optax.fresh(state.run.optimizer, state.params))
-
-
-def programs(pair: Any, arrays: Arrays, aliases: Mapping[str, str], training: bool = False) -> tuple[Mirror, Mirror]:
-    """Mirrors of the model and the guide on the given arrays."""
-    p = mirror.Parameters(arrays, aliases, training=training, key=numpyro.prng_key)
-    return Mirror(pair["model"], p.child("model")), Mirror(pair["guide"], p.child("guide"))
 
 
 def step(state: State, batch: Batch, pace: Pace) -> tuple[State, Info]:
@@ -237,7 +238,7 @@ def epoch(
     Arrays may hold some of the data alone: ``places`` says where in them the rows stand. The state that is given is
     used up: the new one takes its memory.
     """
-    with _defaults(state.plan.settings):
+    with _defaults(state.plan.settings), together():
         inputs = _everywhere(state, arrays, observed, rows, places, pace)
         state, info = state.run.compiled["epoch", state.stage](*inputs)
         return state, jax.tree.map(np.asarray, info)
@@ -267,7 +268,8 @@ def validate(state: State, arrays: Arrays, observed: Arrays, draw: int) -> float
     """The loss on other items, in nats per item, without training; ``draw`` numbers its random draws."""
     if "validate" not in state.run.compiled:
         state.run.compiled["validate"] = jax.jit(lambda *given: _validate(*given))
-    return float(state.run.compiled["validate"](state, arrays, observed, draw))
+    with together():
+        return float(state.run.compiled["validate"](state, arrays, observed, draw))
 
 
 def _validate(state: State, arrays: Arrays, observed: Arrays, draw: jax.Array) -> jax.Array:
@@ -303,38 +305,3 @@ def restore(state: State, snapshot: Snapshot) -> State:
         step=jnp.asarray(snapshot.step, jnp.int32),
         stage=stage,
     )
-
-
-def each_item(
-    pair: Any, question: Any, arrays: Arrays, observed: Arrays, keys: np.ndarray, rows: np.ndarray | None = None
-) -> dict[str, np.ndarray]:
-    """``question(model, guide, batch)`` for every item alone, seeded by the item's key; joined on axis 1."""
-    numbers, seeds = None if rows is None else jnp.asarray(rows), jnp.asarray(keys)
-    (place,) = seeds.devices()
-    asker = _asker(question, pair, on_cpu=place.platform == "cpu")
-    answers = asker(mirror.arrays(pair), (arrays, observed, seeds, numbers))
-    return {name: np.asarray(answer) for name, answer in answers.items()}
-
-
-@lru_cache(maxsize=64)
-def _asker(question: Any, pair: Any, on_cpu: bool) -> Any:
-    """The question, compiled; a question is a hashable callable, so that asking again compiles nothing."""
-    names = mirror.aliases(pair)
-
-    def one(weights: Arrays, item: tuple[Any, ...]) -> Arrays:
-        arrays, observed, key, row = item
-        here, seen = ({name: array[None] for name, array in group.items()} for group in (arrays, observed))
-        batch = Batch(here, seen, 1, 1, index=None if row is None else row[None])
-        root = jax.random.fold_in(jax.random.key(key[0]), key[1])
-        with numpyro.handlers.seed(rng_seed=jax.random.fold_in(root, key[2])), Sparing():
-            answer = question(*programs(pair, weights, names), batch)
-        return {name: value[:, 0] for name, value in answer.items()}
-
-    def all_of_them(weights: Arrays, items: tuple[Any, ...]) -> Arrays:
-        if on_cpu and question.draws >= getattr(question.function, "in_turn", math.inf):
-            answers = jax.lax.map(partial(one, weights), items)
-            return {name: jnp.moveaxis(value, 0, 1) for name, value in answers.items()}
-        return jax.vmap(partial(one, weights), out_axes=1)(items)
-
-    quick = on_cpu and not jax.config.read("jax_disable_most_optimizations")  # which are quicker still
-    return jax.jit(all_of_them, compiler_options=QUICK if quick else None)

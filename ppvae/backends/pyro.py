@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,8 @@ from torch import nn
 from torch.backends import cudnn
 
 from ppvae.backends import pyro_estimators as estimators
-from ppvae.backends.devices.in_torch import Resident
+from ppvae.backends.devices import processes, shared_noise
+from ppvae.backends.devices.in_torch import Resident, averaged, device, rows_of
 from ppvae.backends.optimizers import in_torch
 from ppvae.backends.pyro_words import STACKS
 from ppvae.backends.stacks import emptied
@@ -35,7 +36,8 @@ ITEMS = 64  # at most so many items are asked in one turn, one after the other
 class State:
     """A pair in training. The module and the optimiser are updated in place; ``step`` counts.
 
-    ``estimator`` is the library's, where the stage's objective is; otherwise None.
+    ``estimator`` is the library's, where the stage's objective is; otherwise None. ``noise`` says what a stage draws,
+    where processes share its batches.
     """
 
     plan: Plan
@@ -44,6 +46,7 @@ class State:
     estimator: Any
     step: int = 0
     stage: int = 0
+    noise: dict[int, Any] = field(default_factory=dict)
 
 
 @contextmanager
@@ -67,16 +70,17 @@ def environment(settings: Settings) -> Iterator[None]:
         yield
 
 
-def device(name: str) -> torch.device:
-    """The torch device for ``auto``, ``cpu``, ``cuda`` or ``gpu``."""
-    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
-        return torch.device("cpu")
-    if not torch.cuda.is_available():
-        raise ValueError(f"device {name!r} was asked for, but torch sees no GPU; use device='auto'")
-    return torch.device("cuda")
+def join(settings: Settings) -> None:
+    """Meet the processes that were launched with this one."""
+    processes.join()
 
 
-def put(arrays: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
+def own(size: int) -> slice:
+    """The rows of a batch of so many items that are to be fed to this process."""
+    return processes.own(size)
+
+
+def put(arrays: Mapping[str, np.ndarray], settings: Settings | None = None) -> dict[str, torch.Tensor]:
     """Arrays on the device: floats of the run's dtype, and booleans as they are."""
     dtype = torch.get_default_dtype()
     return {k: torch.as_tensor(v, dtype=None if v.dtype == bool else dtype) for k, v in arrays.items()}
@@ -90,6 +94,7 @@ def init(plan: Plan) -> State:
             optimiser cannot train the pair.
     """
     settings = plan.settings
+    processes.check_shares(min(settings.batch_size, plan.items))
     for made in plan.estimators():
         made.build("pyro", infer, settings.particles)
     for site in sorted(plan.sites.discrete):
@@ -113,22 +118,46 @@ def enter(state: State, stage: int) -> State:
 
 
 def step(state: State, batch: Batch, pace: Pace) -> tuple[State, Info]:
-    """One gradient step; what it tells stays on the device."""
-    seed(state.plan.settings.seed, state.step)
+    """One gradient step on a batch, of which a process among several takes its share."""
+    return _step(state, rows_of(batch, processes.own(batch.size)), pace, batch.size)
+
+
+def _step(state: State, batch: Batch, pace: Pace, size: int) -> tuple[State, Info]:
+    """One gradient step on this process's share of a batch of so many items; what it tells stays on the device."""
     if not state.pair.training:
         state.pair.train()
+    noise = _noise(state, batch, size)
+    seed(state.plan.settings.seed, state.step)
     state.optimizer.zero_grad(set_to_none=True)
-    shares = _differentiated(state, batch, pace.beta)
+    parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
+    shares = _differentiated(state, batch, pace.beta, parameters, noise)
+    if processes.joined():
+        shares = averaged(parameters, shares, batch.size / size)
     norm = in_torch.update(state.plan, state.optimizer, pace)
     return replace(state, step=state.step + 1), Info(shares, norm)
 
 
-def _differentiated(state: State, batch: Batch, beta: float) -> dict[str, torch.Tensor]:
+def _noise(state: State, batch: Batch, size: int) -> Any:
+    """A context within which this process draws what one process draws for its rows."""
+    if not processes.joined():
+        return nullcontext()
+    if state.stage not in state.noise:
+        numbers = np.arange(3) % batch.size  # of rows
+        trials = {count: rows_of(batch, numbers[:count]) for count in (2, 3)}
+        beta = state.plan.settings.beta
+        state.noise[state.stage] = shared_noise.places(lambda count: loss_by_site(state, trials[count], beta))
+    return shared_noise.drawing(state.noise[state.stage], processes.own(size), size)
+
+
+def _differentiated(
+    state: State, batch: Batch, beta: float, parameters: list[nn.Parameter], noise: Any
+) -> dict[str, torch.Tensor]:
     """Each site's share, once the gradient of the loss is at the parameters."""
-    parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
     if state.estimator is not None and not estimators.by_site(state.estimator):
-        return estimators.differentiated(state.estimator, state.pair, batch, state.plan.sites, parameters)
-    loss, shares = loss_by_site(state, batch, beta)
+        with noise:
+            return estimators.differentiated(state.estimator, state.pair, batch, state.plan.sites, parameters)
+    with noise:
+        loss, shares = loss_by_site(state, batch, beta)
     if parameters:
         loss.backward(inputs=parameters)
     return shares
@@ -170,11 +199,13 @@ def epoch(
 ) -> tuple[State, Info]:
     """One step for each row of ``rows``, ``(steps, batch)``; what they tell is ``(steps,)``.
 
-    Arrays may hold some of the data alone: ``places`` says where in them the rows stand.
+    Rows are those of this process's share of each batch. Arrays may hold some of the data alone: ``places`` says where
+    in them the rows stand.
 
     Each step is a turn of its own, so that other threads need not wait for the end of the epoch.
     """
     first, infos = next(iter(arrays.values())), []
+    size = min(state.plan.settings.batch_size, state.plan.items)
     numbers = (torch.as_tensor(each, device=first.device) for each in (rows, places))
     for i, (index, place) in enumerate(zip(*numbers, strict=True)):
         with environment(state.plan.settings), pyro.validation_enabled(False):
@@ -185,7 +216,7 @@ def epoch(
                 index=index,
             )
             now = Pace(pace.rate_factor[i], float(pace.beta[i]), [rates[i] for rates in pace.rates])
-            state, info = step(state, batch, now)
+            state, info = _step(state, batch, now, size)
         infos.append(info)
     return state, _told(infos)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ppvae.cli import interruption
 from ppvae.face import show
+from ppvae.runs import launch
 
 show(__name__, {"app": "app"})  # late: Ctrl-C may come while it is loaded
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code; the words are those of this process by default."""
+    if arguments is None and launch.count() > 1 and not launch.sets_agree():
+        launch.agreeing()
     return interruption.guarded(lambda: _run(arguments), last=arguments is None)
 
 

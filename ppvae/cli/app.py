@@ -123,7 +123,7 @@ def fit(
     likelihood: Likelihoods = [],  # noqa: B006 - typer reads it, nobody writes it
     chosen: Chosen = [],  # noqa: B006 - typer reads it, nobody writes it
 ) -> dict[str, Any]:
-    """Train a method, or your own programs, and keep the run in a folder."""
+    """Train a method or your own programs, kept in a folder; by several processes where torchrun starts them."""
     from ppvae.cli import fitting, places, programs, sources
 
     flags = {"backend": backend, "epochs": epochs, "latent": latent, "seed": seed, "batch_size": batch_size}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import io
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -16,9 +17,11 @@ import typer
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from ppvae.cli import readable
+from ppvae.runs import launch
 
 # Typer wraps or vendors click, depending on its version; this is the class of every mistake in how a command is typed.
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+ALIKE = (UsageError, ValueError, NotImplementedError, FloatingPointError)  # in all processes of a run
 BAD_INPUT, NOBODY_READS = 2, 141  # 141 is what a shell shows of a program whose reader has gone, as in `... | head -1`
 JSON = (
     "End with one line of JSON on stdout; all else goes to stderr. NaN and infinities are null there, and `nulls` "
@@ -34,7 +37,8 @@ def answered(table: str) -> Callable[[Callable[..., Any]], Callable[..., None]]:
         def run(*args: Any, as_json: bool = False, **kwargs: Any) -> None:
             with redirect_stdout(sys.stderr) if as_json else nullcontext():
                 result = command(*args, **kwargs)
-            _put(readable.as_json(result) if as_json else _table(result, table))
+            if launch.rank() == 0:
+                _put(readable.as_json(result) if as_json else _table(result, table))
             if result.get("ok") is False:
                 raise typer.Exit(1)
 
@@ -98,7 +102,7 @@ def run(app: typer.Typer, arguments: Sequence[str] | None) -> int:
         if reason is None:
             raise
         if reason:
-            say(f"Error: {reason}")
+            say(f"Error: {reason}", speakers(error))
         return BAD_INPUT
     return 0
 
@@ -121,7 +125,7 @@ def _mistake(error: Exception) -> str | None:
         return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
     if isinstance(error, MemoryError) or _out_of_memory(error):
         return f"there is not enough memory for what was asked: {error}"
-    known = isinstance(error, ValueError | NotImplementedError | FloatingPointError)
+    known = isinstance(error, ValueError | NotImplementedError | FloatingPointError | ConnectionError)
     return str(error) if known and _ours(error.__traceback__) else None
 
 
@@ -138,7 +142,16 @@ def _ours(trace: TracebackType | None) -> bool:
     return trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith("ppvae.")
 
 
-def say(sentence: str) -> None:
-    """One line on stderr, if anybody reads there."""
+def speakers(error: Exception) -> float:
+    """How many of several processes tell of an error: one where all have it, two where one of them may be dead."""
+    if isinstance(error, ALIKE):
+        return 1
+    return 2 if isinstance(error, ConnectionError) else math.inf
+
+
+def say(sentence: str, speakers: float = 1) -> None:
+    """One line on stderr, if anybody reads there; of several processes so many say it."""
+    if launch.rank() >= speakers:
+        return
     with suppress(OSError):
         print(readable.sentence(sentence), file=sys.stderr, flush=True)

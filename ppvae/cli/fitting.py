@@ -47,13 +47,18 @@ def timed(vae: VAE, settings: Settings) -> Settings:
 
 @contextmanager
 def _interruptible(folder: Path) -> Iterator[None]:
-    """Ctrl-C says what is kept."""
+    """Ctrl-C, and the end of another process of the run, say what is kept."""
     try:
         yield
     except KeyboardInterrupt:
-        from ppvae.runs import checkpoint
+        raise KeyboardInterrupt(f"Interrupted; {_kept(folder)}.") from None
+    except ConnectionError as error:
+        error.args = (f"{error}; {_kept(folder)}",)
+        raise
 
-        kept = f"the checkpoint in {folder} is kept: the same command with --resume goes on from it"
-        raise KeyboardInterrupt(
-            f"Interrupted; {kept if checkpoint.exists(folder) else 'there was no checkpoint yet'}."
-        ) from None
+
+def _kept(folder: Path) -> str:
+    from ppvae.runs import checkpoint
+
+    kept = f"the checkpoint in {folder} is kept: the same command with --resume goes on from it"
+    return kept if checkpoint.exists(folder) else "there was no checkpoint yet"

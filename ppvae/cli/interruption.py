@@ -12,6 +12,8 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any, Never
 
+from ppvae.runs import launch
+
 CODE = 130
 LINE = "Interrupted."
 
@@ -51,8 +53,9 @@ def _answered(command: Callable[[], int]) -> int:
 
 
 def _said(error: BaseException) -> int:
-    """Say the line that an interrupt carries, or our own."""
-    print(str(error) if isinstance(error, KeyboardInterrupt) and str(error) else LINE, file=sys.stderr)
+    """Say the line that an interrupt carries, or our own; of several processes process 0 does."""
+    if launch.rank() == 0:
+        print(str(error) if isinstance(error, KeyboardInterrupt) and str(error) else LINE, file=sys.stderr)
     return CODE
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats
 
 from ppvae.language.modality import Modality
 
@@ -12,7 +11,11 @@ def point(modality: Modality, draws: np.ndarray) -> np.ndarray:
     """From ``(draws, items, *shape)`` to ``(items, *shape)``: the mean, a category's mode, or the most typical text."""
     if modality.likelihood == "autoregressive":
         return typical(draws)
-    return stats.mode(draws).mode if modality.likelihood == "categorical" else draws.mean(0)
+    if modality.likelihood != "categorical":
+        return draws.mean(0)
+    from scipy import stats  # late: it takes longer to load than all of the package
+
+    return stats.mode(draws).mode
 
 
 def typical(draws: np.ndarray) -> np.ndarray:

@@ -44,7 +44,8 @@ class Settings(BaseModel):
         epochs: passes over the data, or ``auto``: as many as lower the loss of held-out items.
         patience: train no longer once that loss has not fallen for so many epochs, and keep the weights of the epoch
             where it was lowest; None trains all ``epochs``. ``auto`` chooses where it is None.
-        batch_size: items per step, at most all; the rows left over after the last full batch sit out that epoch.
+        batch_size: items per step, of all processes together, at most all; the rows left over after the last full
+            batch sit out that epoch.
         seed: the one integer that reproduces a run bit for bit on the same backend and machine.
         optimizer: ``adam``, ``adamw``, ``rmsprop``, ``momentum`` or ``sgd``; on NumPyro also an optax transformation,
             which holds its own learning rate, and on Pyro a class of ``torch.optim`` or a ``functools.partial`` of one.
@@ -58,10 +59,11 @@ class Settings(BaseModel):
         kl_warmup: epochs over which that weight grows linearly from zero.
         particles: Monte Carlo samples of the objective per item and step.
         device: ``auto``, ``cpu``, ``cuda`` or ``gpu``.
-        devices: how many of these share the items of each batch, on NumPyro; losses are those of one device but for
-            rounding.
+        devices: how many of these, in each process, share the items of each batch, on NumPyro; losses are those of one
+            device but for rounding.
         dtype: ``float32`` or ``float64``.
-        checkpoint_every: epochs between checkpoints, where a run folder is given.
+        checkpoint_every: epochs between checkpoints, where a run folder is given; several processes write one after
+            each.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -18,7 +18,10 @@ NUMBERS = 2**21  # at most so many of a block, but at least those of one step
 
 
 class Block(NamedTuple):
-    """Some of the data on the device; ``rows`` ``(steps, batch)`` of all data, which stand at ``places`` in it."""
+    """Some of the data on the device; ``rows`` ``(steps, batch)`` of all data, which stand at ``places`` in it.
+
+    Of each batch they are what this process takes.
+    """
 
     arrays: Mapping[str, Any]
     observed: Mapping[str, Any]
@@ -30,20 +33,30 @@ Feed = Callable[[np.ndarray], Iterator[Block]]
 
 
 def feeding(engine: Any, settings: Settings, data: Dataset) -> Feed:
-    """What gives the rows of each step of an epoch, ``(steps, batch)``, with their data, in blocks of as many steps."""
+    """What gives the rows of each step of an epoch, ``(steps, batch)``, with their data, in blocks of as many steps.
+
+    The data, or those read from disk, are put on every device that takes part, once.
+    """
     if any(isinstance(array, Stored) for array in data.arrays.values()):
         return partial(_from_disk, engine, settings, data)
     with engine.environment(settings):
-        arrays, observed = engine.put(data.arrays), engine.put(data.observed or {})
-    return lambda rows: iter([Block(arrays, observed, rows, rows)])
+        arrays, observed = (engine.put(held, settings) for held in (data.arrays, data.observed or {}))
+
+    def whole(rows: np.ndarray) -> Iterator[Block]:
+        own = rows[:, engine.own(rows.shape[1])]
+        yield Block(arrays, observed, own, own)
+
+    return whole
 
 
 def _from_disk(engine: Any, settings: Settings, data: Dataset, rows: np.ndarray) -> Iterator[Block]:
     steps, groups = _steps(data, rows), (data.arrays, data.observed or {})
     for start in range(0, len(rows), steps):
-        some = rows[start : start + steps]
+        some = rows[start : start + steps, engine.own(rows.shape[1])]
         with engine.environment(settings):
-            arrays, observed = (engine.put({name: a[some.ravel()] for name, a in group.items()}) for group in groups)
+            arrays, observed = (
+                engine.put({n: a[some.ravel()] for n, a in group.items()}, settings) for group in groups
+            )
         yield Block(arrays, observed, some, np.arange(some.size, dtype=np.int32).reshape(some.shape))
 
 

@@ -13,22 +13,24 @@ from typing import Any
 import numpy as np
 import torch
 
+from ppvae.backends.devices import processes
 from ppvae.data.dataset import Dataset
 from ppvae.data.weights import checked
 from ppvae.inference.fitted import Fitted
 from ppvae.language.batch import Batch
-from ppvae.runs import checkpoint
+from ppvae.runs import checkpoint, launch
 from ppvae.runs.description import FIXED
 from ppvae.runs.foreign import recorded
 from ppvae.runs.plan import Plan
 from ppvae.runs.settings import LR, Settings, check_trainable, settings_of
 from ppvae.runs.snapshot import Snapshot
 from ppvae.runs.vae import VAE
-from ppvae.training import checks, loading
+from ppvae.training import checks
 from ppvae.training.agreement import check_agreement, is_written_by_user
 from ppvae.training.early_stopping import held_out, overtrained, why_not_auto, why_stop
 from ppvae.training.epochs import engine_of, epochs, in_stage, pace_of, steps_in
-from ppvae.training.interruption import terminable
+from ppvae.training.interruption import ending, terminable
+from ppvae.training.loading import before
 from ppvae.training.measured import measured
 from ppvae.training.progress import progress_bar, say
 from ppvae.training.savable import plain
@@ -49,9 +51,12 @@ def init(vae: VAE, data: Dataset, weights: Any = None, **options: Any) -> Any:
     check_trainable(settings, [name for name, p in vae.pair.named_parameters() if p.requires_grad])
     vae = copy.deepcopy(vae)
     vae.pair.to("cpu", getattr(torch, settings.dtype))
+    engine = engine_of(settings)
+    engine.join(settings)
+    if processes.joined():
+        vae.pair.load_state_dict(processes.agreed(vae.pair.state_dict()))
     sites, tried = checks.inspect(vae, data, settings, counts is not None)
     plan = Plan(vae, settings, sites, len(data), steps_in(len(data), settings), counts)
-    engine = engine_of(settings)
     if settings.backend == "numpyro" and is_written_by_user(vae):
         check_agreement(vae, tried)
     with engine.environment(settings):
@@ -87,6 +92,8 @@ def fit(
 ) -> Fitted:
     """Train a pair with SVI and return it fitted; the pair that was passed stays as it was.
 
+    Processes that a launcher such as torchrun has started share each batch. Process 0 writes, shows and calls back.
+
     Args:
         vae: the pair, or a Fitted one to go on from, on either backend, with its optimiser's state.
         data: what to train on.
@@ -113,12 +120,13 @@ def fit(
     Raises:
         ValueError: before training starts, where anything does not fit or could not be saved.
         FloatingPointError: a loss or a weight is no longer a number.
+        ConnectionError: another process of the run has ended, or was given something else.
     """
     if not isinstance(vae, VAE | Fitted) or not isinstance(data, Dataset):
         raise TypeError(f"fit takes a VAE and a Dataset, not {type(vae).__name__} and {type(data).__name__}")
     settings, counts = settings_of(**options), checked(weights, len(data))
-    data, before = measured(data, settings.dtype), _before(vae, out, resume)
-    pair = before.vae if before else vae
+    data, behind = measured(data, settings.dtype), before(vae, out, resume)
+    pair = behind.vae if behind else vae
     assert isinstance(pair, VAE)
     trained, own = data, counts
     if validation is None and settings.watches:
@@ -126,19 +134,23 @@ def fit(
         trained, validation, own = data.take(~watched), data.take(watched), counts[~watched]
     state = init(pair, trained, None if weights is None else own, **options)
     others = None if validation is None else prepared(state.plan.vae, trained, validation)
-    start = before or Fitted(state.plan.vae, data.modalities or (), settings, [], Snapshot({}))
+    start = behind or Fitted(state.plan.vae, data.modalities or (), settings, [], Snapshot({}))
     keys = {"data": data_key(data, counts), "order": data.order}
     keys |= {} if validation is None else {"validation": data_key(validation)}
-    if before is not None:
-        _check_same_run(before, settings, keys)
-    if before is not None and before is not vae:
-        _check_same_bits(before, settings, keys, data)
+    if behind is not None:
+        _check_same_run(behind, settings, keys)
+    if behind is not None and behind is not vae:
+        _check_same_bits(behind, settings, keys, data)
     facts = {**start.notes, **plain(notes or {}), **keys, "stopped": "it was interrupted"}
     facts |= plain(state.plan.vae.found())
     start = replace(start, vae=state.plan.vae, settings=settings, notes=facts)
     description = start.description()
-    with nullcontext() if out is None else checkpoint.claimed(out, description, force):
-        fitted = _train(state, start, trained, others, out, progress, callbacks)
+    with processes.parting():
+        processes.check_same({**keys, "settings": description.plain()["settings"], "history": len(start.history)})
+        if launch.rank():
+            return _train(state, start, trained, others, out, False, ())
+        with nullcontext() if out is None else checkpoint.claimed(out, description, force):
+            fitted = _train(state, start, trained, others, out, progress, callbacks)
     if sentence := overtrained(fitted.history):
         say(sentence, progress)
     return fitted
@@ -149,14 +161,6 @@ def data_key(data: Dataset, weights: np.ndarray | None = None) -> int:
     counts = np.ones(len(data)) if weights is None else weights
     rows = data.keys.astype(np.uint64) + (counts.view(np.uint64) ^ np.float64(1).view(np.uint64))
     return int(np.bitwise_xor.reduce(rows * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(12))
-
-
-def _before(vae: VAE | Fitted, out: str | Path | None, resume: bool) -> Fitted | None:
-    if resume and out is None:
-        raise ValueError("resume=True needs out=, the run folder to go on from")
-    if resume and out is not None and checkpoint.exists(out):
-        return loading.load(out, vae=copy.deepcopy(vae.vae if isinstance(vae, Fitted) else vae))
-    return vae if isinstance(vae, Fitted) else None
 
 
 def _check_same_run(before: Fitted, settings: Settings, keys: Mapping[str, int]) -> None:
@@ -200,6 +204,7 @@ def _train(
 ) -> Fitted:
     plan: Plan = state.plan
     engine, begun = engine_of(plan.settings), len(fitted.history)
+    every = 1 if processes.joined() else plan.settings.checkpoint_every  # who writes may be the one that dies
     with progress_bar(plan.settings, len(data), progress) as show, terminable():
         if fitted.snapshot.weights:
             with engine.environment(plan.settings):
@@ -207,21 +212,23 @@ def _train(
         else:
             fitted = replace(fitted, snapshot=_export(engine, state))
         coming = epochs(engine, state, data, fitted.history, held_out)
+        reason = why_stop(fitted.history, plan)
         try:
-            while (reason := why_stop(fitted.history, plan)) is None:
+            while (reason := processes.agreed(reason)) is None:
                 fitted = _advanced(engine, fitted, *next(coming))
-                entry = fitted.history[-1]
-                asked = [_told(callback, entry, fitted) for callback in (show, *callbacks)]
+                asked = [_told(callback, fitted.history[-1], fitted) for callback in (show, *callbacks)]
                 if any(isinstance(answer, bool | np.bool_) and answer for answer in asked):
                     reason = "a callback asked for it"
-                    break
-                if out is not None and entry["epoch"] % plan.settings.checkpoint_every == 0:
+                else:
+                    reason = why_stop(fitted.history, plan)
+                if reason is None and len(fitted.history) % every == 0:
                     _keep(fitted, out)
             fitted = replace(fitted, notes={**fitted.notes, "stopped": reason})
-            if out is not None:
-                _keep(fitted, out)
+            _keep(fitted, out)
+            processes.agreed(None)  # what fit has written is there in all of them
         except BaseException:
-            if out is not None and len(fitted.history) > begun:
+            ending()
+            if len(fitted.history) > begun:
                 _keep(fitted, out)
             raise
         finally:
@@ -243,9 +250,10 @@ def _needs_two(callback: Callback) -> bool:
     return len(places) > 1
 
 
-def _keep(fitted: Fitted, out: str | Path) -> None:
-    """Write a checkpoint into the folder that this training holds."""
-    checkpoint.write(out, fitted.snapshot, fitted.description())
+def _keep(fitted: Fitted, out: str | Path | None) -> None:
+    """Write a checkpoint into the folder that this training holds; of several processes process 0 does."""
+    if out is not None and launch.rank() == 0:
+        checkpoint.write(out, fitted.snapshot, fitted.description())
 
 
 def _advanced(engine: Any, fitted: Fitted, state: Any, entry: dict[str, Any], first: dict[str, float]) -> Fitted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -45,6 +46,19 @@ def load(path: str | Path, vae: VAE | None = None) -> Fitted:
     plain = described.plain()
     pair.tell(plain["notes"])
     return Fitted(pair, modalities, described.settings, plain["history"], snapshot, plain["notes"])
+
+
+def before(vae: VAE | Fitted, out: str | Path | None, resume: bool) -> Fitted | None:
+    """The run that training goes on from: the one in a folder, or a Fitted that was given; None where it begins anew.
+
+    Raises:
+        ValueError: there is no folder to go on from, or what is in it is no run of this pair.
+    """
+    if resume and out is None:
+        raise ValueError("resume=True needs out=, the run folder to go on from")
+    if resume and out is not None and checkpoint.exists(out):
+        return load(out, vae=copy.deepcopy(vae.vae if isinstance(vae, Fitted) else vae))
+    return vae if isinstance(vae, Fitted) else None
 
 
 def _rebuilt(stored: Stored, modalities: Sequence[Modality]) -> VAE:

@@ -40,7 +40,8 @@ class Validation:
     def _loss(self, engine: Any, state: Any, rows: np.ndarray, number: int) -> float:
         """The loss of some items, in a turn of its own."""
         with engine.environment(state.plan.settings):
-            arrays, observed = (_put(engine, held, rows) for held in (self.arrays, self.observed))
+            picked = ({name: array[rows] for name, array in held.items()} for held in (self.arrays, self.observed))
+            arrays, observed = (engine.put(held, state.plan.settings) for held in picked)
             return float(engine.validate(state, arrays, observed, number))
 
 
@@ -69,7 +70,3 @@ def prepared(vae: VAE, train: Dataset, held_out: Dataset) -> Validation:
     except ValueError as error:
         raise ValueError(f"validation: {error}") from None
     return Validation(arrays, observed)
-
-
-def _put(engine: Any, arrays: Mapping[str, np.ndarray], rows: np.ndarray) -> Any:
-    return engine.put({name: array[rows] for name, array in arrays.items()})

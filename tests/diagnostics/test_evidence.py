@@ -122,7 +122,7 @@ def test_all_subsets_of_modalities_are_compiled_once() -> None:
     question = Question(subset_questions.log_weights, 7)
     for subset in lg.subsets(truth().names):
         subset_questions.ask(exact("numpyro"), question, complete(), list(subset))
-    assert engine._asker(question, exact("numpyro").vae.pair, on_cpu=True)._cache_size() == 1
+    assert engine.asker(question, exact("numpyro").vae.pair, on_cpu=True)._cache_size() == 1
 
 
 @both

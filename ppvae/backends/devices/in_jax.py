@@ -1,23 +1,35 @@
-"""Devices in JAX: the one that a run computes on, or several that divide the items of each batch among them."""
+"""Devices in JAX: the one that a run computes on, or those of all its processes that divide each batch among them."""
 
 from __future__ import annotations
 
+import atexit
+import os
+import re
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from ppvae.backends.devices import processes
+from ppvae.runs import launch
 from ppvae.runs.settings import Settings
+
+GONE = re.compile("Gloo|NCCL|UNAVAILABLE|coordination")  # in what XLA says where another process has died
 
 
 def device(name: str) -> Any:
-    """The JAX device for ``auto``, ``cpu``, ``cuda`` or ``gpu``.
+    """The JAX device for ``auto``, ``cpu``, ``cuda`` or ``gpu``; this process's first.
 
     Raises:
         ValueError: there is none.
     """
-    return _devices(name)[0]
+    return next(each for each in _devices(name) if each.process_index == jax.process_index())
 
 
 def _devices(name: str) -> list[Any]:
@@ -29,26 +41,108 @@ def _devices(name: str) -> list[Any]:
         raise ValueError(f"device {name!r} was asked for, but JAX sees no GPU; use device='auto'") from None
 
 
+def join(settings: Settings) -> None:
+    """Meet the processes that were launched with this one, whose devices JAX then knows.
+
+    Raises:
+        ValueError: JAX has computed something already, or they would trace programs of another order.
+        ConnectionError: they did not come.
+    """
+    if launch.count() > 1 and not launch.sets_agree():
+        raise ValueError(
+            "processes that share a run on NumPyro have to trace one program, and names in a set have another order in "
+            "each: launch them with PYTHONHASHSEED=0 in the environment"
+        )
+    processes.join()
+    if not processes.joined() or jax.distributed.is_initialized():
+        return
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.config.update("jax_enable_recoverability", True)  # else the death of one would abort all others at once
+    jax.config.update("jax_enable_preemption_service", False)  # which would swallow SIGTERM
+    host = os.environ.get("MASTER_ADDR", "127.0.0.1")
+    meeting = processes.agreed(f"{host}:{_free_port()}" if launch.rank() == 0 else None)
+    try:
+        jax.distributed.initialize(
+            meeting,
+            launch.count(),
+            launch.rank(),
+            launch.local_rank() if settings.device != "cpu" else None,
+            cluster_detection_method="deactivate",
+        )
+    except RuntimeError as error:
+        raise ValueError(
+            "JAX has computed something before processes could meet: let fit be the first that uses it, or call "
+            f"jax.distributed.initialize() at the beginning ({str(error).splitlines()[0]})"
+        ) from error
+    atexit.register(processes.end, jax.distributed.shutdown)
+    with _to_stderr(), together():
+        multihost_utils.sync_global_devices("all have met")
+
+
+@contextmanager
+def _to_stderr() -> Iterator[None]:
+    """What XLA's gloo says on stdout as processes connect goes to stderr: stdout is the command line's."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("", 0))
+        return free.getsockname()[1]
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Within the block all processes do the same.
+
+    Raises:
+        ConnectionError: one of them no longer does.
+    """
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        if processes.joined() and GONE.search(str(error)):
+            raise ConnectionError(processes.LOST) from error
+        raise
+
+
 def check(settings: Settings, items: int) -> None:
     """Raise ValueError where there are fewer devices than are to share a batch, or they cannot share it evenly."""
-    asked, there = settings.devices, len(_devices(settings.device))
+    asked, there = settings.devices, len(_devices(settings.device)) // jax.process_count()
     if asked > there:
         raise ValueError(f"devices={asked} was asked for, but JAX sees {there} of device {settings.device!r}")
-    size = min(settings.batch_size, items)
-    if size % asked:
-        raise ValueError(f"{asked} devices cannot share batches of {size} items evenly; choose another batch_size")
+    size, sharing = min(settings.batch_size, items), len(_sharing(settings))
+    if size % sharing:
+        raise ValueError(f"{sharing} devices cannot share batches of {size} items evenly; choose another batch_size")
 
 
 def divided(settings: Settings, arrays: Any) -> Any:
     """Arrays of a batch, ``(items, ...)``, in equal parts on the devices that share it."""
-    return arrays if settings.devices == 1 else jax.lax.with_sharding_constraint(arrays, _over(settings, "items"))
+    return arrays if _alone(settings) else jax.lax.with_sharding_constraint(arrays, _over(settings, "items"))
 
 
 def whole(settings: Settings, arrays: Any) -> Any:
-    """Arrays as a whole on each of these devices."""
-    return arrays if settings.devices == 1 else jax.device_put(arrays, _over(settings))
+    """Arrays as a whole on each of these devices; those that are there already stay."""
+    return arrays if _alone(settings) else jax.device_put(arrays, _over(settings))
+
+
+def _alone(settings: Settings) -> bool:
+    return len(_sharing(settings)) == 1
+
+
+def _sharing(settings: Settings) -> list[Any]:
+    """The devices that share a batch: so many of each process."""
+    there = _devices(settings.device)
+    own = [[each for each in there if each.process_index == number] for number in range(jax.process_count())]
+    return [each for each_own in own for each in each_own[: settings.devices]]
 
 
 def _over(settings: Settings, *axes: str) -> NamedSharding:
-    mesh = Mesh(np.array(_devices(settings.device)[: settings.devices]), ("items",))
-    return NamedSharding(mesh, PartitionSpec(*axes))
+    return NamedSharding(Mesh(np.array(_sharing(settings)), ("items",)), PartitionSpec(*axes))

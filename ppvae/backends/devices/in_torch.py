@@ -1,11 +1,57 @@
-"""Devices in torch: the one that a run computes on as the default, whose programs never make the host wait for it."""
+"""Devices in torch: the one that a process computes on, which never makes the host wait, and what several add up."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import nn
 from torch.utils._device import DeviceContext
+
+from ppvae.backends.devices import processes
+from ppvae.language.batch import Batch
+from ppvae.runs import launch
+
+
+def device(name: str) -> torch.device:
+    """The torch device for ``auto``, ``cpu``, ``cuda`` or ``gpu``; each process of a host has a GPU."""
+    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise ValueError(f"device {name!r} was asked for, but torch sees no GPU; use device='auto'")
+    return torch.device("cuda", launch.local_rank()) if processes.joined() else torch.device("cuda")
+
+
+def rows_of(batch: Batch, rows: Any) -> Batch:
+    """Some rows of a batch, which speak for as many items as it."""
+    index = None if batch.index is None else batch.index[rows]
+    here, seen = ({name: array[rows] for name, array in held.items()} for held in (batch.arrays, batch.observed or {}))
+    return replace(batch, arrays=here, observed=seen, index=index, size=-1)
+
+
+def averaged(
+    parameters: Sequence[nn.Parameter], shares: dict[str, torch.Tensor], weight: float
+) -> dict[str, torch.Tensor]:
+    """The shares of the whole batch, whose gradient is then at the parameters, from those of each process's items.
+
+    ``weight`` is the share of the batch that this process's items are. A parameter that has no gradient anywhere has
+    none afterwards. All of this is one sum over the processes.
+    """
+    there = [p.grad is not None for p in parameters]
+    gradients = [(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters]
+    names = sorted(shares)
+    numbers = [
+        torch.stack([shares[name] for name in names]),
+        *gradients,
+        torch.tensor(there, dtype=torch.get_default_dtype()),
+    ]
+    told, *summed, known = processes.summed(torch.cat(numbers) * weight).split([len(each) for each in numbers])
+    anywhere = there if all(there) else (known > 0).tolist()  # which the host would wait for
+    for parameter, gradient, any_ in zip(parameters, summed, anywhere, strict=True):
+        parameter.grad = gradient.view_as(parameter) if any_ else None
+    return dict(zip(names, told, strict=True))
 
 
 class Resident(DeviceContext):

@@ -19,6 +19,7 @@ import json, sys
 from pathlib import Path
 import jax, numpy as np, ppvae
 from ppvae.backends import numpyro as engine
+from ppvae.training.feeding import feeding
 
 random, folder = np.random.default_rng(0), Path(sys.argv[1])
 rows = random.normal(size=(90, 3))
@@ -35,6 +36,9 @@ state = ppvae.init(ppvae.method("vae", data.modalities, latent=2, hidden=(8,)), 
 state, info = ppvae.step(state, data.batch(slice(16)))
 held = [[part.data.shape == weight.shape for part in weight.addressable_shards] for weight in state.params.values()]
 found["whole"] = all(len(parts) == 8 and all(parts) for parts in held)
+(block,) = feeding(engine, state.plan.settings, data)(np.arange(16)[None])
+held = [*block.arrays.values(), *block.observed.values()]
+found["fed"] = [len(array.addressable_shards) for array in held if array.is_fully_replicated]
 print(json.dumps(found))
 """
 
@@ -49,6 +53,10 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def test_eight_devices_and_then_four_train_as_one_does(found: dict[str, Any]) -> None:
     np.testing.assert_allclose(found["several"], found["one"], rtol=1e-9)
+
+
+def test_each_is_given_the_data_before_the_first_epoch(found: dict[str, Any]) -> None:
+    assert found["fed"] == [8, 8, 8]
 
 
 def test_each_has_all_weights_after_a_single_step(found: dict[str, Any]) -> None:

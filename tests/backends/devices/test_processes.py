@@ -1,0 +1,106 @@
+"""Processes: two that share each batch train as one does; where one is killed the other says so and keeps the run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import shared_runs
+
+import ppvae
+from ppvae.backends.devices import processes
+
+QUICK = {"pyro": ["vae", "uneven shares"], "numpyro": ["vae"]}
+ALL = {backend: [name for name in shared_runs.runs(backend) if name not in QUICK[backend]] for backend in QUICK}
+SOME = [pytest.param((backend, QUICK[backend]), id=backend) for backend in QUICK]
+OTHERS = [pytest.param((backend, ALL[backend]), id=f"{backend}-all", marks=pytest.mark.slow) for backend in ALL]
+
+
+@pytest.fixture(scope="module", params=[*SOME, *OTHERS])
+def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What one process tells of some runs, and what two do that share them."""
+    (backend, names), folder = request.param, tmp_path_factory.mktemp("runs")
+    with shared_runs.started(["shared_runs", backend, str(folder), *names]) as two:
+        one = shared_runs.trained(backend, names)
+        codes = [(code, errors) for code, _, errors in shared_runs.ended(two)]
+    assert [code for code, _ in codes] == [0, 0], codes
+    return [one, *(json.loads((folder / f"{rank}.json").read_text()) for rank in range(2))]
+
+
+def test_two_processes_train_as_one_does(both: list[dict[str, Any]]) -> None:
+    one, *two = both
+    for name, known in one.items():
+        for found in two:
+            if isinstance(known, str):
+                assert found[name] == known
+            else:
+                np.testing.assert_allclose(found[name], known, rtol=1e-5 if name == "single precision" else 1e-9)
+
+
+@pytest.mark.parametrize("both", SOME[:1], indirect=True)
+def test_processes_with_unlike_data_are_refused(both: list[dict[str, Any]]) -> None:
+    _, first, second = both
+    assert first["unlike"] == processes.LOST
+    assert second["unlike"] == "process 1 has other data than process 0: give all of them the same"
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_shares_are_all_of_a_batch(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "joined", lambda: True)
+    monkeypatch.setattr(processes.distributed, "get_world_size", lambda: count)
+    shares = []
+    for rank in range(count):
+        monkeypatch.setattr(processes.distributed, "get_rank", lambda rank=rank: rank)
+        shares.append(np.arange(16)[processes.own(16)])
+    np.testing.assert_array_equal(np.concatenate(shares), np.arange(16))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_more_processes_than_items_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(
+        ValueError, match="3 processes cannot share batches of 2 items; launch fewer, or raise batch_size"
+    ):
+        processes.check_shares(2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["pyro", "numpyro"])
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_killed_process_ends_the_run_with_a_checkpoint(backend: str, victim: int, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    words = [
+        "ppvae",
+        "fit",
+        "vae",
+        "--backend",
+        backend,
+        "--set",
+        "hidden=[8]",
+        "--batch-size",
+        "500",
+        "--out",
+        str(out),
+    ]
+    said = shared_runs.killed([*words, "--epochs", "100000"], out, victim)
+    code, shown, errors = said[1 - victim]
+    assert code not in (0, None)
+    assert shown == ""
+    if (backend, victim) != ("numpyro", 0):  # JAX aborts all others where process 0 dies, in its own words
+        assert code == 2
+        assert errors.count("Error: another process of this run has ended") == 1
+        assert "the same command with --resume goes on from it" in errors
+    epochs = len(ppvae.load(out).history)
+    with shared_runs.started([*words, "--epochs", str(epochs + 2), "--resume"], count=1) as alone:
+        [(code, _, errors)] = shared_runs.ended(alone)
+    assert (code, errors) == (0, "")
+    resumed = ppvae.load(out).history
+    assert len(resumed) == epochs + 2
+    train, _ = ppvae.datasets.load("mfeat").split(0.75, seed=0)
+    vae = ppvae.method("vae", train.modalities, hidden=(8,))
+    fitted = ppvae.fit(vae, train, backend=backend, epochs=min(len(resumed), 5), batch_size=500, progress=False)
+    losses = [[entry["loss"] for entry in history] for history in (resumed[: len(fitted.history)], fitted.history)]
+    np.testing.assert_allclose(*losses, rtol=1e-5)
