@@ -17,7 +17,7 @@ LIBRARIES = {"torch": "pyro", "jax": "numpyro"}
 AGREEMENT = 1e-5
 HEAD = (
     *("case", "torch", "Pyro", "ratio", "10-90 %", "wanted", "JAX", "NumPyro", "ratio", "10-90 %", "wanted"),
-    *("Pyro / NumPyro", "first step, s", "losses differ by"),
+    *("Pyro / NumPyro", "GFLOP by hand", "Pyro", "first step, s", "losses differ by"),
 )
 
 
@@ -84,6 +84,7 @@ def measure(case: str, library: str, shared: bool, device: str, seconds: float) 
         **vars(timing),
         "target": made.targets.get(backend),
         "first_step_seconds": both.first_step_seconds,
+        "flop": both.flop() if library == "torch" else None,
     }
 
 
@@ -108,7 +109,8 @@ def cells(pyro: dict[str, Any], numpyro: dict[str, Any]) -> list[str]:
         found += [f"{row['low']:.2f}-{row['high']:.2f}", wanted]
     differences = [row["loss_difference"] for row in (pyro, numpyro)]
     faster = pyro["ours_ms"] / numpyro["ours_ms"]
-    return [*found, f"{faster:.1f}", f"{numpyro['first_step_seconds']:.1f}", f"{max(differences):.0e}"]
+    counted = [f"{flop / 1e9:.3f}" for flop in pyro["flop"]]
+    return [*found, f"{faster:.1f}", *counted, f"{numpyro['first_step_seconds']:.1f}", f"{max(differences):.0e}"]
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from cases import LEARNING_RATE, Case
+from torch.utils.flop_counter import FlopCounterMode
 from torch_models import MODELS, Mixture, Tensors
 
 from ppvae.backends import pyro as engine
@@ -52,6 +53,15 @@ class Loops:
         pace = Pace(np.ones(len(chosen), np.float32), np.ones(len(chosen), np.float32))
         self.state, info = engine.epoch(self.state, self.arrays, {}, chosen, chosen, pace)
         return -np.sum(list(info.shares.values()), axis=0)
+
+    def flop(self) -> list[int]:
+        """FLOP of products and convolutions in a step by hand and in one of ppvae's, forward and backward."""
+        counted = []
+        for loop in (self.hand, self.ours):
+            with FlopCounterMode(display=False) as counter:
+                loop(slice(0, 1))
+            counted.append(counter.get_total_flops())
+        return counted
 
     def check(self, steps: int = 3) -> float:
         """The largest relative difference of the losses of the first steps, at the same noise."""
