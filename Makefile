@@ -12,14 +12,17 @@ PY := .venv/bin/python
 PYTEST := OMP_NUM_THREADS=1 JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(PY) -m pytest -n $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-all test-arviz1 lint style types format bench gpu-check study calibration clean distclean
+.PHONY: help install demo test test-slow test-all test-arviz1 lint style types format bench bench-peers roofline growth gpu-check study calibration clean distclean
 
 help:
 	@echo "make demo       train, query and check a model on the embedded data"
 	@echo "make test       the quick tests;  test-slow  the ones that train;  test-all  both"
 	@echo "make test-arviz1  the conversion to ArviZ, on its 1.x (Python 3.12)"
 	@echo "make lint       formatting, lint rules and types;  format  repairs the first two"
-	@echo "make bench      side-by-side timings of the two backends"
+	@echo "make bench      training steps beside loops by hand, in torch and in JAX: about six minutes"
+	@echo "make bench-peers  beside MultiVae, in an environment of its own: two minutes"
+	@echo "make roofline   steps of all methods beside what the cores can do: five minutes"
+	@echo "make growth     time and memory against items, features, views and particles: three minutes"
 	@echo "make gpu-check  parity, training, answers and timings on a GPU, where there is one"
 	@echo "make study      compare the methods on the embedded data: about an hour; fills docs/methods.md"
 	@echo "make calibration  how far their posteriors can be believed: hours, most of them for corrected posteriors; fills docs/calibration.md"
@@ -70,8 +73,23 @@ format: install
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
+# Each of the four fills its tables of docs/performance.md, and wants cores that do nothing else.
 bench: install
-	$(PY) benchmarks/bench.py
+	$(PY) benchmarks/bench.py --page
+
+bench-peers: install .venv-peers/.installed
+	$(PY) benchmarks/peers.py --page
+
+.venv-peers/.installed: Makefile constraints.txt
+	@test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
+	@.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check multivae==1.0.3 "$$(grep '^torch==' constraints.txt)"
+	@touch $@
+
+roofline: install
+	$(PY) benchmarks/roofline.py --page
+
+growth: install
+	$(PY) benchmarks/growth.py --page
 
 gpu-check: install
 	$(PY) benchmarks/accelerators.py
@@ -88,4 +106,4 @@ clean:
 	find . -path ./.venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean
-	rm -rf .venv .venv-arviz1
+	rm -rf .venv .venv-arviz1 .venv-peers

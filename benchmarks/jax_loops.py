@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,50 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from cases import LEARNING_RATE, Case
+from jax_losses import LOSSES
+from jax_networks import Arrays
 
 from ppvae.backends import numpyro as engine
 from ppvae.runs.plan import Pace
 from ppvae.training.epochs import order
 from ppvae.training.fit import init
-
-Arrays = Mapping[str, jax.Array]
-HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
-
-
-def mlp(layers: Sequence[tuple[jax.Array, jax.Array]], x: jax.Array) -> jax.Array:
-    """Linear layers with ReLU between them."""
-    for weight, bias in layers[:-1]:
-        x = jax.nn.relu(x @ weight + bias)
-    weight, bias = layers[-1]
-    return x @ weight + bias
-
-
-def mvae_loss(params: Any, batch: Arrays, key: jax.Array, center: Arrays, spread: Arrays) -> jax.Array:
-    """The negative ELBO in nats per item of the MVAE, at one draw."""
-    x = {name: (value - center[name]) / spread[name] for name, value in batch.items()}
-    experts = jnp.stack([mlp(params["encoders"][name], x[name]) for name in x])
-    loc, log_scale = jnp.split(experts, 2, -1)
-    precision = jnp.exp(-2 * log_scale)
-    total = 1 + precision.sum(0)
-    scale = jax.lax.rsqrt(total)
-    noise = jax.random.normal(key, scale.shape)
-    z = (precision * loc).sum(0) / total + scale * noise
-    elbo = 0.5 * (noise**2 - z**2).sum() + jnp.log(scale).sum()
-    for name, value in x.items():
-        log_scale = params["log_scale"][name]
-        residual = (value - mlp(params["decoders"][name], z)) * jnp.exp(-log_scale)
-        elbo -= (0.5 * residual**2 + log_scale + jnp.log(spread[name]) + HALF_LOG_TAU).sum()
-    return -elbo / len(noise)
-
-
-def vae_loss(params: Any, batch: Arrays, key: jax.Array) -> jax.Array:
-    """The negative ELBO in nats per item of a VAE for one binary image, at one draw."""
-    x = batch["image"]
-    loc, log_scale = jnp.split(mlp(params["encoder"], x), 2, -1)
-    noise = jax.random.normal(key, loc.shape)
-    z = loc + jnp.exp(log_scale) * noise
-    divergence = 0.5 * (z**2 - noise**2).sum() - log_scale.sum()
-    return (divergence + optax.sigmoid_binary_cross_entropy(mlp(params["decoder"], z), x).sum()) / len(x)
 
 
 def hand_epoch(loss: Callable[..., jax.Array], optimizer: optax.GradientTransformation) -> Callable[..., Any]:
@@ -83,7 +44,9 @@ class Loops:
         self.settings = self.state.plan.settings
         self.rows = order(self.settings, len(case.data), 0)
         self.arrays = engine.put(case.data.arrays)
-        loss, self.params = hand_written(name, case)
+        loss, self.params = LOSSES[name](case)
+        self.keys = KEYS.get(name, drawn_by_guide)
+        self.key_shape = jax.eval_shape(self.keys, jax.random.key(0)).shape
         optimizer = optax.adam(LEARNING_RATE)
         self.memory = optimizer.init(self.params)
         self.epoch = hand_epoch(loss, optimizer)
@@ -101,7 +64,8 @@ class Loops:
 
     def hand(self, keys: jax.Array | None = None) -> np.ndarray:
         """The hand-written loop, for an epoch."""
-        keys = jax.random.split(jax.random.key(0), len(self.rows)) if keys is None else keys
+        if keys is None:
+            keys = jax.random.split(jax.random.key(0), (len(self.rows), *self.key_shape))
         rows = jnp.asarray(self.rows)
         self.params, self.memory, losses = self.epoch(self.params, self.memory, self.arrays, rows, keys)
         return np.asarray(losses)
@@ -114,40 +78,39 @@ class Loops:
     def check(self, steps: int = 3) -> float:
         """The largest relative difference of the losses of the first steps, at the same noise."""
         root = jax.random.key(self.settings.seed)
-        keys = jax.vmap(lambda i: guide_key(jax.random.fold_in(root, i)))(jnp.arange(len(self.rows)))
+        keys = jax.vmap(lambda i: self.keys(jax.random.fold_in(root, i)))(jnp.arange(len(self.rows)))
         hand, ours = self.hand(keys), self.ours()
         return float(np.max(np.abs(hand - ours)[:steps] / np.abs(hand)[:steps]))
 
 
-def guide_key(key: jax.Array) -> jax.Array:
-    """The key of the guide's first draw, given that of the estimator: NumPyro gives one to the site, and torch's text
-    of the site's distribution takes its first from that."""
-    _, guide = jax.random.split(key)
-    _, site = jax.random.split(guide)
-    return jax.random.split(site)[1]
+def drawn_by_guide(key: jax.Array) -> jax.Array:
+    """The key of the noise of the guide's only site, given that of the estimator."""
+    return last(in_guide(key))
 
 
-def hand_written(name: str, case: Case) -> tuple[Callable[..., jax.Array], Any]:
-    """The hand-written loss of a case, and ppvae's weights in its layout."""
-    encoders, decoders = case.vae.guide.encoders.networks, case.vae.model.likelihoods
-    if name == "vae":
-        return vae_loss, {"encoder": layers(encoders["image"]), "decoder": layers(decoders["image"].decoder)}
-    params = {
-        "encoders": {name: layers(network) for name, network in encoders.items()},
-        "decoders": {name: layers(likelihood.decoder) for name, likelihood in decoders.items()},
-        "log_scale": {name: array(likelihood.log_scale) for name, likelihood in decoders.items()},
-    }
-    center = {m.name: jnp.asarray(m.center) for m in case.data.modalities or ()}
-    spread = {m.name: jnp.asarray(m.spread) for m in case.data.modalities or ()}
-    return partial(mvae_loss, center=center, spread=spread), params
+def in_guide(key: jax.Array) -> jax.Array:
+    """The key of the guide's first site: NumPyro's estimators split one for the guide, and its handler one a site."""
+    return last(last(key))
 
 
-def layers(network: Any) -> list[tuple[jax.Array, jax.Array]]:
-    """Weights ``(in, out)`` and biases of a torch network's linear layers, in order."""
-    flat = [array(p) for p in network.parameters()]
-    return [(weight.T, bias) for weight, bias in zip(flat[::2], flat[1::2], strict=True)]
+def in_objective(key: jax.Array) -> jax.Array:
+    """The key of the noise of the guide's only site, given that of a step of an objective of ppvae's own."""
+    return last(last(jax.random.split(key, 1)[0]))
 
 
-def array(tensor: Any) -> jax.Array:
-    """A copy of a torch tensor."""
-    return jnp.array(tensor.detach().numpy())
+def by_stratum(key: jax.Array) -> jax.Array:
+    """The key of each view's noise, given that of a step: before it one of the experts that are there is picked."""
+
+    def stratum(key: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
+        key, site = jax.random.split(key)
+        return key, last(jax.random.split(site)[0])
+
+    return jax.lax.scan(stratum, jax.random.split(key, 1)[0], length=6)[1]
+
+
+def last(key: jax.Array) -> jax.Array:
+    """The second of the two keys that a key is split into."""
+    return jax.random.split(key)[1]
+
+
+KEYS = {"mopoe": in_guide, "iwae": in_objective, "dreg": in_objective, "mmvae": by_stratum}
