@@ -94,7 +94,7 @@ def init(plan: Plan) -> State:
             optimiser cannot train the pair.
     """
     settings = plan.settings
-    processes.check_shares(min(settings.batch_size, plan.items))
+    processes.check_shares(min(settings.batch_size, plan.items), plan.sites.subsampled)
     for made in plan.estimators():
         made.build("pyro", infer, settings.particles)
     for site in sorted(plan.sites.discrete):

@@ -112,8 +112,16 @@ def own(size: int) -> slice:
     return slice(size * number // count, size * (number + 1) // count)
 
 
-def check_shares(size: int) -> None:
-    """Raise ValueError where a batch of so many items has none for some process."""
+def check_shares(size: int, subsampled: bool) -> None:
+    """Raise ValueError where a batch of so many items has none for some process, or a plate does not say what it is of.
+
+    What all items share would count in each process beside its own rows, as if these were the whole batch.
+    """
+    if launch.count() > 1 and not subsampled:
+        raise ValueError(
+            "processes share the items of batch.plate(), and the rows of this program stand in a plate of its own: "
+            "write batch.plate() there, or train in one process"
+        )
     if size < launch.count():
         raise ValueError(
             f"{launch.count()} processes cannot share batches of {size} items; launch fewer, or raise batch_size"

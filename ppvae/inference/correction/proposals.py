@@ -52,7 +52,7 @@ def drawn(about: ConditionedItems, mixture: Mixture, particles: int, number: int
     Draws of another ``number`` are independent. They are made here, since XLA draws from all parts to keep one.
     """
     randoms = (np.random.default_rng([number, key, about.seed]) for key in about.keys)
-    each = [_sampled(random, *parts, particles) for random, *parts in zip(randoms, *mixture, strict=True)]
+    each = [_sampled(random, Mixture(*parts), particles) for random, *parts in zip(randoms, *mixture, strict=True)]
     vectors = np.stack(each).astype(about.fitted.settings.dtype)
     found = about.ask(Question(_log_joint, particles), {"vectors": vectors})
     vectors = np.moveaxis(vectors, 1, 0)
@@ -61,10 +61,11 @@ def drawn(about: ConditionedItems, mixture: Mixture, particles: int, number: int
     return Particles(vectors, log_weights), log_parts
 
 
-def _sampled(random: np.random.Generator, share: np.ndarray, loc: np.ndarray, root: np.ndarray, n: int) -> np.ndarray:
-    """So many vectors of one item's mixture, ``(n, size)``: those of a part stand together."""
-    counts = random.multinomial(n, share / share.sum())
-    far = random.standard_normal((n, loc.shape[-1])) / np.sqrt(random.chisquare(FREEDOM, (n, 1)) / FREEDOM)
+def _sampled(random: np.random.Generator, mixture: Mixture, count: int) -> np.ndarray:
+    """So many vectors of one item's mixture, ``(count, size)``: those of a part stand together."""
+    share, loc, root = mixture
+    counts = random.multinomial(count, share / share.sum())
+    far = random.standard_normal((count, loc.shape[-1])) / np.sqrt(random.chisquare(FREEDOM, (count, 1)) / FREEDOM)
     parts = np.split(far, np.cumsum(counts)[:-1])
     return np.concatenate([center + part @ factor.T for center, factor, part in zip(loc, root, parts, strict=True)])
 

@@ -64,7 +64,9 @@ def test_more_processes_than_items_are_refused(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(
         ValueError, match="3 processes cannot share batches of 2 items; launch fewer, or raise batch_size"
     ):
-        processes.check_shares(2)
+        processes.check_shares(2, subsampled=True)
+    with pytest.raises(ValueError, match=r"write batch.plate\(\) there, or train in one process"):
+        processes.check_shares(30, subsampled=False)
 
 
 @pytest.mark.slow
