@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -160,6 +160,13 @@ class Drawing(Messenger):
     def process_message(self, msg: Any) -> None:
         if msg["type"] == "prng_key":
             self.asked, msg["value"] = True, jax.random.key(0)
+
+
+def once(known: dict[Hashable, Any], key: Hashable, function: Callable[[], Any]) -> Any:
+    """What ``function`` returned when it was first asked for by this key."""
+    if key not in known:
+        known[key] = bare(function())
+    return heard(known[key])
 
 
 def decoded(name: str, decoder: Callable[[Any], Any], z: Any) -> Any:

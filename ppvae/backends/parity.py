@@ -12,7 +12,7 @@ import torch
 
 from ppvae.backends import pyro
 from ppvae.backends.declarations import declaring
-from ppvae.backends.widening import widening
+from ppvae.backends.mirror.running.widening import widening
 from ppvae.language.batch import Batch
 from ppvae.language.elimination import multiplied
 from ppvae.language.plates import found, noting

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from contextlib import nullcontext
 from functools import lru_cache, partial
 from itertools import chain, count
@@ -165,6 +165,13 @@ class Holes(Messenger):
             mask = beside(msg, mask, layout())
             msg["value"] = supported(msg["fn"], msg["value"], mask)
             msg["fn"] = masked(msg, mask)
+
+
+def once(known: dict[Hashable, Any], key: Hashable, function: Callable[[], Any]) -> Any:
+    """What ``function`` returned when it was first asked for by this key."""
+    if key not in known:
+        known[key] = function()
+    return known[key]
 
 
 def decoded(name: str, decoder: Callable[[Any], Any], z: Any) -> Any:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from ppvae.language.intake import is_tensor, library, over, taken
 from ppvae.language.ppl import items, ops
+
+
+class Origin(NamedTuple):
+    """The batch that others are parts of, and what was computed of it."""
+
+    batch: Batch
+    known: dict[Hashable, Any]
 
 
 @dataclass(frozen=True)
@@ -26,6 +33,7 @@ class Batch:
         index: the numbers of these items in the whole data set, ``(items,)``; None where there is none.
         weights: how much each item counts in what training maximises, ``(items,)``, one on average over the whole data
             set; None where all count alike.
+        origin: the batch that this is a part of, where what is computed of that serves this too; see ``remembering``.
     """
 
     arrays: Mapping[str, Any] = field(default_factory=dict)
@@ -35,6 +43,7 @@ class Batch:
     ask: tuple[str, ...] | None = None
     index: Any = None
     weights: Any = None
+    origin: Origin | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         arrays, observed = dict(self.arrays), dict(self.observed or {})
@@ -102,6 +111,20 @@ class Batch:
     def asked(self, names: Iterable[str]) -> list[str]:
         """Those of a model's modalities that it is run for: a decoder that nobody asks is not run."""
         return [name for name in names if self.ask is None or name in self.ask]
+
+    def remembering(self) -> Batch:
+        """The same items, of which networks read each modality once for all parts that ``given`` and ``without`` make.
+
+        For one step of one pair, whose parameters are the same wherever the parts go.
+        """
+        return replace(self, origin=Origin(self, {}))
+
+    def once(self, key: Hashable, function: Callable[[Batch], Any]) -> Any:
+        """``function`` of this batch, or of that which it is a part of: rows that are hidden here are there as well."""
+        if self.origin is None:
+            return function(self)
+        whole, known = self.origin
+        return items().once(known, key, lambda: function(whole))
 
     def given(self, names: Iterable[str] | None) -> Batch:
         """The same items with only the named modalities (all for None)."""

@@ -24,7 +24,7 @@ def mvtcae(a: float = 0.9, analytic: bool = True) -> Objective:
     """
 
     def objective(model: Any, guide: Any, batch: Batch, beta: Any) -> dict[str, Any]:
-        return correlated(model, guide, batch, beta, a, analytic)
+        return correlated(model, guide, batch.remembering(), beta, a, analytic)
 
     return objective
 
@@ -48,6 +48,7 @@ def crmvae(analytic: bool = True) -> Objective:
     """
 
     def objective(model: Any, guide: Any, batch: Batch, beta: Any) -> dict[str, Any]:
+        batch = batch.remembering()
         share = 1 / (present_count(model, batch) + 1)
         own = [fits(*reversed(paired(model, guide, part))) for part in singles(model, batch)]
         return added(correlated(model, guide, batch, beta, 1 - share, analytic), times(share, added(*own)))
@@ -74,6 +75,7 @@ def mmjsd(analytic: bool = True) -> Objective:
     """
 
     def objective(model: Any, guide: Any, batch: Batch, beta: Any) -> dict[str, Any]:
+        batch = batch.remembering()
         proposal, target = paired(model, guide, batch)
         experts = [random_sites(guide, alone(part)) for part in singles(model, batch)]
         there = [batch.present(name) for name in explained(model, batch)]

@@ -20,6 +20,7 @@ def mvae(random: int = 1, analytic: bool = True) -> Objective:
     """
 
     def objective(model: Any, guide: Any, batch: Batch, beta: Any) -> dict[str, Any]:
+        batch = batch.remembering()
         parts = [batch, *singles(model, batch), *(random_part(model, batch, number) for number in range(random))]
         return added(*(bound(model, guide, part, beta, analytic) for part in parts))
 
@@ -30,6 +31,7 @@ def set_encoder(analytic: bool = True) -> Objective:
     """``ELBO_S + E_{q(z|X)} log p(x_∖S | z) − KL(q(z|X) ‖ q(z|x_S))``, S random (Hirt et al. 2024)."""
 
     def objective(model: Any, guide: Any, batch: Batch, beta: Any) -> dict[str, Any]:
+        batch = batch.remembering()
         dropped = random_drop(model, batch, 0)
         part, rest = batch.without(dropped), batch.without({name: ~drop for name, drop in dropped.items()})
         given, target = paired(model, guide, part)
@@ -52,6 +54,7 @@ def dropout(analytic: bool = True) -> Objective:
     """
 
     def objective(model: Any, guide: Any, batch: Batch, beta: Any) -> dict[str, Any]:
+        batch = batch.remembering()
         whole = bound(model, guide, batch, beta, analytic)
         part = bound(model, guide, random_part(model, batch, 0), beta, analytic, scored=batch)
         return added(times(0.5, whole), times(0.5, part))

@@ -25,6 +25,7 @@ class Encoders(Program):
     def __init__(self, modalities: Sequence[Modality], latent: int, hidden: Sequence[int] = (256, 256)) -> None:
         super().__init__()
         self.latent = latent
+        self.key = object()  # of what batches remember of these networks
         self.networks = networks.ByName({m.name: networks.encoder(m, latent, hidden) for m in modalities})
 
     def forward(self, batch: Batch) -> tuple[Any, Any, Any]:
@@ -34,11 +35,16 @@ class Encoders(Program):
         return loc, ops.exp(ops.clamp(log_scale, -BOUND, BOUND)), present
 
     def expert(self, batch: Batch, name: str) -> Any:
-        """Location and log scale of one modality's expert, ``(items, 2 * latent)``; zeros where it is not given."""
-        x = self.seen(batch, name)
-        if x is None:
+        """Location and log scale of one modality's expert, ``(items, 2 * latent)``; zeros where it is not given.
+
+        What they are in rows where nothing of the modality is present means nothing.
+        """
+        if name not in batch.arrays:
             return ops.zeros((batch.size, 2 * self.latent), dtype=items().float_dtype())
-        out = self.networks[name](x)
+        return batch.once((self.key, name), lambda whole: self._read(whole, name))
+
+    def _read(self, batch: Batch, name: str) -> Any:
+        out = self.networks[name](self.seen(batch, name))
         if tuple(out.shape) != (batch.size, 2 * self.latent):
             raise ValueError(
                 f"the encoder of modality {name!r} returns {tuple(out.shape)} for {batch.size} items; "

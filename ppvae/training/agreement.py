@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from ppvae.backends import pyro
+from ppvae.backends.mirror.running.widening import widening
 from ppvae.backends.parity import check_stated, draw, given, log_probs, whole_in
-from ppvae.backends.widening import widening
 from ppvae.language.batch import Batch
 from ppvae.language.ppl import handlers, items
 from ppvae.language.program import Program
