@@ -60,6 +60,7 @@ def jmvae(a: float = 0.1, analytic: bool = True) -> Objective:
     """``ELBO(q(z|X)) − a Σ_m KL(q(z|X) ‖ q(z|x_m))`` (Suzuki et al. 2016)."""
 
     def objective(model: Any, guide: Any, batch: Batch, beta: Any) -> dict[str, Any]:
+        batch = batch.remembering()
         proposal, target = paired(model, guide, batch)
         gaps = apart(model, guide, batch, proposal, analytic)
         return added(shares(target, proposal, beta, analytic), times(-a, gaps))

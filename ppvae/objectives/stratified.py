@@ -35,17 +35,20 @@ def mmvae(draws: int = 10, gradient: Gradient = "dreg") -> Objective:
 
     @revisiting
     def objective(model: Any, guide: Any, batch: Batch, beta: Any) -> dict[str, Any]:
-        shares = stratum_shares(model, batch)
-        parts = [stratum(model, guide, batch, part, draws, gradient, beta) for part in singles(model, batch)]
+        shares, batch, still = stratum_shares(model, batch), batch.remembering(), batch.remembering()
+        parts = [stratum(model, guide, batch, part, draws, gradient, beta, still) for part in singles(model, batch)]
         return added(*(times(share, part, batch) for share, part in zip(shares, parts, strict=True)))
 
     return objective
 
 
 def stratum(
-    model: Any, guide: Any, batch: Batch, part: Batch, draws: int, gradient: Gradient, beta: Any
+    model: Any, guide: Any, batch: Batch, part: Batch, draws: int, gradient: Gradient, beta: Any, still: Batch
 ) -> dict[str, Any]:
-    """The bound whose draws come from the guide given ``part``, and count with its density given all: ``(items,)``."""
+    """The bound whose draws come from the guide given ``part``, and count with its density given all: ``(items,)``.
+
+    ``still`` is the batch for the guide whose parameters rest.
+    """
     drawn = proposed(guide, part, {}, draws)
     foreign = {name for name in drawn if is_private(name) and name.removeprefix(PRIVATE) not in part.arrays}
     weigh = partial(log_weights_without, names=foreign, beta=beta)
@@ -54,7 +57,7 @@ def stratum(
     weights = weigh(target, scored).reshape(-1, batch.size)
     bound, share = log_mean_exp(weights), ops.softmax(ops.detach(weights), 0)
     if gradient == "dreg":
-        bound = in_place_of(bound, doubly_reparameterised(model, guide, batch, drawn, share, weigh, foreign))
+        bound = in_place_of(bound, doubly_reparameterised(model, guide, still, drawn, share, weigh, foreign))
     return {BOUND: bound, **global_shares(target, scored, beta)}
 
 
@@ -88,6 +91,7 @@ def dmvae(weight: float = 1.0, analytic: bool = True) -> Objective:
     """
 
     def objective(model: Any, guide: Any, batch: Batch, beta: Any) -> dict[str, Any]:
+        batch = batch.remembering()
         proposal, _ = paired(model, guide, batch)
         total = reconstructions(model, batch, proposal, weight, beta, analytic)
         for name, part in zip(explained(model, batch), singles(model, batch), strict=True):

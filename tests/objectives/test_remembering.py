@@ -12,7 +12,7 @@ from ppvae import Batch, Dataset
 from ppvae.backends import pyro as engine
 from ppvae.training.fit import init
 
-METHODS = ("mvae", "mvtcae", "crmvae", "mmjsd", "set_encoder")
+METHODS = ("mvae", "mvtcae", "crmvae", "mmjsd", "set_encoder", "jmvae", "mmvae", "mmvae_plus", "cmvae", "dmvae")
 OPTIONS = {"epochs": 2, "batch_size": 16, "dtype": "float64", "progress": False, "clip": 1.0}
 
 
@@ -34,7 +34,11 @@ def trained(method: str, backend: str) -> list[list[float]]:
 
 @pytest.mark.parametrize(
     ("method", "backend"),
-    [*((method, "pyro") for method in METHODS), ("crmvae", "numpyro"), ("set_encoder", "numpyro")],
+    [
+        *((method, "pyro") for method in METHODS),
+        ("crmvae", "numpyro"),
+        pytest.param("mmvae_plus", "numpyro", marks=pytest.mark.slow),
+    ],
 )
 def test_networks_that_read_once_train_as_those_that_read_again(
     method: str, backend: str, monkeypatch: pytest.MonkeyPatch
