@@ -162,6 +162,23 @@ class Drawing(Messenger):
             self.asked, msg["value"] = True, jax.random.key(0)
 
 
+@jax.custom_vjp
+def lit(value: jax.Array, weight: jax.Array) -> jax.Array:
+    """The value, its gradient times ``weight``. Forward it is the value itself, so that XLA computes on it once."""
+    return value
+
+
+def _lighting(value: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return value, weight
+
+
+def _lighted(weight: jax.Array, slope: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return weight * slope, jnp.zeros_like(weight)
+
+
+lit.defvjp(_lighting, _lighted)
+
+
 def once(known: dict[Hashable, Any], key: Hashable, function: Callable[[], Any]) -> Any:
     """What ``function`` returned when it was first asked for by this key."""
     if key not in known:

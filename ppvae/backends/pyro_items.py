@@ -167,6 +167,12 @@ class Holes(Messenger):
             msg["fn"] = masked(msg, mask)
 
 
+def lit(value: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """The value, its gradient times ``weight``."""
+    still = value.detach()
+    return still + weight * (value - still)
+
+
 def once(known: dict[Hashable, Any], key: Hashable, function: Callable[[], Any]) -> Any:
     """What ``function`` returned when it was first asked for by this key."""
     if key not in known:

@@ -104,9 +104,9 @@ def proposed(program: Any, batch: Batch, drawn: Any, draws: int) -> Sites:
 def lit(site: Any, share: Any) -> Any:
     """A local site's value, its gradient times the share ``(draws, items)`` of each draw."""
     value, event = site["value"], site["fn"].event_dim
-    still, own = ops.detach(value), [dim - event for dim in site["layout"].own]
+    own = [dim - event for dim in site["layout"].own]
     shape = [1 if dim >= -event or dim in own else value.shape[dim] for dim in range(-value.ndim, 0)]
-    return still + share.reshape(shape) * (value - still)
+    return items().lit(value, share.reshape(shape))
 
 
 def in_place_of(value: Any, gradient: Any) -> Any:
