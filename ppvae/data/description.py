@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -149,18 +150,32 @@ def _things(items: Items, name: str, ids: Sequence[str]) -> Iterator[Any]:
 
 
 def _files(folder: Path, kind: str) -> dict[str, Path]:
-    """The files of a kind in a folder, by their names without the ending, in order."""
+    """The files of a kind in a folder, by their names without the ending, in order.
+
+    Where all are in folders within, as those of classes, by ``FOLDER/NAME``.
+
+    Warns:
+        UserWarning: some are in the folder itself and others in folders within, which are left out.
+    """
     if not folder.is_dir():
         raise ValueError(f"there is no folder {str(folder)!r}")
     suffixes = library_of(kind).SUFFIXES
-    found: dict[str, Path] = {}
-    for file in sorted(folder.iterdir()):
-        if file.suffix.lower() in suffixes and not file.name.startswith("."):
-            if file.stem in found:
-                raise ValueError(f"the id {file.stem!r} is there twice, as {found[file.stem].name} and as {file.name}")
-            found[file.stem] = file
-    if not found:
+    every = [
+        file.relative_to(folder) for file in folder.rglob("*") if file.suffix.lower() in suffixes and file.is_file()
+    ]
+    seen = [file for file in every if not any(part.startswith(".") for part in file.parts)]
+    if not seen:
         raise ValueError(f"the folder {str(folder)!r} holds no file that ends in {', '.join(suffixes)}")
+    own = [file for file in seen if len(file.parts) == 1]
+    if own and len(own) < len(seen):
+        left = min(set(seen) - set(own)).as_posix()
+        warnings.warn(f"{str(folder)!r}: what its folders hold, such as {left}, is left out", stacklevel=2)
+    found: dict[str, Path] = {}
+    for file in sorted(own or seen):
+        identity = file.with_suffix("").as_posix()
+        if identity in found:
+            raise ValueError(f"the id {identity!r} is there twice, as {found[identity].name} and as {file.name}")
+        found[identity] = folder / file
     return found
 
 

@@ -274,3 +274,20 @@ def test_likelihoods_are_said_in_the_file_alone(folder: Path, capsys) -> None:
     words = ["fit", "mvae", "--data", str(folder / "mine.toml"), "--likelihood", "size=laplace"]
     assert cli.main(words) == 2
     assert "says its likelihoods itself" in capsys.readouterr().err
+
+
+def test_files_in_folders_of_classes_are_items_by_folder_and_name(tmp_path: Path) -> None:
+    for i, where in enumerate(("cat/a", "cat/b", "dog/a", ".hidden/a")):
+        (tmp_path / "pictures" / where).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((4, 4), i, np.uint8)).save(tmp_path / "pictures" / f"{where}.png")
+    file = tmp_path / "mine.toml"
+    file.write_text('[modalities.picture]\nkind = "image"\nfolder = "pictures"\nlevels = 256\n')
+    data = data_set(described(file))
+    assert {id_: int(x.max()) for id_, x in zip(data.ids, data.arrays["picture"], strict=True)} == {
+        "cat/a": 0,
+        "cat/b": 1,
+        "dog/a": 2,
+    }
+    Image.fromarray(np.full((4, 4), 9, np.uint8)).save(tmp_path / "pictures" / "alone.png")
+    with pytest.warns(UserWarning, match=r"what its folders hold, such as cat/a\.png, is left out"):
+        assert list(data_set(described(file)).ids) == ["alone"]
