@@ -22,7 +22,7 @@ HEAD = (
 )
 CORRECTED_HEAD = (
     *("method", "k-hat > 0.7, 1 view", "2", "3", "4", "5", "6", "effective, 1 view", "effective, 6"),
-    *("SBC p, 1 view", "SBC p, 6", "90 % of z, 1 view", "90 % of z, 6"),
+    *("SBC p, 1 view", "SBC p, 6", "90 % of z, 1 view", "90 % of z, 6", "evidence, guide", "evidence, corrected"),
 )
 PERCENT = ("latents_1", "latents_all", "predicted_1", "predicted_5")
 
@@ -57,18 +57,19 @@ def figures(jobs: Jobs) -> list[str]:
 
 
 def corrected_figures(jobs: Jobs) -> list[str]:
-    """The same of corrected posteriors, and effective particles."""
+    """The same of corrected posteriors, with effective particles, and evidence in place of predictions."""
     return [
         *(mean(jobs, name, 100) for name in KHATS),
         *(mean(jobs, name) for name in ("ess_1", "ess_6")),
         *(middle(jobs, name) for name in ("sbc_1", "sbc_all")),
         *(mean(jobs, name, 100) for name in ("latents_1", "latents_all")),
+        *(mean(jobs, f"evidence_{by}", digits=1) for by in ("guide", "corrected")),
     ]
 
 
-def mean(jobs: Jobs, name: str, unit: float = 1) -> str:
+def mean(jobs: Jobs, name: str, unit: float = 1, digits: int = 0) -> str:
     """The mean of a figure over jobs."""
-    return f"{np.mean([unit * float(job[name]) for job in jobs]):.0f}"
+    return f"{np.mean([unit * float(job[name]) for job in jobs]):.{digits}f}"
 
 
 def middle(jobs: Jobs, name: str) -> str:

@@ -33,7 +33,12 @@ def corrected(method: str, seed: int, setting: Setting) -> dict[str, Any]:
     train, test = ppvae.datasets.load("mfeat").split(0.75, seed=seed)
     fitted = study_jobs.trained(method, train, seed, setting)
     row = {"method": method, "seed": seed, "setting": setting.key}
-    return {**row, **weighed(fitted, test), **ranked(fitted, test, FEWER, "corrected")}
+    return {
+        **row,
+        **weighed(fitted, test),
+        **evidences(fitted, test, setting),
+        **ranked(fitted, test, FEWER, "corrected"),
+    }
 
 
 def trusted(fitted: Fitted, test: Dataset) -> dict[str, float]:
@@ -54,6 +59,13 @@ def weighed(fitted: Fitted, test: Dataset) -> dict[str, float]:
         found[f"khat_{size}"] = float(np.mean(failing))
         found[f"ess_{size}"] = float(np.median([effective(each) for each in weights]))
     return found
+
+
+def evidences(fitted: Fitted, test: Dataset, setting: Setting) -> dict[str, float]:
+    """Evidence of the study's test items by either posterior, the mean in nats."""
+    items = test.take(slice(setting.evidence_items))
+    means = {by: fitted.log_evidence(items, particles=DRAWS, posterior=by).mean() for by in ("guide", "corrected")}
+    return {f"evidence_{by}": float(mean) for by, mean in means.items()}
 
 
 def effective(log_weights: np.ndarray) -> np.ndarray:
