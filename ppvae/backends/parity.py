@@ -12,13 +12,13 @@ import torch
 
 from ppvae.backends import pyro
 from ppvae.backends.declarations import declaring
-from ppvae.backends.mirror.running.widening import widening
 from ppvae.language.batch import Batch
 from ppvae.language.elimination import multiplied
 from ppvae.language.plates import found, noting
 from ppvae.language.ppl import handlers, items, ops
 from ppvae.language.traces import alone, density, is_enumerated, is_local, joint, random_sites, weighed
 from ppvae.language.traces import latents as drawn_latents
+from ppvae.language.widening import widening
 from ppvae.runs.settings import Settings
 from ppvae.runs.vae import VAE
 

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 
 from ppvae.backends import pyro
-from ppvae.backends.mirror.running.widening import widening
 from ppvae.backends.parity import check_stated, draw, given, log_probs, whole_in
 from ppvae.language.batch import Batch
 from ppvae.language.ppl import handlers, items
 from ppvae.language.program import Program
 from ppvae.language.traces import Sites, filled, is_local, latents, random_sites
+from ppvae.language.widening import widening
 from ppvae.runs.settings import Settings
 from ppvae.runs.vae import VAE
 from ppvae.training.shapes import FAILURES

@@ -19,7 +19,7 @@ from ppvae.backends.mirror.running.refusals import function_error, located, meth
 from ppvae.backends.mirror.running.standin import AUGMENTED, StandIn, interpreter
 from ppvae.backends.mirror.running.tables import FUNCTIONS, Key, MirrorError, draws, method_rule, random_rule
 from ppvae.backends.mirror.running.twin import UNASKED, asked, fitted, leaves, replaced, standing, tensors, viewed
-from ppvae.backends.mirror.running.widening import widened, widest
+from ppvae.language.widening import widened, widest
 
 COMPARISONS = frozenset({operator.eq, operator.ne, operator.lt, operator.le, operator.gt, operator.ge})
 _OPTIONAL = frozenset({"out", "generator"})  # None is their absence

@@ -15,7 +15,7 @@ from torch.overrides import is_tensor_method_or_property
 from ppvae.backends.mirror.running.tables import MirrorError
 from ppvae.language.statistics import ADVICE, keeps_statistics
 
-OWN = ("ppvae.backends.mirror",)
+OWN = ("ppvae.backends.mirror", "ppvae.language.widening")
 PATH = "_mirror_path"  # where a shadow keeps the name of its module in the program
 
 
