@@ -162,21 +162,34 @@ class Drawing(Messenger):
             self.asked, msg["value"] = True, jax.random.key(0)
 
 
+def lit(
+    run: Callable[[dict[str, jax.Array]], Any],
+    values: Mapping[str, jax.Array],
+    weights: Callable[[Any], Mapping[str, jax.Array]],
+) -> Any:
+    """What a run at some values finds, its gradient at each value times the weight that is told from what it finds.
+
+    The run that tells the weights is the same to XLA, which takes both as one.
+    """
+    known = weights(run(dict(values)))
+    return run({name: _weighed(value, known[name]) for name, value in values.items()})
+
+
 @jax.custom_vjp
-def lit(value: jax.Array, weight: jax.Array) -> jax.Array:
+def _weighed(value: jax.Array, weight: jax.Array) -> jax.Array:
     """The value, its gradient times ``weight``. Forward it is the value itself, so that XLA computes on it once."""
     return value
 
 
-def _lighting(value: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _weighing(value: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
     return value, weight
 
 
-def _lighted(weight: jax.Array, slope: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _slope(weight: jax.Array, slope: jax.Array) -> tuple[jax.Array, jax.Array]:
     return weight * slope, jnp.zeros_like(weight)
 
 
-lit.defvjp(_lighting, _lighted)
+_weighed.defvjp(_weighing, _slope)
 
 
 def once(known: dict[Hashable, Any], key: Hashable, function: Callable[[], Any]) -> Any:

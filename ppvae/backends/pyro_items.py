@@ -167,10 +167,26 @@ class Holes(Messenger):
             msg["fn"] = masked(msg, mask)
 
 
-def lit(value: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """The value, its gradient times ``weight``."""
-    still = value.detach()
-    return still + weight * (value - still)
+def lit(
+    run: Callable[[dict[str, torch.Tensor]], Any],
+    values: Mapping[str, torch.Tensor],
+    weights: Callable[[Any], Mapping[str, torch.Tensor]],
+) -> Any:
+    """What a run at some values finds, its gradient at each value times the weight that is told from what it finds.
+
+    Weights are known once the run is over, and before its gradient is.
+    """
+    known: dict[str, torch.Tensor] = {}
+
+    def weighed(name: str, value: torch.Tensor) -> torch.Tensor:
+        seen = value.view_as(value)
+        if seen.requires_grad:
+            seen.register_hook(lambda slope: slope * known[name])
+        return seen
+
+    found = run({name: weighed(name, value) for name, value in values.items()})
+    known.update(weights(found))
+    return found
 
 
 def once(known: dict[Hashable, Any], key: Hashable, function: Callable[[], Any]) -> Any:

@@ -119,6 +119,13 @@ class Batch:
         """
         return replace(self, origin=Origin(self, {}))
 
+    def resting(self) -> Batch:
+        """The same items for a pair whose parameters rest: no gradient goes back into what its networks have read."""
+        if self.origin is None:
+            return self
+        whole, known = self.origin
+        return replace(self, origin=Origin(whole, {key: ops.detach(read) for key, read in known.items()}))
+
     def once(self, key: Hashable, function: Callable[[Batch], Any]) -> Any:
         """``function`` of this batch, or of that which it is a part of: rows that are hidden here are there as well."""
         if self.origin is None:

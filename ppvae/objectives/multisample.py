@@ -61,13 +61,16 @@ def dreg(draws: int = 10) -> Objective:
 
     @revisiting
     def objective(model: Any, guide: Any, batch: Batch, beta: Any) -> dict[str, Any]:
-        proposal, target = paired(model, guide, batch, draws)
-        weights = log_weights(target, proposal, beta).reshape(-1, batch.size)
-        bound = log_mean_exp(weights)
-        if not enumerated(proposal):
-            share, weigh = ops.softmax(ops.detach(weights), 0), partial(log_weights, beta=beta)
-            bound = in_place_of(bound, doubly_reparameterised(model, guide, batch, proposal, share, weigh))
-        return {BOUND: bound, **global_shares(target, proposal, beta)}
+        batch = batch.remembering()
+        with items().draws(draws), items().enumerating():
+            proposal = random_sites(guide, alone(batch))
+            target = random_sites(model, alone(batch), latents(proposal)) if enumerated(proposal) else {}
+        weigh = partial(log_weights, beta=beta)
+        if target:
+            weights = weigh(target, proposal).reshape(-1, batch.size)
+        else:
+            target, weights = doubly_reparameterised(model, guide, batch, proposal, draws, weigh)
+        return {BOUND: log_mean_exp(weights), **global_shares(target, proposal, beta)}
 
     return objective
 
@@ -77,22 +80,32 @@ def doubly_reparameterised(
     guide: Any,
     batch: Batch,
     drawn: Sites,
-    share: Any,
+    draws: int,
     weigh: Callable[[Sites, Sites], Any],
     unweighed: Collection[str] = (),
-) -> Any:
-    """What has the DReG gradient, ``(items,)``, given each draw's share of the total weight ``(draws, items)``.
+) -> tuple[Sites, Any]:
+    """The model's sites at what was drawn, and log weights ``(draws, items)`` whose log mean has the DReG gradient.
 
-    The guide's gradient comes through the draws alone and is weighed by the squares of the shares, the model's by the
-    shares themselves; a latent that all items share is a parameter to both. ``weigh`` makes log weights of the model's
-    sites and those of the guide given ``batch``; the gradient of latents whose density it leaves out, the ``unweighed``
-    ones, is weighed by the shares.
+    That weighs each draw by its share of the total weight. The guide's gradient comes through the draws alone, and is
+    weighed once more on its way to them; a latent that all items share is a parameter to both. ``weigh`` makes log
+    weights of the model's sites and the guide's; the gradient of latents whose density it leaves out, the ``unweighed``
+    ones, is weighed once.
     """
-    own = {name: s["value"] if name in unweighed else lit(s, share) for name, s in drawn.items() if is_local(s)}
-    common = {name: site["value"] for name, site in drawn.items() if not is_local(site)}
-    fixed = {name: ops.detach(value) for name, value in common.items()}
-    still = proposed(items().frozen(guide), batch, {**own, **fixed}, len(share))
-    return (share * weigh(proposed(model, batch, {**own, **common}, len(share)), still)).sum(0)
+    values, common = latents(drawn), {name for name, site in drawn.items() if not is_local(site)}
+    own = {name: site for name, site in drawn.items() if name in values.keys() - common - {*unweighed}}
+    known = {name: value for name, value in values.items() if name not in own}
+    fixed = {name: ops.detach(value) if name in common else value for name, value in known.items()}
+
+    def run(lit: Any) -> tuple[Sites, Any]:
+        target = proposed(model, batch, {**known, **lit}, draws)
+        still = proposed(items().frozen(guide), batch.resting(), {**fixed, **lit}, draws)
+        return target, weigh(target, still).reshape(-1, batch.size)
+
+    def shares(found: tuple[Sites, Any]) -> dict[str, Any]:
+        share = ops.softmax(ops.detach(found[1]), 0)
+        return {name: beside_draws(share, site) for name, site in own.items()}
+
+    return items().lit(run, {name: values[name] for name in own}, shares)
 
 
 def proposed(program: Any, batch: Batch, drawn: Any, draws: int) -> Sites:
@@ -101,17 +114,11 @@ def proposed(program: Any, batch: Batch, drawn: Any, draws: int) -> Sites:
         return random_sites(program, alone(batch), drawn)
 
 
-def lit(site: Any, share: Any) -> Any:
-    """A local site's value, its gradient times the share ``(draws, items)`` of each draw."""
+def beside_draws(share: Any, site: Any) -> Any:
+    """A share ``(draws, items)`` of each draw, in the dims of a local site's value."""
     value, event = site["value"], site["fn"].event_dim
     own = [dim - event for dim in site["layout"].own]
-    shape = [1 if dim >= -event or dim in own else value.shape[dim] for dim in range(-value.ndim, 0)]
-    return items().lit(value, share.reshape(shape))
-
-
-def in_place_of(value: Any, gradient: Any) -> Any:
-    """A number with the value of one expression and the gradient of another."""
-    return ops.detach(value) + gradient - ops.detach(gradient)
+    return share.reshape([1 if dim >= -event or dim in own else value.shape[dim] for dim in range(-value.ndim, 0)])
 
 
 def log_mean_exp(weights: Any) -> Any:

@@ -11,7 +11,7 @@ from ppvae.language.ppl import ops
 from ppvae.language.traces import Sites, is_local, latents, log_weights, paired
 from ppvae.objectives.agreement import present_count
 from ppvae.objectives.elbo import Objective, added, fits, global_shares, prices, revisiting, times
-from ppvae.objectives.multisample import BOUND, doubly_reparameterised, in_place_of, log_mean_exp, proposed
+from ppvae.objectives.multisample import BOUND, doubly_reparameterised, log_mean_exp, proposed
 from ppvae.objectives.subsets import explained, singles
 from ppvae.parts import experts
 
@@ -35,30 +35,30 @@ def mmvae(draws: int = 10, gradient: Gradient = "dreg") -> Objective:
 
     @revisiting
     def objective(model: Any, guide: Any, batch: Batch, beta: Any) -> dict[str, Any]:
-        shares, batch, still = stratum_shares(model, batch), batch.remembering(), batch.remembering()
-        parts = [stratum(model, guide, batch, part, draws, gradient, beta, still) for part in singles(model, batch)]
-        return added(*(times(share, part, batch) for share, part in zip(shares, parts, strict=True)))
+        shares, batch = stratum_shares(model, batch), batch.remembering()
+        parts = singles(model, batch)
+        drawn = [proposed(guide, part, {}, draws) for part in parts]  # of every part first: all is read then
+        strata = zip(parts, drawn, strict=True)
+        bounds = [stratum(model, guide, batch, *each, draws, gradient, beta) for each in strata]
+        return added(*(times(share, bound, batch) for share, bound in zip(shares, bounds, strict=True)))
 
     return objective
 
 
 def stratum(
-    model: Any, guide: Any, batch: Batch, part: Batch, draws: int, gradient: Gradient, beta: Any, still: Batch
+    model: Any, guide: Any, batch: Batch, part: Batch, drawn: Sites, draws: int, gradient: Gradient, beta: Any
 ) -> dict[str, Any]:
-    """The bound whose draws come from the guide given ``part``, and count with its density given all: ``(items,)``.
-
-    ``still`` is the batch for the guide whose parameters rest.
-    """
-    drawn = proposed(guide, part, {}, draws)
+    """The bound at draws from the guide given ``part``, which count with its density given all: ``(items,)``."""
     foreign = {name for name in drawn if is_private(name) and name.removeprefix(PRIVATE) not in part.arrays}
     weigh = partial(log_weights_without, names=foreign, beta=beta)
-    scored = proposed(guide, batch, latents(drawn), draws)
-    target = proposed(model, batch, latents(drawn), draws)
-    weights = weigh(target, scored).reshape(-1, batch.size)
-    bound, share = log_mean_exp(weights), ops.softmax(ops.detach(weights), 0)
+    plain = gradient == "iwae" or not all(is_local(site) for site in drawn.values())
+    scored = proposed(guide, batch, latents(drawn), draws) if plain else {}
     if gradient == "dreg":
-        bound = in_place_of(bound, doubly_reparameterised(model, guide, still, drawn, share, weigh, foreign))
-    return {BOUND: bound, **global_shares(target, scored, beta)}
+        target, weights = doubly_reparameterised(model, guide, batch, drawn, draws, weigh, foreign)
+    else:
+        target = proposed(model, batch, latents(drawn), draws)
+        weights = weigh(target, scored).reshape(-1, batch.size)
+    return {BOUND: log_mean_exp(weights), **global_shares(target, scored, beta)}
 
 
 def log_weights_without(target: Sites, proposal: Sites, names: Collection[str], beta: Any) -> Any:
