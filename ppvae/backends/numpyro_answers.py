@@ -31,11 +31,17 @@ def programs(pair: Any, arrays: Arrays, aliases: Mapping[str, str], training: bo
 def each_item(
     pair: Any, question: Any, arrays: Arrays, observed: Arrays, keys: np.ndarray, rows: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
-    """``question(model, guide, batch)`` for every item alone, seeded by the item's key; joined on axis 1."""
+    """``question(model, guide, batch)`` for every item alone, seeded by the item's key; joined on axis 1.
+
+    A mask without dims is that of every item. What nobody shows is then not decoded, whether items are taken together
+    or in turn.
+    """
     numbers, seeds = None if rows is None else jnp.asarray(rows), jnp.asarray(keys)
     (place,) = seeds.devices()
     ask = asker(question, pair, on_cpu=place.platform == "cpu")
-    answers = ask(mirror.arrays(pair), (arrays, observed, seeds, numbers))
+    common = {name: mask for name, mask in observed.items() if not mask.ndim}
+    own = {name: mask for name, mask in observed.items() if mask.ndim}
+    answers = ask(mirror.arrays(pair), common, (arrays, own, seeds, numbers))
     return {name: np.asarray(answer) for name, answer in answers.items()}
 
 
@@ -44,20 +50,21 @@ def asker(question: Any, pair: Any, on_cpu: bool) -> Any:
     """The question, compiled; a question is a hashable callable, so that asking again compiles nothing."""
     names = mirror.aliases(pair)
 
-    def one(weights: Arrays, item: tuple[Any, ...]) -> Arrays:
-        arrays, observed, key, row = item
-        here, seen = ({name: array[None] for name, array in group.items()} for group in (arrays, observed))
+    def one(weights: Arrays, common: Arrays, item: tuple[Any, ...]) -> Arrays:
+        arrays, own, key, row = item
+        here, seen = ({name: array[None] for name, array in group.items()} for group in (arrays, {**own, **common}))
         batch = Batch(here, seen, 1, 1, index=None if row is None else row[None])
         root = jax.random.fold_in(jax.random.key(key[0]), key[1])
         with numpyro.handlers.seed(rng_seed=jax.random.fold_in(root, key[2])), Sparing():
             answer = question(*programs(pair, weights, names), batch)
         return {name: value[:, 0] for name, value in answer.items()}
 
-    def all_of_them(weights: Arrays, items: tuple[Any, ...]) -> Arrays:
+    def all_of_them(weights: Arrays, common: Arrays, items: tuple[Any, ...]) -> Arrays:
+        alone = partial(one, weights, common)
         if on_cpu and question.draws >= getattr(question.function, "in_turn", math.inf):
-            answers = jax.lax.map(partial(one, weights), items)
+            answers = jax.lax.map(alone, items)
             return {name: jnp.moveaxis(value, 0, 1) for name, value in answers.items()}
-        return jax.vmap(partial(one, weights), out_axes=1)(items)
+        return jax.vmap(alone, out_axes=1)(items)
 
     quick = on_cpu and not jax.config.read("jax_disable_most_optimizations")  # which are quicker still
     return jax.jit(all_of_them, compiler_options=QUICK if quick else None)

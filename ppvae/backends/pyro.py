@@ -266,7 +266,10 @@ def each_item(
     keys: np.ndarray,
     rows: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
-    """``question(model, guide, batch)`` for every item alone, seeded by the item's key; joined on axis 1."""
+    """``question(model, guide, batch)`` for every item alone, seeded by the item's key; joined on axis 1.
+
+    A mask without dims is that of every item.
+    """
     place = torch.empty(()).device
     pair.to(place).eval()
     answers = []
@@ -274,7 +277,8 @@ def each_item(
         for i, key in enumerate(keys):
             seed(*(int(word) for word in key))
             one = slice(i, i + 1)
-            here, seen = ({name: array[one] for name, array in group.items()} for group in (arrays, observed))
+            here = {name: array[one] for name, array in arrays.items()}
+            seen = {name: mask[one] if mask.ndim else mask[None] for name, mask in observed.items()}
             batch = Batch(here, seen, 1, 1, index=None if rows is None else rows[one])
             answers.append(question(pair["model"], pair["guide"], batch))
     return {name: torch.cat([a[name] for a in answers], 1).cpu().numpy() for name in answers[0]}

@@ -177,4 +177,4 @@ def conditions(fitted: Fitted, data: Dataset, given: Sequence[str] | None, rows:
     shown = subset_questions.held(fitted, data) if given is None else given
     arrays = {name: data.arrays[name][rows] for name in fitted.vae.model.conditions if name in data.arrays}
     holes = {name: mask[rows] for name, mask in (data.observed or {}).items()}
-    return Batch(arrays, {**holes, **subset_questions.shown_masks(fitted, shown, len(rows))}, size=len(rows))
+    return Batch(arrays, {**holes, **subset_questions.shown_masks(fitted, shown)}, size=len(rows))

@@ -29,7 +29,7 @@ def answer(
     """The question's answer for every item, each alone, seeded by its key: name to ``(draws, items, ...)``.
 
     Blocks of draws, and within them blocks of items, are each reduced at once. Items of a batch that is ``trained``, of
-    the data that the pair was trained on, have their rows.
+    the data that the pair was trained on, have their rows. A mask without dims is that of every item.
 
     Raises:
         ValueError: no draws or no items were asked for, or the seed is out of range.
@@ -52,7 +52,7 @@ def answer(
 
 def _shared(pair: Any, batch: Batch) -> int:
     """How many numbers the latents hold that all items share."""
-    arrays, observed = ({name: array[:1] for name, array in g.items()} for g in (batch.arrays, batch.observed or {}))
+    arrays, observed = (_taken(group, slice(1)) for group in (batch.arrays, batch.observed or {}))
     row = None if batch.index is None else batch.index[:1]
     with answering(), ppl.running("pyro"), emptied(*STACKS), torch.no_grad(), torch.random.fork_rng():
         common = shared(pair["guide"].to(torch.empty(()).device), Batch(arrays, observed, 1, 1, index=row))
@@ -73,15 +73,16 @@ def _block(
     for start in range(0, items, size):
         rows = np.arange(start, start + size) % items
         with engine.environment(settings):
-            inputs = [_rows(engine, group, rows) for group in (batch.arrays, batch.observed or {})]
+            inputs = [engine.put(_taken(group, rows)) for group in (batch.arrays, batch.observed or {})]
             numbers = None if batch.index is None else batch.index[rows]
             answers = engine.each_item(pair, question, *inputs, keys[rows], numbers)
         parts.append(question.reduced(answers))
     return {name: np.concatenate([p[name] for p in parts], 1)[:, :items] for name in parts[0]}
 
 
-def _rows(engine: Any, arrays: Any, rows: np.ndarray) -> Any:
-    return engine.put({name: array[rows] for name, array in arrays.items()})
+def _taken(arrays: Any, rows: Any) -> Any:
+    """The arrays of some rows; what has no dims is of all of them."""
+    return {name: array[rows] if array.ndim else array for name, array in arrays.items()}
 
 
 def _seeded(keys: np.ndarray, seed: int, block: int) -> np.ndarray:

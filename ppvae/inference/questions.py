@@ -37,7 +37,7 @@ class Question:
         """The answer.
 
         Raises:
-            ValueError: a text fails on an item alone, or on several draws of it.
+            Unanswerable: a text fails on an item alone, or on several draws of it.
         """
         options = {} if self.ask is None else {"ask": self.ask}
         with answering(), untempered():
@@ -50,16 +50,20 @@ class Question:
         return {name: self.reduce(values) if self.reduce else values for name, values in answer.items()}
 
 
+class Unanswerable(ValueError):
+    """A text that a question cannot be asked of, and why."""
+
+
 @contextmanager
 def answering() -> Iterator[None]:
-    """Within the block what a text fails by is told in a sentence, as a ValueError."""
+    """Within the block what a text fails by is told in a sentence, as Unanswerable."""
     try:
         yield
     except NotImplementedError:  # says itself what is not there
         raise
     except (RuntimeError, TypeError, LookupError, AssertionError) as error:
         said = (str(error) or type(error).__name__).splitlines()[0]
-        raise ValueError(
+        raise Unanswerable(
             f"a program fails on an item alone, or on several draws to the left of items ({said}): "
             "index from the right, x[..., i], and let it take one item, and any number of dims to the left"
         ) from error

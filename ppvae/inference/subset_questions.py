@@ -1,7 +1,8 @@
 """Questions that the diagnostics ask of a fitted pair, item by item, for subsets of modalities given as masks.
 
-What is shown to the guide is a boolean an item and modality beside the data, never another set of arrays: all subsets
-have one shape, so that a backend compiles a question once.
+What is shown to the guide is a boolean for each modality beside the data, never another set of arrays: all subsets have
+one shape, so that a backend compiles a question once. It is one boolean for all items, so that what is not shown need
+not be decoded.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def ask(
     arrays = {name: data.arrays[name] for name in held(fitted, data)}
     given = None if given is None else there(data, fitted.known(given))
     arrays |= {AT + name: array for name, array in (at or {}).items()}
-    masks = {**(data.observed or {}), **shown_masks(fitted, given, len(data))}
+    masks = {**(data.observed or {}), **shown_masks(fitted, given)}
     own = data.keys if keys is None else keys
     batch = Batch(arrays, masks, index=rows)
     return answer(fitted.vae.pair, fitted.settings, question, batch, own, seed, trained=rows is not None)
@@ -115,10 +116,10 @@ def chosen(fitted: Fitted, data: Dataset, names: Iterable[str] | None) -> list[s
     return found
 
 
-def shown_masks(fitted: Fitted, given: Collection[str] | None, count: int) -> dict[str, np.ndarray]:
-    """For each modality of the run, which of ``count`` items show it; what the model takes as given is always shown."""
+def shown_masks(fitted: Fitted, given: Collection[str] | None) -> dict[str, np.ndarray]:
+    """For each modality of the run, whether items show it, ``()``; what the model takes as given is always shown."""
     kept = set(fitted.names if given is None else fitted.known(given)) | set(fitted.vae.model.conditions)
-    return {GIVEN + name: np.full(count, name in kept) for name in fitted.names}
+    return {GIVEN + name: np.array(name in kept) for name in fitted.names}
 
 
 def showing(data: Dataset, given: Sequence[str] | None) -> np.ndarray:

@@ -14,7 +14,7 @@ from jax.flatten_util import ravel_pytree
 from numpyro.distributions import biject_to
 
 from ppvae.inference.conditioned_items import ConditionedItems
-from ppvae.inference.questions import Question
+from ppvae.inference.questions import Question, Unanswerable
 from ppvae.inference.subset_questions import AT, shown
 from ppvae.language.batch import Batch
 from ppvae.language.plates import items_first
@@ -101,15 +101,15 @@ def unconstrained(model: Any, guide: Any, batch: Batch) -> Unconstrained:
     """The view of one item, within a question on NumPyro.
 
     Raises:
-        ValueError: a latent is discrete and not enumerated, or the item has no continuous latent of its own.
+        Unanswerable: a latent is discrete and not enumerated, or the item has no continuous latent of its own.
     """
     sites = random_sites(guide, shown(batch))
     own = {name: site for name, site in sites.items() if is_local(site) and not is_enumerated(site)}
     for name, site in own.items():
         if site["fn"].support.is_discrete:
-            raise ValueError(f"the latent {name!r} is discrete: mark it infer={{'enumerate': 'parallel'}}")
+            raise Unanswerable(f"the latent {name!r} is discrete: mark it infer={{'enumerate': 'parallel'}}")
     if not own:
-        raise ValueError("no item has a continuous latent of its own: sample one within batch.plate()")
+        raise Unanswerable("no item has a continuous latent of its own: sample one within batch.plate()")
     shared = {name: site["value"] for name, site in sites.items() if not is_local(site)}
     transforms = {name: biject_to(site["fn"].support) for name, site in sorted(own.items())}
     _, unravel = ravel_pytree({name: transform.inv(own[name]["value"]) for name, transform in transforms.items()})

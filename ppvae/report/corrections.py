@@ -16,6 +16,7 @@ from ppvae.diagnostics.simulation import measured_anew
 from ppvae.inference import subset_questions
 from ppvae.inference.arviz import THRESHOLD
 from ppvae.inference.fitted import Fitted
+from ppvae.inference.questions import Unanswerable
 from ppvae.language.batch import over
 from ppvae.report.subsets import Effort, Subset
 from ppvae.training.progress import tracked
@@ -54,7 +55,7 @@ def corrections(
         for number, each in enumerate(tracked(suspects if effort.corrected else [], "correcting", progress)):
             khat[each.given], found[each.given] = _predictions(fitted, rows, each.given, number, effort)
             ranks.append(_ranks(fitted, rows, each, number, effort))
-    except (ValueError, NotImplementedError) as error:  # a latent is discrete, or JAX has not what Pyro's run has
+    except (Unanswerable, NotImplementedError) as error:  # a latent is discrete, or JAX has not what Pyro's run has
         return Corrections({}, None, _pooled(honest), str(error))
     latents = Uniform("corrected latents", ranks[0].names, np.concatenate([r.values for r in ranks])) if ranks else None
     return Corrections(khat, latents, _pooled({**honest, **found}))

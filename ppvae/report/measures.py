@@ -12,7 +12,7 @@ import numpy as np
 from ppvae.data.dataset import Dataset
 from ppvae.diagnostics.modality_contributions import Contribution, contribution
 from ppvae.inference import subset_questions
-from ppvae.inference.consistency import Consistency
+from ppvae.inference.consistency import Consistency, pairwise_consistency
 from ppvae.inference.fitted import Fitted
 from ppvae.metrics.classifiers import Judged
 from ppvae.metrics.coherence import label_coherences
@@ -97,10 +97,10 @@ def measure(
 
 
 def _consistency(fitted: Fitted, rows: Dataset, effort: Effort) -> Consistency | None:
-    """Of all rows, with about as many weights in all as are drawn of some for k-hat."""
+    """Of all rows by pairs of modalities, with about as many weights in all as are drawn of some for k-hat."""
     if len(subset_questions.explained(fitted, rows)) < 2:
         return None
-    return fitted.consistency(rows, max(25, effort.weighed * effort.particles // len(rows)), effort.seed)
+    return pairwise_consistency(fitted, rows, max(25, effort.weighed * effort.particles // len(rows)), effort.seed)
 
 
 def _subsets(fitted: Fitted, data: Dataset, also: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:

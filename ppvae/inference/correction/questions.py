@@ -11,6 +11,7 @@ import jax
 import numpyro
 
 from ppvae.inference.arviz_groups import scored
+from ppvae.inference.questions import Unanswerable
 from ppvae.inference.subset_questions import AT, measurements, shown
 from ppvae.inference.unconstrained import Unconstrained, unconstrained
 from ppvae.language.batch import Batch
@@ -68,7 +69,7 @@ def _hidden(item: Unconstrained, values: Values) -> dict[str, Any]:
     """The latents that the model enumerates, drawn one after the other given all else and what is shown.
 
     Raises:
-        ValueError: there are some, and the model has plates of its own beside the items'.
+        Unanswerable: there are some, and the model has plates of its own beside the items'.
     """
     drawn: dict[str, Any] = {}
     while True:
@@ -78,7 +79,7 @@ def _hidden(item: Unconstrained, values: Values) -> dict[str, Any]:
         if not waiting:
             return drawn
         if item.model.plate_layout.own:
-            raise ValueError(
+            raise Unanswerable(
                 f"{waiting[0]!r} is summed out beside plates within the items', where no draw of it given the rest is "
                 "known: use posterior='guide', or ask for log_evidence"
             )

@@ -113,11 +113,16 @@ def sample_dirichlet(key: Key, input: jax.Array) -> jax.Array:
 
 @random_function(torch.multinomial)
 def multinomial(key: Key, input: jax.Array, num_samples: int, replacement: bool = False) -> jax.Array:
-    """Without replacement the places of the largest perturbed logarithms are a draw (Gumbel's trick)."""
-    logits = jnp.log(jax.lax.stop_gradient(input))
+    """With replacement where a uniform number falls among the sums of weights, as in torch.
+
+    Without, the places of the largest perturbed logarithms are a draw (Gumbel's trick).
+    """
+    input = jax.lax.stop_gradient(input)
     if replacement:
-        draws = jax.random.categorical(key(), logits, shape=(num_samples, *input.shape[:-1]))
-        return cast(jnp.moveaxis(draws, 0, -1), int)
+        sums = jnp.cumsum(input, -1)[..., None, :]
+        place = jax.random.uniform(key(), (*input.shape[:-1], num_samples, 1), input.dtype) * sums[..., -1:]
+        return cast((sums <= place).sum(-1), int)
+    logits = jnp.log(input)
     refuse(num_samples > input.shape[-1], f"it cannot take {num_samples} of {input.shape[-1]} without replacement")
     perturbed = logits + jax.random.gumbel(key(), input.shape, input.dtype)
     return cast(jax.lax.top_k(perturbed, num_samples)[1], int)
