@@ -11,15 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ppvae.data.dataset import Dataset
-from ppvae.diagnostics.nuts import CONVERGED, walks
 from ppvae.inference import arviz, subset_questions
 from ppvae.inference.conditioned_items import ConditionedItems, conditioned
-from ppvae.inference.correction import ladder
+from ppvae.inference.correction import chains, ladder
 from ppvae.inference.correction.ladder import Weighed
 from ppvae.inference.fitted import Fitted
 from ppvae.inference.unconstrained import located
 
-LONG = 1000  # draws of each chain
+UNKNOWN = "not known"
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +27,8 @@ class Rescue:
 
     Attributes:
         how: ``(items,)``, a key of ``METHODS``: the first that passed, or the one with the lowest k-hat if none did.
-        passes: booleans ``(items,)``: k-hat at most 0.7; for NUTS, every R-hat below 1.01.
+        passes: booleans ``(items,)``: k-hat at most 0.7; for NUTS, every nested R-hat below 1.01. Where no method
+            passed the posterior is not known, and draws are no more than a guess.
         khat: ``(items,)``, of the method that was used; NaN for NUTS, which has no weights.
         draws: site to ``(draws, items, *event)``, equally weighted.
     """
@@ -40,8 +40,9 @@ class Rescue:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many items each method served."""
-        return dict(Counter(self.how.tolist()))
+        """How many items each method served, and of how many the posterior is ``"not known"``."""
+        found = Counter(np.where(self.passes, self.how, UNKNOWN).tolist())
+        return {name: found[name] for name in (*METHODS, UNKNOWN) if found[name]}
 
 
 class Attempt(NamedTuple):
@@ -64,12 +65,13 @@ def rescue(
     """Try the guide, then one method after another on the items that have not passed yet, in the order of ``METHODS``.
 
     * ``guide``: importance resampling of ``draws`` particles from q(z | x_S).
-    * ``corrected``: of as many from t distributions around the item's modes, adapted once: what
-      ``posterior="corrected"`` stands on.
-    * ``nuts``: long chains.
+    * ``corrected``: of as many from t distributions around the item's modes, adapted: what ``posterior="corrected"``
+      stands on.
+    * ``nuts``: many short chains from all of these (:mod:`ppvae.inference.correction.chains`), judged by nested R-hat.
 
-    k-hat judges the tail of the weights that were drawn: it is blind to a mode that no particle has reached. Where
-    posteriors may have several, compare with :func:`ppvae.diagnostics.nuts.nuts`, which may miss one too.
+    k-hat judges the tail of the weights that were drawn: it is blind to a mode that no particle has reached, and nested
+    R-hat to one that no chain has. Where posteriors may have several, compare with
+    :func:`ppvae.diagnostics.nuts.nuts`, which may miss one too.
 
     Args:
         fitted: the pair, trained on either backend; the methods run in JAX.
@@ -116,12 +118,12 @@ def resampled(rung: Callable[[ConditionedItems, int], Weighed], about: Condition
 
 
 def from_nuts(about: ConditionedItems, draws: int) -> Attempt:
-    """NUTS: what its chains draw, thinned evenly or repeated to the number wanted."""
-    vectors = walks(about, draws=LONG)["vectors"]
-    rhat = arviz.rhat(np.moveaxis(vectors, 1, 2))
-    merged = np.concatenate(vectors, 1)
+    """Short chains: what they draw, thinned evenly or repeated to the number wanted."""
+    vectors = chains.superchains(about)
+    rhat = np.stack([arviz.nested_rhat(each).max() for each in vectors])
+    merged = vectors.reshape(len(vectors), -1, vectors.shape[-1])
     every = np.linspace(0, merged.shape[1] - 1, draws).round().astype(int)
-    return Attempt(merged[:, every], np.full(len(merged), np.nan), rhat.max(-1) < CONVERGED)
+    return Attempt(merged[:, every], np.full(len(merged), np.nan), rhat < arviz.CONVERGED)
 
 
 METHODS: dict[str, Callable[..., Attempt]] = {

@@ -17,6 +17,7 @@ TREES = int(az.__version__.split(".")[0]) >= 1  # 1.x holds results in DataTree,
 THRESHOLD = 0.7  # of k-hat: above it, importance sampling is not to be trusted (Vehtari et al. 2024)
 FEWEST = 25  # draws, so that the largest fifth holds the five that a Pareto tail is fitted to
 FLAT = np.log(1.25)  # nats between the largest weight and the tail's end: less says nothing of the tail's shape
+CONVERGED = 1.01  # the largest R-hat (Vehtari et al. 2021, "Rank-normalization, folding, and localization")
 MADE = ("chain", "draw", "sample")  # dimensions that ArviZ makes
 
 Groups = Mapping[str, Mapping[str, tuple[tuple[str, ...], Any]]]
@@ -133,6 +134,25 @@ def _psislw(log_weights: np.ndarray) -> tuple[Any, Any]:
 def rhat(draws: np.ndarray) -> np.ndarray:
     """Rank-normalised split R-hat (Vehtari et al. 2021) of ``(chains, draws, ...)``: ``(...)``."""
     return _convergence(az.rhat, draws)
+
+
+def nested_rhat(draws: np.ndarray) -> np.ndarray:
+    """Nested R-hat of many short chains, ``(superchains, chains, draws, ...)``: ``(...)``; 1 where all draws are equal.
+
+    The chains of a superchain start at one point. The variance between superchains, which is what their starts still
+    count for, beside that within them, which is that between their chains and that within these (Margossian et al.
+    2024, "Nested R-hat: assessing the convergence of Markov chain Monte Carlo when running many short chains").
+
+    Raises:
+        ValueError: there are fewer than two superchains, chains in each, or draws in these.
+    """
+    if min(draws.shape[:3]) < 2:
+        raise ValueError(f"nested R-hat needs two superchains of two chains of two draws, and is given {draws.shape}")
+    chain = draws.mean(2)
+    within = draws.var(2, ddof=1).mean((0, 1)) + chain.var(1, ddof=1).mean(0)
+    between = chain.mean(1).var(0, ddof=1)
+    with np.errstate(divide="ignore"):  # of chains that stand still, each elsewhere
+        return np.sqrt(1 + between / np.where(between > 0, within, 1.0))
 
 
 def ess(draws: np.ndarray) -> np.ndarray:

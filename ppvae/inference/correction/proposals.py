@@ -65,9 +65,21 @@ def _sampled(random: np.random.Generator, mixture: Mixture, count: int) -> np.nd
     """So many vectors of one item's mixture, ``(count, size)``: those of a part stand together."""
     share, loc, root = mixture
     counts = random.multinomial(count, share / share.sum())
-    far = random.standard_normal((count, loc.shape[-1])) / np.sqrt(random.chisquare(FREEDOM, (count, 1)) / FREEDOM)
+    far = _far(random, count, loc.shape[-1])
     parts = np.split(far, np.cumsum(counts)[:-1])
     return np.concatenate([center + part @ factor.T for center, factor, part in zip(loc, root, parts, strict=True)])
+
+
+def _far(random: np.random.Generator, count: int, size: int) -> np.ndarray:
+    """Draws of the standard t distribution, ``(count, size)``."""
+    return random.standard_normal((count, size)) / np.sqrt(random.chisquare(FREEDOM, (count, 1)) / FREEDOM)
+
+
+def one_of_each(about: ConditionedItems, mixture: Mixture, number: int) -> np.ndarray:
+    """A draw of each part, ``(items, parts, size)``; those of another ``number`` are independent."""
+    randoms = (np.random.default_rng([number, key, about.seed]) for key in about.keys)
+    far = np.stack([_far(random, *mixture.loc.shape[1:]) for random in randoms])
+    return mixture.loc + np.einsum("ikde,ike->ikd", mixture.root, far)
 
 
 @in_turn(MANY)
