@@ -25,7 +25,8 @@ class VAE:
 
     Attributes:
         model: the generative program: prior over latents, one likelihood per modality.
-        guide: the amortised posterior; it samples every latent site of the model and no other.
+        guide: the amortised posterior; it samples every latent site of the model and no other. An automatic guide of
+            Pyro's is taken for the program that runs it.
         objective: a name of :mod:`ppvae.objectives`, what one of its functions makes, your own function of the same
             kind, or an ELBO of Pyro or NumPyro, a class or an estimator made of it, whose namesake the other backend
             runs; a tuple of stages takes them in turn.
