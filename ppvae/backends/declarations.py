@@ -136,6 +136,8 @@ _seen: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 @contextmanager
 def declaring(pair: nn.ModuleDict) -> Iterator[None]:
     """Runs within the block give programs their parameters; both programs of a pair share those of one name."""
+    for program in pair.values():
+        _local(program)  # an automatic guide runs the model
     token = _pair.set(pair)
     try:
         yield

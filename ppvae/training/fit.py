@@ -25,8 +25,8 @@ from ppvae.runs.plan import Plan
 from ppvae.runs.settings import LR, Settings, check_trainable, settings_of
 from ppvae.runs.snapshot import Snapshot
 from ppvae.runs.vae import VAE
-from ppvae.training import checks
-from ppvae.training.agreement import check_agreement, is_written_by_user
+from ppvae.training.checks import inspection
+from ppvae.training.checks.agreement import check_agreement, is_written_by_user
 from ppvae.training.early_stopping import held_out, overtrained, why_not_auto, why_stop
 from ppvae.training.epochs import engine_of, epochs, in_stage, pace_of, steps_in
 from ppvae.training.interruption import ending, terminable
@@ -55,7 +55,7 @@ def init(vae: VAE, data: Dataset, weights: Any = None, **options: Any) -> Any:
     engine.join(settings)
     if processes.joined():
         vae.pair.load_state_dict(processes.agreed(vae.pair.state_dict()))
-    sites, tried = checks.inspect(vae, data, settings, counts is not None)
+    sites, tried = inspection.inspect(vae, data, settings, counts is not None)
     plan = Plan(vae, settings, sites, len(data), steps_in(len(data), settings), counts)
     if settings.backend == "numpyro" and is_written_by_user(vae):
         check_agreement(vae, tried)

@@ -13,12 +13,15 @@ import torch
 
 from ppvae.backends.declarations import expect
 from ppvae.inference.fitted import Fitted
+from ppvae.language.batch import Batch
 from ppvae.language.modality import Modality
 from ppvae.runs import checkpoint
+from ppvae.runs.automatic import automatic
 from ppvae.runs.checkpoint import FOREIGN, WHOLE, Kind, Stored
 from ppvae.runs.description import Recipe
 from ppvae.runs.snapshot import Snapshot
 from ppvae.runs.vae import VAE
+from ppvae.training.checks.trials import trying
 from ppvae.zoo import build
 
 
@@ -37,6 +40,7 @@ def load(path: str | Path, vae: VAE | None = None) -> Fitted:
     modalities = described.measured()
     pair = _rebuilt(stored, modalities) if vae is None else vae
     expect(pair.pair, ((name, kind.shape) for name, kind in stored.kinds().get("weights", {}).items()))
+    _find_latents(pair, modalities, getattr(torch, described.settings.dtype))
     _check_recipe(path, described.recipe, pair)
     _check_fits(stored, pair)
     snapshot = stored.snapshot()
@@ -72,6 +76,13 @@ def _rebuilt(stored: Stored, modalities: Sequence[Modality]) -> VAE:
         sketch = build.rebuilt(recipe.plain(), modalities)
     _check_fits(stored, sketch)
     return build.rebuilt(recipe.plain(), modalities)
+
+
+def _find_latents(vae: VAE, modalities: Sequence[Modality], kind: torch.dtype) -> None:
+    """Have automatic guides run the model, as before training: they have parameters for each latent that they find."""
+    if any(guide.prototype_trace is None for guide in automatic(vae.guide)):
+        with trying(vae, kind):
+            vae.guide(Batch({modality.name: np.zeros((1, *modality.shape)) for modality in modalities}))
 
 
 def _check_recipe(path: str | Path, recipe: Recipe | None, vae: VAE) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ppvae.data.dataset import Dataset
 from ppvae.runs.vae import VAE
-from ppvae.training.checks import check_values
+from ppvae.training.checks.inspection import check_values
 
 CHUNK, NUMBERS = 1000, 2**22  # items, and numbers measured of them, at once, at most
 DRAWS = 250  # at least

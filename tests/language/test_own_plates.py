@@ -22,7 +22,7 @@ from ppvae import VAE, Dataset, Modality, Program, dist, pyro
 from ppvae.objectives.elbo import elbo
 from ppvae.objectives.multisample import dreg, iwae, renyi, stl
 from ppvae.runs.plan import torch_dtype
-from ppvae.training.checks import inspect
+from ppvae.training.checks.inspection import inspect
 
 both = pytest.mark.parametrize("backend", BACKENDS)
 ENUMERATED = {"enumerate": "parallel"}

@@ -14,7 +14,7 @@ from torch import nn
 from ppvae import VAE, Dataset, Program, dist, pyro
 from ppvae.objectives.agreement import crmvae, jmvae, mmjsd, mvtcae
 from ppvae.objectives.elbo import elbo
-from ppvae.training.checks import inspect
+from ppvae.training.checks.inspection import inspect
 
 ITEMS, WORDS = 5, 3
 

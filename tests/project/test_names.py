@@ -27,7 +27,7 @@ from ppvae.report.measures import measure
 from ppvae.report.page import report
 from ppvae.report.subsets import Effort
 from ppvae.runs.settings import Settings
-from ppvae.training.checks import inspect
+from ppvae.training.checks.inspection import inspect
 from ppvae.zoo.table import METHODS
 
 BACKENDS = ("pyro", "numpyro")

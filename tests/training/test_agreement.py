@@ -13,7 +13,7 @@ from torch import nn
 import ppvae
 from ppvae import VAE, Dataset, Modality, Program, dist, pyro
 from ppvae.backends import mirror
-from ppvae.training.agreement import check_agreement
+from ppvae.training.checks.agreement import check_agreement
 
 DATA = Dataset({"x": np.random.default_rng(0).normal(size=(12, 3))})
 

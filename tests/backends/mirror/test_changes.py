@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import jax
@@ -11,7 +13,9 @@ import torch
 from mirror_oracle import assert_mirrors, parameters
 from torch import nn
 
+from ppvae import dist
 from ppvae.backends import mirror
+from ppvae.language import ppl
 
 
 class Of(nn.Module):
@@ -121,3 +125,21 @@ def test_what_is_drawn_in_a_network_has_torchs_moments_and_changes_with_the_key(
     assert abs(one.var() / variance - 1) < 0.2
     assert (one != other).any()
     assert (one != again).any()
+
+
+def test_a_constant_that_was_changed_lives_as_long_as_a_distribution_knows_its_id() -> None:
+    seen: list[weakref.ref[torch.Tensor]] = []
+
+    class Level(nn.Module):
+        def forward(self, x: torch.Tensor) -> Any:
+            level = torch.zeros(3)
+            seen.append(weakref.ref(level))
+            level += x
+            return dist.Normal(level * 2, 1.0)
+
+    with ppl.running("numpyro"):
+        fn = mirror.forward(Level(), mirror.Parameters({}, {}), jnp.ones(3))
+    gc.collect()
+    known = seen[0]()
+    assert known is not None
+    assert id(known) in fn.known

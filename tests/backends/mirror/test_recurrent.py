@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from mirror_oracle import assert_mirrors, parameters
 from torch import nn
+from torch.nn.utils import rnn
 
 from ppvae.backends import mirror
 
@@ -83,15 +84,40 @@ def test_dropout_between_layers_acts_under_training_alone() -> None:
     assert not np.allclose(noisy[0], plain)
 
 
-def test_packed_sequences_are_refused() -> None:
-    class Packed(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.net = nn.GRU(3, 4)
+class Packed(nn.Module):
+    """A recurrent network that reads sequences of these lengths, with its first state given or not."""
 
-        def forward(self, x: torch.Tensor) -> Any:
-            return self.net(nn.utils.rnn.pack_padded_sequence(x, torch.tensor([5, 3])))
+    def __init__(self, net: Any, lengths: list[int], total: int | None) -> None:
+        super().__init__()
+        self.net, self.lengths, self.total = net, torch.tensor(lengths), total
 
-    net = Packed()
-    with pytest.raises(mirror.MirrorError, match="pack_padded_sequence"):
-        mirror.forward(net, parameters(net), jax.numpy.ones((5, 2, 3)))
+    def forward(self, x: torch.Tensor, *state: torch.Tensor) -> Any:
+        first = self.net.batch_first
+        given = rnn.pack_padded_sequence(x, self.lengths, first, enforce_sorted=False)
+        start = (state if len(state) == 2 else state[0]) if state else None
+        read, last = self.net(rnn.PackedSequence(given.data * 2, *given[1:]), start)
+        return *rnn.pad_packed_sequence(read, first, padding_value=-1.0, total_length=self.total), last
+
+
+@drawn
+@given(
+    kind=st.sampled_from([nn.RNN, nn.GRU, nn.LSTM]),
+    layers=st.integers(1, 2),
+    both=st.booleans(),
+    first=st.booleans(),
+    started=st.booleans(),
+    lengths=st.lists(st.integers(1, 4), min_size=2, max_size=4),
+)
+def test_packed_sequences_equal_torchs(
+    kind: Any, layers: int, both: bool, first: bool, started: bool, lengths: list[int]
+) -> None:
+    items = len(lengths)
+    net = Packed(kind(3, 4, num_layers=layers, bidirectional=both, batch_first=first), lengths, 4)
+    states = [x(layers * (1 + both), items, 4)] * (1 + (kind is nn.LSTM)) if started else []
+    assert_mirrors(net, x(*((items, 4) if first else (4, items)), 3), *states)
+
+
+def test_packed_sequences_are_padded_to_a_length_that_is_known() -> None:
+    net = Packed(nn.GRU(3, 4), [2, 3], None)
+    with pytest.raises(mirror.MirrorError, match=r"is not known: give pad_packed_sequence total_length=4"):
+        mirror.forward(net, parameters(net), jax.numpy.ones((4, 2, 3)))

@@ -7,13 +7,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
 from ppvae.backends.mirror.functions.arguments import refuse
 from ppvae.backends.mirror.layers.dropout import dropout
 from ppvae.backends.mirror.running.parameters import Parameters
-from ppvae.backends.mirror.running.tables import layer
+from ppvae.backends.mirror.running.tables import UNLIKE, function, layer
 
 State = Any  # the hidden state, and for an LSTM a pair of it and the cell
 Gates = Callable[[jax.Array, jax.Array, State], State]
@@ -70,8 +71,9 @@ def cell(module: Any, p: Parameters, input: jax.Array, hx: State = None) -> Stat
 
 @layer(nn.RNN, nn.GRU, nn.LSTM)
 def recurrent(module: Any, p: Parameters, input: jax.Array, hx: State = None) -> tuple[jax.Array, State]:
-    """``(steps, items, in)``, with ``batch_first`` ``(items, steps, in)``, or ``(steps, in)``."""
-    refuse(isinstance(input, PackedSequence | tuple), "packed sequences have no mirror: pad, and mask what follows")
+    """``(steps, items, in)``, with ``batch_first`` ``(items, steps, in)``, or ``(steps, in)``; or packed."""
+    if isinstance(input, PackedSequence):
+        return _packed(module, p, input, hx)
     single = input.ndim == 2
     turned = module.batch_first and not single
     x = input[:, None] if single else jnp.swapaxes(input, 0, 1) if turned else input
@@ -82,6 +84,48 @@ def recurrent(module: Any, p: Parameters, input: jax.Array, hx: State = None) ->
     return jnp.swapaxes(y, 0, 1) if turned else y, last
 
 
+def _packed(module: Any, p: Parameters, input: PackedSequence, hx: State) -> tuple[PackedSequence, State]:
+    """Sequences of unequal length, in the order in which they are packed; states in that of the items."""
+    there, unsorted = _there(input.data, input.batch_sizes), input.unsorted_indices
+    start = _start(module, input.data) if hx is None else _reordered(hx, input.sorted_indices)
+    y, last = _layers(module, p, input.data, start, there)
+    return input._make([jnp.where(there, y, 0.0), *input[1:]]), _reordered(last, unsorted)
+
+
+def _reordered(state: State, order: Any) -> State:
+    return state if order is None else jax.tree.map(lambda h: h[:, order], state)
+
+
+@function(torch._pack_padded_sequence)
+def pack(input: jax.Array, lengths: jax.Array, batch_first: bool) -> tuple[jax.Array, jax.Array]:
+    """All steps ``(steps, items, in)``, there or not; and how many items have a second, a third, ... of them."""
+    x = jnp.swapaxes(input, 0, 1) if batch_first else input
+    return x, (lengths > jnp.arange(1, len(x))[:, None]).sum(1)
+
+
+@function(torch._pad_packed_sequence)
+def pad(
+    data: jax.Array, batch_sizes: jax.Array, batch_first: bool, padding_value: float, total_length: int
+) -> tuple[jax.Array, jax.Array]:
+    """All steps, with ``padding_value`` after the last of each item; and the lengths."""
+    refuse(
+        total_length != len(data),
+        f"how long the longest sequence is, is not known: give pad_packed_sequence total_length={len(data)}",
+    )
+    there = _there(data, batch_sizes)
+    x = jnp.where(there, data, padding_value)
+    return jnp.swapaxes(x, 0, 1) if batch_first else x, there[..., 0].sum(0)
+
+
+UNLIKE.update((torch._pack_padded_sequence, torch._pad_packed_sequence))
+
+
+def _there(data: jax.Array, batch_sizes: jax.Array) -> jax.Array:
+    """Which steps of packed sequences, the longest first, there are: ``(steps, items, 1)``; all have a first one."""
+    count = jnp.concatenate([jnp.full((1,), data.shape[1], batch_sizes.dtype), batch_sizes])
+    return (jnp.arange(data.shape[1]) < count[:, None])[..., None]
+
+
 def _start(module: Any, x: jax.Array) -> State:
     depth = module.num_layers * (1 + module.bidirectional)
     h = jnp.zeros((depth, x.shape[1], module.proj_size or module.hidden_size), x.dtype)
@@ -90,14 +134,16 @@ def _start(module: Any, x: jax.Array) -> State:
     return h, jnp.zeros((depth, x.shape[1], module.hidden_size), x.dtype)
 
 
-def _layers(module: Any, p: Parameters, x: jax.Array, start: State) -> tuple[jax.Array, State]:
+def _layers(
+    module: Any, p: Parameters, x: jax.Array, start: State, there: jax.Array | None = None
+) -> tuple[jax.Array, State]:
     suffixes = ["", "_reverse"] if module.bidirectional else [""]
     last = []
     for depth in range(module.num_layers):
         if depth:
             x = dropout(p.key, x, module.dropout, p.training)
         states = [_at(start, depth * len(suffixes) + side) for side in range(len(suffixes))]
-        runs = [_scan(module, p, f"_l{depth}{suffix}", x, h) for suffix, h in zip(suffixes, states, strict=True)]
+        runs = [_scan(module, p, f"_l{depth}{suffix}", x, h, there) for suffix, h in zip(suffixes, states, strict=True)]
         last += [end for end, _ in runs]
         x = jnp.concatenate([y for _, y in runs], -1)
     return x, jax.tree.map(lambda *states: jnp.stack(states), *last)
@@ -107,11 +153,15 @@ def _at(state: State, index: int) -> State:
     return jax.tree.map(lambda h: h[index], state)
 
 
-def _scan(module: Any, p: Parameters, name: str, x: jax.Array, start: State) -> tuple[State, jax.Array]:
-    """The last state, and the hidden states of all steps."""
+def _scan(
+    module: Any, p: Parameters, name: str, x: jax.Array, start: State, there: jax.Array | None
+) -> tuple[State, jax.Array]:
+    """The last state, and the hidden states of all steps; a step that is not there leaves the state as it is."""
 
-    def step(state: State, x: jax.Array) -> tuple[State, jax.Array]:
-        state = _step(module, p, name, x, state)
-        return state, _hidden(state)
+    def step(state: State, now: tuple[jax.Array, jax.Array | None]) -> tuple[State, jax.Array]:
+        new = _step(module, p, name, now[0], state)
+        if now[1] is not None:
+            new = jax.tree.map(lambda one, other: jnp.where(now[1], one, other), new, state)
+        return new, _hidden(new)
 
-    return jax.lax.scan(step, start, _linear(p, "ih", name, x), reverse=name.endswith("_reverse"))
+    return jax.lax.scan(step, start, (_linear(p, "ih", name, x), there), reverse=name.endswith("_reverse"))

@@ -36,7 +36,6 @@ class Dispatch(TorchFunctionMode):
         super().__init__()
         self.key = key
         self.known = known
-        self.kept: list[torch.Tensor] = []  # nobody else may have an id that is known
         self.compared: dict[Any, tuple[Any, Any]] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -135,7 +134,7 @@ class Dispatch(TorchFunctionMode):
         return self._keep(leaf, StandIn(root.memory.read(twin), twin, root.memory))
 
     def _keep(self, leaf: torch.Tensor, stand_in: StandIn) -> StandIn:
-        self.kept.append(leaf)
+        stand_in.origin = leaf  # lives as long as its id is known, to distributions too
         self.known[id(leaf)] = stand_in
         return stand_in
 

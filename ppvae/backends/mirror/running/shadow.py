@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from types import MethodType
 from typing import Any
+from weakref import ReferenceType, ref
 
 import torch
 from torch import nn
@@ -83,7 +84,10 @@ class Shadows:
         return value if all(one is other for one, other in zip(leaves(new), leaves(value), strict=True)) else new
 
     def _rebound(self, held: Any) -> Any:
-        """A module, or a method of one, alone or within a handler's partial, on its shadow."""
+        """A module, or a method of one, alone, weakly held or within a handler's partial, on its shadow."""
+        if isinstance(held, ReferenceType):
+            found = self.modules.get(id(held()))
+            return held if found is None else ref(found)
         if isinstance(held, partial):
             function = partial.func.__get__(held)  # Pyro's own kind of partial has another under this name
             bound = partial(self._rebound(function), *map(self._rebound, held.args), **held.keywords)

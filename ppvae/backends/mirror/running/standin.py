@@ -51,6 +51,7 @@ class StandIn(torch.Tensor):
 
     __hash__ = object.__hash__
     twin: torch.Tensor
+    origin: torch.Tensor | None = None  # the constant that this stands for since it was changed in place
     _dtype: torch.dtype
 
     @staticmethod

@@ -16,6 +16,7 @@ LAYERS: dict[type[nn.Module], Callable[..., Any]] = {}
 FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {}
 RANDOM_FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {}
 METHODS: dict[str, Callable[..., Any]] = {}
+UNLIKE: set[Callable[..., Any]] = set()  # whose rules give other shapes than torch, to which elements are known
 
 
 class MirrorError(NotImplementedError):

@@ -14,7 +14,7 @@ from ppvae.language.traces import density
 from ppvae.objectives import stages
 from ppvae.runs.settings import Settings
 from ppvae.runs.vae import VAE
-from ppvae.training.shapes import FAILURES, first_line
+from ppvae.training.checks.shapes import FAILURES, first_line
 
 WRAPPERS = (torch.distributions.Independent, MaskedDistribution, ExpandedDistribution)
 

@@ -19,7 +19,7 @@ from ppvae.language.traces import Sites, filled, is_local, latents, random_sites
 from ppvae.language.widening import widening
 from ppvae.runs.settings import Settings
 from ppvae.runs.vae import VAE
-from ppvae.training.shapes import FAILURES
+from ppvae.training.checks.shapes import FAILURES
 
 ROUNDING = 1e-5  # of the largest: what is left of it where a program itself turns to single precision
 # An answer of a few rows is wanted once and at once, so XLA need not look for the fastest way to it.
@@ -94,8 +94,9 @@ def _difference(name: str, found: np.ndarray, expected: np.ndarray) -> str:
     far = "" if found.shape != expected.shape else _worst(found, expected)
     return (
         f"the {role}'s site {site!r} is not the same on NumPyro as on Pyro{far}: an operation of its program has "
-        "another meaning there; look for it with ppvae.parity(vae, data.batch(slice(4)), dtype='float64'), or train "
-        "with backend='pyro'"
+        "another meaning there, or changes in place (mask |= seen) what a site or a handler was given, which Pyro "
+        "reads when the text has ended; look for it with ppvae.parity(vae, data.batch(slice(4)), dtype='float64'), "
+        "or train with backend='pyro'"
     )
 
 

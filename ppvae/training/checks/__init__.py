@@ -1,0 +1,1 @@
+"""Checks: what can be wrong with a pair and its data, found before training starts."""
