@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +43,16 @@ def texts(frame: Any, column: str, path: Path) -> dict[str, str]:
     """
     _check_columns(frame, [column], path)
     there = frame[column].dropna()
-    if doubtful := [cell for cell in there.unique() if str(cell).strip().lower() in DOUBTFUL]:
-        warnings.warn(
-            f"{str(path)!r}: the cell {doubtful[0]!r} in column {column!r} is taken as a text; "
-            "leave empty what is missing",
-            stacklevel=2,
-        )
+    warn_of_holes(f"{str(path)!r}, column {column!r}", there.unique())
     return dict(zip(there.index, there.astype(str), strict=True))
+
+
+def warn_of_holes(where: str, names: Iterable[Any]) -> None:
+    """Warn where a name or text reads as what other programs write where nothing is known."""
+    if doubtful := [name for name in names if str(name).strip().lower() in DOUBTFUL]:
+        warnings.warn(
+            f"{where}: {doubtful[0]!r} is taken as a text; leave empty what is missing", UserWarning, stacklevel=3
+        )
 
 
 def numbers(frame: Any, columns: Sequence[str], path: Path) -> Any:
