@@ -162,7 +162,7 @@ def _question(name: str, guess: Guess) -> str:
     return (
         f"modality {name!r} is guessed to be {guess.likelihood}, because it holds {guess.reason}; but {guess.doubt}. "
         f"Say what it is: likelihood={{{name!r}: {guess.likelihood!r}}}, or {others} "
-        f"(on the command line --likelihood {name}={guess.likelihood})"
+        f'(--likelihood {name}={guess.likelihood} of the command line, likelihood = "{guess.likelihood}" in a .toml)'
     )
 
 
