@@ -10,12 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from ppvae import datasets, metrics
-from ppvae.cli.demo import one_of_each
+from ppvae.cli.demo import one_of_each, trained
 from ppvae.data.dataset import Dataset
 from ppvae.inference.fitted import Fitted
 from ppvae.report.gallery import gallery
-from ppvae.training.fit import fit
-from ppvae.zoo import build
 
 NAME, LEVEL = "spoken_digits", 0.9
 
@@ -40,7 +38,7 @@ def demo_spoken_digits(out: Path, method: str = "mopoe", seed: int = 0, force: b
     console = Console(stderr=True)
     train, test = datasets.load(NAME).split(0.75, seed=seed)
     console.print(f"{NAME}: {len(train)} digits to train on, {len(test)} to test on; training {method} on numpyro")
-    fitted = trained(method, train, out / NAME, seed, force)
+    fitted = trained(NAME, method, "numpyro", train, out / NAME, seed, force, epochs="auto")
     console.print("measuring on the test digits")
     found = recognised(fitted, train, test)
     Console().print(table(found))
@@ -50,15 +48,6 @@ def demo_spoken_digits(out: Path, method: str = "mopoe", seed: int = 0, force: b
     path.write_text(gallery(fitted, shown, "A digit seen, read and heard", names, told(found)), encoding="utf-8")
     console.print(f"wrote {path}", markup=False)
     return found
-
-
-def trained(method: str, train: Dataset, out: Path, seed: int, force: bool) -> Fitted:
-    """A method trained until held-out items no longer gain; its run knows its data."""
-    pair = build.method(method, train.modalities or (), seed=seed)
-    kept = {"method": method, "data_set": NAME, "holdout": {"fraction": 0.25, "seed": seed}}
-    return fit(
-        pair, train, out=out, resume=not force, force=force, notes=kept, backend="numpyro", epochs="auto", seed=seed
-    )
 
 
 def recognised(fitted: Fitted, train: Dataset, test: Dataset) -> list[Recognised]:

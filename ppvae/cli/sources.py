@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from ppvae.language.modality import Modality
 
 
+TABLES = (".csv", ".tsv", ".txt", ".parquet", ".pq", ".feather")
+
+
 class Wanted(NamedTuple):
     """How data are wanted.
 
@@ -67,6 +70,11 @@ def source(name: str, max_bytes: int | None) -> Callable[[Wanted], Dataset]:
         return partial(_shipped, name)
     if not name.endswith((".npz", ".toml")) and not os.path.exists(name):
         raise ValueError(f"unknown data {name!r}: give an .npz or .toml file or one of {', '.join(datasets.NAMES)}")
+    if name.lower().removesuffix(".gz").endswith(TABLES):
+        raise ValueError(
+            f"{name!r} is a table, whose columns are described in a file, say mine.toml, that --data names: it holds "
+            f'[modalities.NAME] kind = "vector" table = "{Path(name).name}" columns = ["COLUMN"] (docs/data.md)'
+        )
     if name.endswith(".toml"):
         from ppvae.data import description  # late: it takes torch
 

@@ -1,9 +1,12 @@
-"""Columns: captions, numbers and categories from a CSV or parquet file, by the id of their row."""
+"""Columns: captions, numbers and categories from a CSV, parquet or feather file, by the id of their row."""
 
 from __future__ import annotations
 
+import csv
+import re
 import warnings
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +15,35 @@ from ppvae.language.intake import EXACT, too_long
 
 HOLES = ("", "na", "n/a", "nan", "null", "none")  # among numbers; of texts the empty one alone
 DOUBTFUL = ("na", "n/a", "nan", "null", "<na>")  # among texts: what may be a hole, and may be a name
-PARQUET = (".parquet", ".pq")
+BINARY = {".parquet": "read_parquet", ".pq": "read_parquet", ".feather": "read_feather"}
+DECIMAL = (
+    r"[+-]?\d*,\d+([eE][+-]?\d+)?"  # in files that part their cells by semicolons, as Excel writes in half of Europe
+)
+IDS = "id"  # the column that tells the items, where nobody names another
 PLAIN = ("string", "integer", "floating", "mixed-integer-float", "boolean", "decimal", "empty")  # by pandas' names
 
 
-def table(path: Path, identity: str) -> Any:
-    """A file as a data frame whose index is the column ``identity`` as text; cells of a CSV file are text.
+def table(path: Path, identity: str | None = None, counted: bool = False) -> Any:
+    """A file as a data frame whose index is a column as text; cells of a CSV file are text.
+
+    That is the column ``id`` where nobody names one, or else what pandas wrote as the index. Where there is neither,
+    rows may be ``counted``: their ids are 0, 1, 2, ...
 
     Raises:
         ValueError: there is no such file or column, it is damaged, or an id is missing or stands there twice.
     """
     frame = _read(path)
-    _check_columns(frame, [identity], path)
+    identity = identity or (IDS if IDS in frame else frame.attrs.get("index"))
+    if counted and identity is None:
+        return frame.set_axis(list(map(str, range(len(frame)))))
+    if (identity := identity or IDS) not in frame:
+        raise ValueError(f"{_lacking(frame, identity, path)}; name the one that tells the items apart as id")
     if frame[identity].isna().any():
         raise ValueError(f"{str(path)!r} has a row without an id in its column {identity!r}")
-    ids = frame.pop(identity).astype(str)
+    ids = frame[identity].astype(str)
     if ids.duplicated().any():
         raise ValueError(f"{str(path)!r} has the id {ids[ids.duplicated()].iloc[0]!r} twice in its column {identity!r}")
-    return frame.set_index(extra("pandas").Index(ids, name=identity))
+    return frame.set_axis(extra("pandas").Index(ids, name=identity))
 
 
 def texts(frame: Any, column: str, path: Path) -> dict[str, str]:
@@ -43,13 +57,16 @@ def texts(frame: Any, column: str, path: Path) -> dict[str, str]:
     """
     _check_columns(frame, [column], path)
     there = frame[column].dropna()
-    if doubtful := [cell for cell in there.unique() if str(cell).strip().lower() in DOUBTFUL]:
-        warnings.warn(
-            f"{str(path)!r}: the cell {doubtful[0]!r} in column {column!r} is taken as a text; "
-            "leave empty what is missing",
-            stacklevel=2,
-        )
+    warn_of_holes(f"{str(path)!r}, column {column!r}", there.unique())
     return dict(zip(there.index, there.astype(str), strict=True))
+
+
+def warn_of_holes(where: str, names: Iterable[Any]) -> None:
+    """Warn where a name or text reads as what other programs write where nothing is known."""
+    if doubtful := [name for name in names if str(name).strip().lower() in DOUBTFUL]:
+        warnings.warn(
+            f"{where}: {doubtful[0]!r} is taken as a text; leave empty what is missing", UserWarning, stacklevel=3
+        )
 
 
 def numbers(frame: Any, columns: Sequence[str], path: Path) -> Any:
@@ -66,6 +83,8 @@ def numbers(frame: Any, columns: Sequence[str], path: Path) -> Any:
             raise ValueError(f"{str(path)!r} holds {held} values, no numbers, in column {name!r}")
         text = frame[name].astype("string").str.strip()
         cells = frame[name].mask(text.str.lower().isin(HOLES).fillna(False).astype(bool))
+        if frame.attrs.get("decimal"):
+            cells = _pointed(cells, text, f"{str(path)!r}, column {name!r}")
         read = pandas.to_numeric(cells, errors="coerce")
         found[name] = read.astype(float)
         if pandas.api.types.is_integer_dtype(read) and (read.abs() > EXACT).any():
@@ -78,24 +97,66 @@ def numbers(frame: Any, columns: Sequence[str], path: Path) -> Any:
     return pandas.DataFrame(found, index=frame.index)
 
 
+def _pointed(cells: Any, text: Any, where: str) -> Any:
+    """Cells with a point for the comma of decimals."""
+    decimal = text.str.fullmatch(DECIMAL).fillna(False).astype(bool)
+    if decimal.any() and (pointed := text[text.str.contains(".", regex=False).fillna(False).astype(bool)]).size:
+        both = f"{text[decimal].iloc[0]!r} beside {pointed.iloc[0]!r}"
+        raise ValueError(f"{where} holds {both}, so that the decimal mark may be either; write all with a point")
+    return cells.mask(decimal, text.str.replace(",", "."))
+
+
 def _read(path: Path) -> Any:
     pandas = extra("pandas")
     if not path.is_file():
         raise ValueError(f"there is no file {str(path)!r}")
     try:
-        if path.suffix.lower() in PARQUET:
-            frame = pandas.read_parquet(path).convert_dtypes()
-            return frame if frame.index.name is None else frame.reset_index()
-        apart = "\t" if ".tsv" in path.name.lower() else ","  # packed ones end in .tsv.gz
+        if reader := BINARY.get(path.suffix.lower()):
+            return _indexed(getattr(pandas, reader)(path).convert_dtypes())
         with warnings.catch_warnings():
             warnings.simplefilter("error", pandas.errors.ParserWarning)  # of rows that are longer than the header
-            return pandas.read_csv(path, sep=apart, dtype=str, keep_default_na=False, na_values=[""], index_col=False)
+            return _of_text(path)
+    except UnicodeError:
+        raise ValueError(
+            f"cannot read {str(path)!r} as a table: it is no text in UTF-8; save it as CSV in UTF-8, or as .parquet"
+        ) from None
     except Exception as error:  # parsers raise nearly everything when bytes are wrong
         longer = isinstance(error, pandas.errors.ParserWarning)
         first = "a row has more cells than the header" if longer else (str(error).splitlines() or ["it is damaged"])[0]
         raise ValueError(f"cannot read {str(path)!r} as a table: {first}") from None
 
 
+def _indexed(frame: Any) -> Any:
+    """The frame with its index as a column, unless that only counts the rows."""
+    name = frame.index.name or IDS
+    counts = type(frame.index).__name__ == "RangeIndex" and frame.index.name is None
+    if not counts and name not in frame:
+        frame = frame.reset_index(names=name)
+        frame.attrs["index"] = name
+    return frame
+
+
+def _of_text(path: Path) -> Any:
+    """A text's cells as they are; what parts them is what its header holds most of, and in a ``.tsv`` a tab."""
+    pandas = extra("pandas")
+    line = pandas.read_csv(path, sep="\x1f", nrows=0, quoting=csv.QUOTE_NONE).columns[0]
+    tabs = ".tsv" in path.name.lower()  # packed ones end in .tsv.gz
+    apart = "\t" if tabs else max(",;\t", key=re.sub('"[^"]*"', "", line).count)
+    frame = pandas.read_csv(path, sep=apart, dtype=str, keep_default_na=False, na_values=[""], index_col=False)
+    found = Counter(name.strip() for name in next(csv.reader([line], delimiter=apart)))
+    frame.columns = frame.columns.str.strip()
+    if IDS not in frame:
+        frame = frame.rename(columns={"Unnamed: 0": IDS})  # the index, as pandas and R write it
+    frame.attrs |= {"decimal": apart == ";", "twice": [name for name, times in found.items() if times > 1]}
+    return frame
+
+
 def _check_columns(frame: Any, names: Sequence[str], path: Path) -> None:
     if missing := [name for name in names if name not in frame]:
-        raise ValueError(f"{str(path)!r} has no column {missing[0]!r}; it has {', '.join(map(str, frame.columns))}")
+        raise ValueError(_lacking(frame, missing[0], path))
+    if twice := [name for name in names if name in frame.attrs.get("twice", ())]:
+        raise ValueError(f"{str(path)!r} has the column {twice[0]!r} twice")
+
+
+def _lacking(frame: Any, name: str, path: Path) -> str:
+    return f"{str(path)!r} has no column {name!r}; it has {', '.join(map(str, frame.columns))}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field, fields
 from functools import cached_property
 from typing import Any
@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from ppvae.data.frames import joined
+from ppvae.data.keys import row_keys
 from ppvae.data.labels import as_label
-from ppvae.data.modalities import resolved
+from ppvae.data.modalities import check_fits, resolved
+from ppvae.data.names import named, numbered, renumbered
 from ppvae.data.splits import split_rows
-from ppvae.data.stored import Stored, in_blocks, rows_of
+from ppvae.data.stored import Stored, rows_of
 from ppvae.data.table import table
 from ppvae.language.batch import Batch
 from ppvae.language.intake import RECIPES, by_item, is_missing, library, over, taken, unsupported
@@ -61,6 +63,7 @@ class Dataset:
         arrays, masks = _mapping("arrays", self.arrays), _mapping("observed", self.observed)
         if unknown := sorted(set(masks) - set(arrays)):
             raise ValueError(f"observed names {unknown}, which are not among the arrays {sorted(arrays)}")
+        arrays, words = numbered(arrays, self.modalities or ())
         rows = joined(arrays, masks, _mapping("labels", self.labels))
         scalars = {m.name for m in self.modalities or () if not m.shape}
         arrays, observed = _own(rows.arrays, rows.observed, scalars)
@@ -68,7 +71,7 @@ class Dataset:
         self._set(arrays=arrays, observed=observed, labels=labels, ids=_ids(rows.ids, self.ids))
         self._check()
         asked = _mapping("likelihood", likelihood)
-        found, guesses = resolved(self.modalities or (), asked, arrays, observed, rows.features)
+        found, guesses = resolved(self.modalities or (), asked, arrays, observed, rows.features, words)
         self._set(modalities=found, guesses=guesses)
 
     def _set(self, **values: Any) -> None:
@@ -107,6 +110,8 @@ class Dataset:
     def frame(self, name: str, values: Any = None) -> Any:
         """A modality as a pandas ``DataFrame``, ids as its index, features as its columns, NaN in holes.
 
+        Categories and texts stand there by their names, where they came by them.
+
         Args:
             name: the modality.
             values: in place of its own, such as what ``fitted.impute(data)[name]`` holds: ``(items, elements)``.
@@ -123,7 +128,10 @@ class Dataset:
             raise ValueError(
                 f"a data frame of modality {name!r} takes values (items, elements), {own.shape}, not {np.shape(values)}"
             )
-        return pandas.DataFrame(values, index=self.ids, columns=self.features.get(name))
+        modality = next(m for m in self.modalities or () if m.name == name)
+        if (words := named(modality, values)) is not None:
+            return pandas.DataFrame({(modality.features or (name,))[0]: words}, index=self.ids)
+        return pandas.DataFrame(values, index=self.ids, columns=modality.features)
 
     def take(self, rows: Any) -> Dataset:
         """The given rows, in that order; modalities keep their centers and spreads."""
@@ -173,13 +181,32 @@ class Dataset:
         return self.like([estimated(m, self.arrays[m.name], observed.get(m.name)) for m in self.modalities or ()])
 
     def like(self, modalities: Sequence[Modality] | None) -> Dataset:
-        """The same data under other modalities; what they leave out, all for None, is guessed anew."""
-        found, guesses = resolved(modalities or (), {}, self.arrays, self.observed or {}, self.features)
-        before = {m.name: m.likelihood for m in self.modalities or ()}
+        """The same data under other modalities; what they leave out, all for None, is guessed anew.
+
+        Names of categories get the numbers that the others give them.
+        """
+        before = {m.name: m for m in self.modalities or ()}
+        arrays, observed = renumbered(self.arrays, self.observed or {}, before, modalities or ())
+        found, guesses = resolved(modalities or (), {}, arrays, observed, self.features)
         kept = {
-            m.name: self.guesses[m.name] for m in found if m.name in self.guesses and before[m.name] == m.likelihood
+            m.name: self.guesses[m.name]
+            for m in found
+            if m.name in self.guesses and before[m.name].likelihood == m.likelihood
         }
-        return self._with(modalities=found, guesses={**kept, **guesses})
+        return self._with(arrays=arrays, observed=observed, modalities=found, guesses={**kept, **guesses})
+
+    def check(self, modality: Modality) -> None:
+        """Raise ValueError where what the data hold under a modality's name is something else, or not there."""
+        name = modality.name
+        if name not in self.arrays:
+            raise ValueError(f"the data has no modality {name!r}; it has {', '.join(self.arrays)}")
+        own = next(m for m in self.modalities or () if m.name == name)
+        if None not in (own.preprocessing, modality.preprocessing) and own.preprocessing != modality.preprocessing:
+            raise ValueError(
+                f"modality {name!r} became numbers in another way than in training, as of other names or sizes: make "
+                "the data set with the run's, modalities=fitted.modalities"
+            )
+        check_fits(modality, self.arrays[name], own.features, (self.observed or {}).get(name))
 
     def batch(self, rows: Any = slice(None), given: Iterable[str] | None = None) -> Batch:
         """The given rows (all by default) as a batch, with only the ``given`` modalities."""
@@ -195,13 +222,8 @@ class Dataset:
 
     @cached_property
     def keys(self) -> np.ndarray:
-        """A 32-bit key for each row, from what was measured in it: random draws for an item depend on it alone.
-
-        Rows that are equal to the last bit are told apart by how many of them came before.
-        """
-        observed = self.observed or {}
-        parts = [_row_bytes(self.arrays[name], observed.get(name)) for name in sorted(self.arrays)]
-        return _row_keys(b"".join(row) for row in zip(*parts, strict=True))
+        """A 32-bit key for each row, from what was measured in it: random draws for an item depend on it alone."""
+        return row_keys(self.arrays, self.observed or {})
 
     @cached_property
     def order(self) -> int:
@@ -259,23 +281,3 @@ def _ids(joined_by: np.ndarray | None, given: Any) -> np.ndarray | None:
     if len(np.unique(ids)) < len(ids):
         raise ValueError("ids must be unique, and one stands there twice")
     return ids
-
-
-def _row_bytes(array: np.ndarray, mask: np.ndarray | None) -> Iterator[bytes]:
-    """The values of each row and which of them were measured, whatever form other rows give the mask."""
-    for place, block in in_blocks(array):
-        rows = np.ascontiguousarray(block).reshape(len(block), -1)
-        seen = np.ones((1, 1), bool) if mask is None else mask[place].reshape(len(block), -1)
-        there = np.packbits(np.broadcast_to(seen, (len(seen), rows.shape[1])), axis=1)
-        for values, bits in zip(rows, np.broadcast_to(there, (len(rows), there.shape[1])), strict=True):
-            yield values.tobytes() + bits.tobytes()
-
-
-def _row_keys(rows: Iterable[bytes]) -> np.ndarray:
-    seen: dict[bytes, int] = {}
-    keys = []
-    for row in rows:
-        digest = hashlib.blake2b(row, digest_size=8).digest()
-        copy = seen[digest] = seen.get(digest, -1) + 1
-        keys.append(np.random.SeedSequence([int.from_bytes(digest), copy]).generate_state(1)[0])
-    return np.array(keys, np.uint32)

@@ -51,18 +51,21 @@ def described(path: str | Path) -> Items:
     """
     path = Path(path)
     description = parsed(path)
+    every = [*description.modalities.values(), *description.labels.values()]
+    alone = len({entry.folder if isinstance(entry, InFolder) else entry.table for entry in every}) == 1
     found: dict[str, Any] = {}
     for name, entry in description.modalities.items():
         with _at(path, f"modalities.{name}"):
             Modality(name, ())
-            found[name] = (
-                _files(path.parent / entry.folder, entry.kind) if isinstance(entry, InFolder) else _cells(path, entry)
-            )
+            if isinstance(entry, InFolder):
+                found[name] = _files(path.parent / entry.folder, entry.kind)
+            else:
+                found[name] = _cells(path, entry, alone)
     ids = list(dict.fromkeys(identity for held in found.values() for identity in _ids(held)))
     labels = {}
     for name, label in description.labels.items():
         with _at(path, f"labels.{name}"):
-            labels[name] = _cells(path, label)
+            labels[name] = _cells(path, label, alone)
     _check_joined(path, found, labels)
     return Items(path, description, ids, found, labels)
 
@@ -155,15 +158,15 @@ def _files(folder: Path, kind: str) -> dict[str, Path]:
     Where all are in folders within, as those of classes, by ``FOLDER/NAME``.
 
     Warns:
-        UserWarning: some are in the folder itself and others in folders within, which are left out.
+        UserWarning: some are in the folder itself and others in folders within, which are left out; or files have
+            endings of another kind, and no file of this kind is called like them.
     """
     if not folder.is_dir():
         raise ValueError(f"there is no folder {str(folder)!r}")
     suffixes = library_of(kind).SUFFIXES
-    every = [
-        file.relative_to(folder) for file in folder.rglob("*") if file.suffix.lower() in suffixes and file.is_file()
-    ]
-    seen = [file for file in every if not any(part.startswith(".") for part in file.parts)]
+    every = [file.relative_to(folder) for file in folder.rglob("*") if file.is_file()]
+    shown = [file for file in every if not any(part.startswith(".") for part in file.parts)]
+    seen = [file for file in shown if file.suffix.lower() in suffixes]
     if not seen:
         raise ValueError(f"the folder {str(folder)!r} holds no file that ends in {', '.join(suffixes)}")
     own = [file for file in seen if len(file.parts) == 1]
@@ -176,13 +179,20 @@ def _files(folder: Path, kind: str) -> dict[str, Path]:
         if identity in found:
             raise ValueError(f"the id {identity!r} is there twice, as {found[identity].name} and as {file.name}")
         found[identity] = folder / file
+    beside = [file for file in shown if not own or len(file.parts) == 1]
+    if others := sorted(file for file in beside if file.with_suffix("").as_posix() not in found):
+        warnings.warn(
+            f"{str(folder)!r}: of other endings than {', '.join(suffixes)}, and so left out: {others[0].as_posix()}"
+            + (f" and {len(others) - 1} more" if len(others) > 1 else ""),
+            stacklevel=2,
+        )
     return found
 
 
-def _cells(path: Path, entry: Any) -> Any:
-    """What a table holds by id: a data frame of numbers, or a dict of texts."""
+def _cells(path: Path, entry: Any, alone: bool) -> Any:
+    """What a table holds by id, or by row where it is ``alone`` and has none: a data frame of numbers, or texts."""
     file = path.parent / entry.table
-    frame = table(file, entry.id)
+    frame = table(file, entry.id, counted=alone)
     return numbers(frame, entry.columns, file) if isinstance(entry, Numbers) else texts(frame, entry.column, file)
 
 

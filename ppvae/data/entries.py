@@ -55,7 +55,7 @@ class Captions(Entry):
 
     kind: Literal["text"]
     table: str
-    id: str = "id"
+    id: str | None = None
     column: str
     tokens: Literal["characters", "words", "bpe"] = "characters"
     vocabulary: PositiveInt | None = None
@@ -67,7 +67,7 @@ class Names(Entry):
 
     kind: Literal["category"]
     table: str
-    id: str = "id"
+    id: str | None = None
     column: str
 
 
@@ -76,7 +76,7 @@ class Numbers(Entry):
 
     kind: Literal["vector"]
     table: str
-    id: str = "id"
+    id: str | None = None
     columns: Annotated[list[str], Field(min_length=1)]
 
 
@@ -89,7 +89,7 @@ class Label(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     table: str
-    id: str = "id"
+    id: str | None = None
     column: str
 
 

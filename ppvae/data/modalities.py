@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,11 @@ def resolved(
     arrays: Arrays,
     observed: Arrays,
     features: Mapping[str, Sequence[Any]],
+    words: Mapping[str, tuple[Modality, str]] = MappingProxyType({}),
 ) -> tuple[tuple[Modality, ...], dict[str, str]]:
     """The given modalities, then those of the other arrays, and the reason for each likelihood that was guessed.
+
+    ``words`` are those whose arrays were names, with why they are taken for categories.
 
     What they leave open of center and spread is taken from the arrays, and names of elements from the features.
 
@@ -41,10 +45,20 @@ def resolved(
         raise ValueError(f"modality {twice[0]!r} is declared twice")
     made = list(given)
     for name in (name for name in arrays if name not in named):
-        modality, reason = _made(name, arrays[name], observed.get(name), features.get(name), likelihood.get(name))
+        if name in words:
+            modality, reason = _of_words(*words[name], likelihood.get(name))
+        else:
+            modality, reason = _made(name, arrays[name], observed.get(name), features.get(name), likelihood.get(name))
         made.append(modality)
         reasons |= {name: reason} if reason else {}
     return tuple(_fitted(m, arrays[m.name], observed.get(m.name), features.get(m.name)) for m in made), reasons
+
+
+def _of_words(modality: Modality, reason: str, likelihood: str | None) -> tuple[Modality, str]:
+    """A modality whose array was names, and the reason for that where its likelihood was not asked for."""
+    if likelihood not in (None, modality.likelihood):
+        raise ValueError(f"modality {modality.name!r} holds names, which are {modality.likelihood}, not {likelihood}")
+    return modality, "" if likelihood else reason
 
 
 def _made(
@@ -148,7 +162,7 @@ def _question(name: str, guess: Guess) -> str:
     return (
         f"modality {name!r} is guessed to be {guess.likelihood}, because it holds {guess.reason}; but {guess.doubt}. "
         f"Say what it is: likelihood={{{name!r}: {guess.likelihood!r}}}, or {others} "
-        f"(on the command line --likelihood {name}={guess.likelihood})"
+        f'(--likelihood {name}={guess.likelihood} of the command line, likelihood = "{guess.likelihood}" in a .toml)'
     )
 
 

@@ -12,7 +12,6 @@ import numpy as np
 from scipy.special import logsumexp
 
 from ppvae.data.dataset import Dataset
-from ppvae.data.modalities import check_fits
 from ppvae.inference import questions
 from ppvae.inference.chunks import answer
 from ppvae.inference.plain import Plain
@@ -320,7 +319,7 @@ class Fitted:
             raise ValueError(f"the data have none of the run's modalities {known}; they have {', '.join(data.arrays)}")
         for modality in self.modalities:
             if modality.name in names:
-                _check_has(data, modality)
+                data.check(modality)
         batch = data.batch(given=names) if names else Batch(size=len(data))
         trained = data.order == self.notes.get("order")
         return answer(self.vae.pair, self.settings, question, batch, data.keys, seed, trained)
@@ -330,10 +329,3 @@ def _sums(log_weights: np.ndarray) -> np.ndarray:
     """The sum of log weights over particles, and the log of the sum of weights, ``(2, items)``, in double precision."""
     weights = log_weights.astype(np.float64)
     return np.stack([weights.sum(0), logsumexp(weights, axis=0)])
-
-
-def _check_has(data: Dataset, modality: Modality) -> None:
-    if modality.name not in data.arrays:
-        raise ValueError(f"the data has no modality {modality.name!r}; it has {', '.join(data.arrays)}")
-    name = modality.name
-    check_fits(modality, data.arrays[name], data.features.get(name), (data.observed or {}).get(name))

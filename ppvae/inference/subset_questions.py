@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ppvae.data.dataset import Dataset
-from ppvae.data.modalities import check_fits
 from ppvae.inference import questions
 from ppvae.inference.chunks import DRAWS, answer
 from ppvae.inference.questions import MANY, Question, each_draw, in_turn
@@ -80,10 +79,9 @@ def held(fitted: Fitted, data: Dataset) -> list[str]:
     found = [m for m in fitted.modalities if m.name in data.arrays]
     if not found:
         raise ValueError(f"the data have none of the run's modalities {', '.join(fitted.names)}")
-    names = [m.name for m in found]
-    for name, modality in zip(names, found, strict=True):
-        check_fits(modality, data.arrays[name], data.features.get(name), (data.observed or {}).get(name))
-    return names
+    for modality in found:
+        data.check(modality)
+    return [m.name for m in found]
 
 
 def explained(fitted: Fitted, data: Dataset) -> list[str]:

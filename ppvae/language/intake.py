@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Mapping
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -13,9 +14,7 @@ import torch
 EXACT = 2**53  # up to here float64 holds every whole number
 LARGEST = float(np.finfo(np.float32).max)
 KINDS = {
-    "U": "text",
-    "S": "text",
-    "T": "text",
+    **dict.fromkeys("UST", "text"),
     "c": "complex numbers",
     "M": "dates",
     "m": "spans of time",
@@ -40,10 +39,10 @@ RECIPES = {
     "list": 'ppvae.Dataset({"x": pandas.DataFrame(rows)})',
     "generator": 'ppvae.Dataset({"x": list(rows)})',
 }
-# What to do about values that are no numbers.
+# What to do about values that are no numbers, and about single objects among them.
 NAMES = (
-    "categories are numbered, as by pandas.Categorical(x).codes, with NaN for the -1 of what is missing; what only "
-    "tells items apart belongs into labels"
+    "a column of categories' names is a modality of its own, ppvae.Dataset({'x': frame['x'].astype('category')}); "
+    "what only tells items apart belongs into ids or labels"
 )
 CURES = {
     "text": f"{NAMES}; numbers written as text become numbers by astype(float)",
@@ -51,6 +50,10 @@ CURES = {
     "spans of time": "give them in some unit, as x / pandas.Timedelta('1D')",
     "records": "give numpy.lib.recfunctions.structured_to_unstructured(x), or pandas.DataFrame(x)",
 }
+OBJECTS = (
+    *((str, CURES["text"]), (date, CURES["dates"]), (timedelta, CURES["spans of time"])),
+    (Mapping, "give pandas.DataFrame(rows)"),
+)
 ANY = 'ppvae.Dataset({"x": array}), an array (items, *shape) of numbers for each modality'
 
 
@@ -251,8 +254,7 @@ def _number(what: str, given: Any) -> float:
     if is_missing(given):
         return np.nan
     if not isinstance(given, numbers.Real | np.bool_ | Decimal):
-        cure = CURES["text"] if isinstance(given, str) else None
-        cure = "give pandas.DataFrame(rows)" if isinstance(given, Mapping) else cure
+        cure = next((cure for kind, cure in OBJECTS if isinstance(given, kind)), None)
         raise ValueError(f"{what} must be an array of numbers, but holds {str(given)[:40]!r}{_cure(cure)}")
     if isinstance(given, numbers.Integral) and abs(int(given)) > EXACT:
         raise too_long(what)

@@ -195,9 +195,10 @@ def test_counts_that_fill_the_memory_are_refused(words: list[str], run: Path, tm
 @pytest.mark.slow
 def test_a_run_of_the_demo_knows_its_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train, test = datasets.load("mfeat").split(0.75, seed=0)
-    first, again = (demo.trained("mvae", "pyro", train, tmp_path, epochs=0, seed=0) for _ in range(2))
+    folder = tmp_path / "mvae-pyro"
+    first, again = (demo.trained("mfeat", "mvae", "pyro", train, folder, seed=0, epochs=0) for _ in range(2))
     assert demo.r2(again, train, test) == demo.r2(first, train, test)
     capsys.readouterr()
     shown = ["--particles", "1", "--given", "fou,fac,kar,pix,zer"]
-    assert cli.main(["evaluate", str(tmp_path / "mvae-pyro"), *shown, "--json"]) == 0
+    assert cli.main(["evaluate", str(folder), *shown, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["items"] == len(test) == 500

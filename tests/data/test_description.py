@@ -124,7 +124,8 @@ def test_only_the_rows_that_are_trained_on_say_how_files_become_numbers(folder: 
     part = {m.name: m for m in data_set(items, short).modalities}
     assert (part["walk"].shape, data_set(items).modalities[2].shape) == ((1, 3), (1, 4))
     one = next(row for row in short if items.found["colour"][items.ids[row]] == "red")
-    alone = data_set(items, [one, *[row for row in short if items.found["colour"][items.ids[row]] == "red"]])
+    with pytest.warns(UserWarning, match="names, such as 'green', are none of the categories red"):
+        alone = data_set(items, [one, *[row for row in short if items.found["colour"][items.ids[row]] == "red"]])
     assert preprocessing("colour", alone.modalities[3].preprocessing).names == ("red",)
     assert np.mean(alone.present("colour")) < 1
     again = data_set(items, known=tuple(part.values()))
@@ -261,12 +262,70 @@ def test_no_table_loses_or_changes_what_its_cells_say(tmp_path: Path) -> None:
         read("a.parquet")
 
 
+VALUES = pd.DataFrame({"x": [1.5, -0.25], "y": [2.0, np.nan]}, index=["p", "q"])
+SAVED: dict[str, tuple[str, Callable[[Path], Any]]] = {
+    "feather": ("a.feather", VALUES.rename_axis("id").reset_index().to_feather),
+    "an index without a name": ("a.parquet", VALUES.to_parquet),
+    "an index of another name": ("a.parquet", VALUES.rename_axis("car").to_parquet),
+    "the index in a CSV file": ("a.csv", VALUES.to_csv),
+    "semicolons": ("a.csv", lambda path: path.write_text('"id";"x";"y, mm";"y"\np;1,5;7;2\nq;-0,25;8;\n')),
+    "marked as UTF-8": ("a.csv", lambda path: path.write_bytes(b"\xef\xbb\xbfid, x,y\r\np,1.5,2\r\nq,-.25,NA\r\n")),
+    "tabs": ("a.txt", lambda path: path.write_text("id\tx\ty\np\t1.5\t2\nq\t-0.25\t\n")),
+}
+
+
+@pytest.mark.parametrize("how", SAVED)
+def test_a_table_is_read_as_it_was_saved(how: str, tmp_path: Path) -> None:
+    name, save = SAVED[how]
+    save(tmp_path / name)
+    text = f'[modalities.a]\nkind = "vector"\ntable = "{name}"\ncolumns = ["x", "y"]\n'
+    (tmp_path / "a.toml").write_text(text)
+    data = data_set(described(tmp_path / "a.toml"))
+    np.testing.assert_array_equal(data.holed("a"), VALUES)
+    assert data.ids.tolist() == ["p", "q"]
+
+
+def test_rows_of_one_table_without_ids_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x,kind,sex\n1.5,red,f\n,green,\n2.5,,m\n")
+    numbers = '[modalities.a]\nkind = "vector"\ntable = "a.csv"\ncolumns = ["x"]\n'
+    names = '[modalities.kind]\nkind = "category"\ntable = "a.csv"\ncolumn = "kind"\n'
+    (tmp_path / "a.toml").write_text(f'{numbers}{names}[labels.sex]\ntable = "a.csv"\ncolumn = "sex"\n')
+    data = data_set(described(tmp_path / "a.toml"))
+    np.testing.assert_array_equal(data.holed("a")[:, 0], [1.5, np.nan, 2.5])
+    np.testing.assert_array_equal(data.holed("kind")[:, 0], [1, 0, np.nan])
+    assert (data.ids.tolist(), data.labels["sex"].tolist()[::2]) == (["0", "1", "2"], ["f", "m"])
+    (tmp_path / "b.csv").write_text("kind\nred\n")
+    (tmp_path / "a.toml").write_text(numbers + names.replace("a.csv", "b.csv"))
+    with pytest.raises(ValueError, match="has no column 'id'; it has x, kind, sex; name the one that tells the items"):
+        described(tmp_path / "a.toml")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("id,x,y\np,é,2\n".encode("latin-1"), "it is no text in UTF-8; save it as CSV in UTF-8, or as .parquet"),
+        (b"id;x;y\np;1,5;2\nq;1.234;2\n", "column 'x' holds '1,5' beside '1.234', so that the decimal mark may be"),
+        (b'id,x,y\np,"1,5",2\n', "holds '1,5', no number, in column 'x' of id 'p'"),
+        (b"id,x,y,x\np,1,2,3\n", "has the column 'x' twice"),
+    ],
+)
+def test_a_table_that_can_be_read_in_two_ways_is_refused(content: bytes, said: str, tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text('[modalities.a]\nkind = "vector"\ntable = "a.csv"\ncolumns = ["x", "y"]\n')
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=said):
+        described(tmp_path / "a.toml")
+
+
+def test_a_table_in_place_of_its_description_is_told(tmp_path: Path, capsys) -> None:
+    (tmp_path / "a.csv").write_text("id,x\np,1\n")
+    assert cli.main(["fit", "mvae", "--data", str(tmp_path / "a.csv")]) == 2
+    assert 'kind = "vector" table = "a.csv" columns = ["COLUMN"]' in capsys.readouterr().err
+
+
 def test_a_name_that_may_be_a_hole_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text('[modalities.a]\nkind = "category"\ntable = "a.csv"\ncolumn = "sex"\n')
     (tmp_path / "a.csv").write_text("id,sex\np,male\nq,NA\n")
-    with pytest.warns(
-        UserWarning, match="the cell 'NA' in column 'sex' is taken as a text; leave empty what is missing"
-    ):
+    with pytest.warns(UserWarning, match="column 'sex': 'NA' is taken as a text; leave empty what is missing"):
         described(tmp_path / "a.toml")
 
 
@@ -288,6 +347,11 @@ def test_files_in_folders_of_classes_are_items_by_folder_and_name(tmp_path: Path
         "cat/b": 1,
         "dog/a": 2,
     }
+    (tmp_path / "pictures" / "cat" / "a.txt").write_text("a caption of a.png")
+    (tmp_path / "pictures" / "cat" / "c.heic").write_bytes(b"")
+    with pytest.warns(UserWarning, match=r"of other endings than \.png, .*, and so left out: cat/c\.heic$"):
+        described(file)
+    (tmp_path / "pictures" / "cat" / "c.heic").unlink()
     Image.fromarray(np.full((4, 4), 9, np.uint8)).save(tmp_path / "pictures" / "alone.png")
     with pytest.warns(UserWarning, match=r"what its folders hold, such as cat/a\.png, is left out"):
         assert list(data_set(described(file)).ids) == ["alone"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -116,10 +117,12 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "ragged": ([[1, 2], [3]], "'x' is ragged"),
     "ragged objects": (np.array([[1, 2], [3]], object), "'x' is ragged"),
     "text": ([["a"], ["b"]], "not of text"),
-    "text among numbers": ([[1, None], [2, "a"]], "but holds 'a'; categories are numbered"),
+    "text among numbers": ([[1, None], [2, "a"]], "but holds 'a'; a column of categories' names is a modality"),
     "rows by name": ([{"a": 1}, {"a": 2}], r"give pandas.DataFrame\(rows\)"),
     "masked records": (np.ma.zeros(3, [("a", float)]), "not of records; give .* or pandas.DataFrame"),
     "complex": (X * 1j, "complex"),
+    "dates of Python": ([datetime.date(2020, 1, 1)], "'2020-01-01'; give the time since"),
+    "dates with a zone": (np.array(pd.date_range("2020", periods=2, tz="UTC"), object), "; give the time since"),
     "dates": (np.array(["2020-01-01"], "M8[D]"), "dates; give the time since"),
     "records": (np.zeros(3, [("a", float)]), "records"),
     "infinite": ([[0.5], [np.inf]], "infinite values, first in row 1"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
@@ -16,7 +17,7 @@ from ppvae.data.preprocessing.stacking import stacked
 class Categories:
     """Names in the order of their numbers; what is none of them, as no training row had it, is a hole."""
 
-    names: tuple[str, ...]
+    names: tuple[bool | int | float | str, ...]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -28,12 +29,24 @@ class Categories:
         """How many categories there are."""
         return len(self.names)
 
-    def encode(self, raw: Iterable[str | None]) -> tuple[np.ndarray, np.ndarray]:
-        """Names, None for a hole, as ``(items, 1)``, and which are there, ``(items,)``."""
-        number = {name: i for i, name in enumerate(self.names)}
-        return stacked(lambda i: np.array([i]), map(number.get, raw), self.shape)  # type: ignore[arg-type]
+    def encode(self, raw: Iterable[Any]) -> tuple[np.ndarray, np.ndarray]:
+        """Names, None for a hole, as ``(items, 1)``, and which are there, ``(items,)``.
 
-    def decode(self, array: np.ndarray) -> list[str]:
+        Warns:
+            UserWarning: one is none of the categories.
+        """
+        number = {name: i for i, name in enumerate(self.names)}
+        raw = list(raw)
+        if foreign := [name for name in raw if name is not None and name not in number]:
+            warnings.warn(
+                f"{len(foreign)} of {len(raw)} names, such as {str(foreign[0])[:40]!r}, are none of the categories "
+                f"{', '.join(map(str, self.names))[:80]}, and count as missing",
+                UserWarning,
+                stacklevel=2,
+            )
+        return stacked(lambda i: np.array([i]), map(number.get, raw), self.shape)
+
+    def decode(self, array: np.ndarray) -> list[Any]:
         """Names from ``(items, 1)``."""
         return [self.names[int(row[0])] for row in array]
 

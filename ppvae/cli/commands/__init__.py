@@ -1,0 +1,1 @@
+"""Commands: what each word after ``ppvae`` does, and its options."""
