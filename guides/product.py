@@ -35,7 +35,7 @@ class Product(Program):
         self.prior_expert = prior_expert
 
     def forward(self, batch: Batch) -> Any:
-        loc, scale, present = self.encoders(batch)
+        loc, scale, present = self.encoders(batch, given=True)
         loc, scale = experts.product(loc, scale, present, self.prior_expert)
         with batch.plate():
             return pyro.sample("z", dist.Normal(loc, scale).to_event(1))

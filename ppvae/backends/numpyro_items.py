@@ -23,6 +23,7 @@ from ppvae.backends.spoken import bare, heard
 from ppvae.language.batch import Batch
 from ppvae.language.pieces import mask_of, owner
 from ppvae.language.plates import beside, depth, layout
+from ppvae.language.ppl import dist
 
 
 @contextmanager
@@ -219,6 +220,11 @@ def decoded(name: str, decoder: Callable[[Any], Any], z: Any) -> Any:
         seen = jnp.array([mask.any() for mask in masks]).all()
         found = jax.lax.cond(seen, run, lambda _: jnp.zeros(shape.shape, shape.dtype), bare(z))
     return decoder(z) if drawing.asked else heard(found)
+
+
+def Normal(loc: Any, scale: Any) -> Any:
+    """NumPyro's normal distribution, which broadcasts nothing beforehand."""
+    return dist.Normal(loc, scale)
 
 
 class Unobserved(Messenger):

@@ -128,8 +128,9 @@ def _step(state: State, batch: Batch, pace: Pace, size: int) -> tuple[State, Inf
         state.pair.train()
     noise = _noise(state, batch, size)
     seed(state.plan.settings.seed, state.step)
-    state.optimizer.zero_grad(set_to_none=True)
     parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
+    for parameter in parameters:
+        parameter.grad = None
     shares = _differentiated(state, batch, pace.beta, parameters, noise)
     if processes.joined():
         shares = averaged(parameters, shares, batch.size / size)

@@ -98,7 +98,9 @@ class _Ops:
     """``torch.NAME``, or ``torch.nn.functional.NAME`` where torch itself has none."""
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(torch if hasattr(torch, name) else F, name)
+        found = getattr(torch if hasattr(torch, name) else F, name)
+        vars(self)[name] = found  # texts ask several hundred times a step
+        return found
 
     def __dir__(self) -> list[str]:
         return sorted({*dir(torch), *dir(F)})

@@ -67,12 +67,15 @@ class Word:
 
     def __init__(self, name: str, parent: Word | None = None) -> None:
         self._name, self._parent = name, parent
+        self._modules: dict[str, Any] = {}
 
     def _module(self, backend: str) -> Any:
-        return getattr(_spelling(backend) if self._parent is None else self._parent._module(backend), self._name)
+        home = _spelling(backend) if self._parent is None else self._parent._module(backend)
+        return self._modules.setdefault(backend, getattr(home, self._name))
 
     def __getattr__(self, attribute: str) -> Any:
-        module = self._module(backend())
+        name = _backend.get()
+        module = self._modules.get(name) or self._module(name)
         try:
             found = getattr(module, attribute)
         except AttributeError:

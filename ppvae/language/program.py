@@ -46,11 +46,11 @@ class Program(nn.Module):
     stand_ins: Mapping[str, tuple[int, ...]] = MappingProxyType({})
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        batches = [arg for arg in (*args, *kwargs.values()) if isinstance(arg, Batch)]
+        if within(batches, self.other_plates):  # what a program holds within is captured with it
+            return super().__call__(*args, **kwargs)
         if ppl.backend() == "pyro":
             ppl.items().captured(self)
-        batches = [arg for arg in (*args, *kwargs.values()) if isinstance(arg, Batch)]
-        if within(batches, self.other_plates):
-            return super().__call__(*args, **kwargs)
         plates = around(batches[0] if batches else None, self.other_plates, self.plate_layout)
         with holes(batches), plates, ppl.items().declared(self):
             return super().__call__(*args, **kwargs)

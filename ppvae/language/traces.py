@@ -34,7 +34,7 @@ def random_sites(program: Any, batch: Batch, latents: Mapping[str, Any] | None =
     """
     words: Any = handlers
     try:
-        trace = words.trace(words.condition(program, data=latents or {})).get_trace(batch)
+        trace = words.trace(words.condition(program, data=latents) if latents else program).get_trace(batch)
     except (AttributeError, TypeError, ValueError, RuntimeError) as error:
         if "NoneType" in str(error) and not isinstance(error, ValueError):
             raise ValueError(f"{program.__class__.__name__} fails where {_lacking(program, batch, error)}") from error

@@ -19,7 +19,8 @@ class Encoders(Program):
 
     ``forward(batch)`` returns loc and scale ``(modality, items, latent)`` and present ``(modality, items)``. Holes are
     filled with the modality's center before a network sees them; the log scale is kept within ±10. Modalities that
-    the batch does not give have loc 0, scale 1 and are not present.
+    the batch does not give have loc 0, scale 1 and are not present; with ``given`` they are left out, unless that is
+    all of them.
     """
 
     def __init__(self, modalities: Sequence[Modality], latent: int, hidden: Sequence[int] = (256, 256)) -> None:
@@ -28,9 +29,10 @@ class Encoders(Program):
         self.key = object()  # of what batches remember of these networks
         self.networks = networks.ByName({m.name: networks.encoder(m, latent, hidden) for m in modalities})
 
-    def forward(self, batch: Batch) -> tuple[Any, Any, Any]:
-        out = ops.stack([self.expert(batch, name) for name in self.networks])
-        present = ops.stack([batch.present(name) for name in self.networks])
+    def forward(self, batch: Batch, given: bool = False) -> tuple[Any, Any, Any]:
+        names = [name for name in self.networks if not given or name in batch.arrays] or list(self.networks)
+        out = ops.stack([self.expert(batch, name) for name in names])
+        present = ops.stack([batch.present(name) for name in names])
         loc, log_scale = ops.split(out, self.latent, -1)
         return loc, ops.exp(ops.clamp(log_scale, -BOUND, BOUND)), present
 

@@ -71,11 +71,13 @@ def generalised_product(loc: Any, scale: Any, present: Any, logits: Any, prior: 
     return gaussian(ops.sum(precision, 0), ops.sum(precision * loc, 0), top, prior)
 
 
-def _relative(loc: Any, scale: Any, present: Any, log_power: Any = 0.0) -> tuple[Any, Any, Any]:
+def _relative(loc: Any, scale: Any, present: Any, log_power: Any = None) -> tuple[Any, Any, Any]:
     """Precisions and locations, zero where absent, and the log of the unit that precisions are in."""
     there = present[..., None]
-    log_precision = log_power - 2.0 * ops.log(ops.where(there, scale, math.inf))
-    top = ops.detach(ops.clamp(ops.amax(log_precision, 0), min=0.0))
+    log_precision = -2.0 * ops.log(ops.where(there, scale, math.inf))
+    if log_power is not None:
+        log_precision = log_power + log_precision
+    top = ops.clamp(ops.amax(ops.detach(log_precision), 0), min=0.0)
     return ops.exp(log_precision - top), ops.where(there, loc, 0.0), top
 
 
