@@ -18,7 +18,7 @@ from ppvae.inference.correction.proposals import Mixture, Particles
 from ppvae.inference.correction.served import Served
 from ppvae.inference.questions import MANY, Question, in_turn
 from ppvae.inference.unconstrained import unconstrained
-from ppvae.language.batch import Batch, over
+from ppvae.language.batch import Batch
 
 PARTICLES = 1000  # that draws are resampled from
 ROUNDS = 3  # of adaptation, at most
@@ -135,20 +135,21 @@ def corrected(about: ConditionedItems, particles: int) -> Weighed:
     """
     padded = about.take(np.resize(np.arange(len(about)), _power(len(about))))
     mixture = adapted(padded, proposals.around_modes(padded), particles)
-    found, _ = proposals.drawn(padded, mixture, particles, ROUNDS)
+    found, _ = proposals.drawn(padded, mixture, particles, ROUNDS, np.arange(len(padded)))
     return _judged(padded, found, "corrected").take(np.arange(len(about)))
 
 
 def adapted(about: ConditionedItems, mixture: Mixture, particles: int) -> Mixture:
     """The proposals by their own draws, of each item until enough of those are effective, whatever others need."""
-    waiting = np.ones(len(about), bool)
+    rows, mixture = np.arange(len(about)), Mixture(*(part.copy() for part in mixture))
     for number in range(ROUNDS):
-        found, log_parts = proposals.drawn(about, mixture, particles, number)
+        some = Mixture(*(part[rows] for part in mixture))
+        found, log_parts = proposals.drawn(about, some, particles, number, rows)
         smooth, _ = psis(found.log_weights)
-        after = proposals.adapted(mixture, found, smooth, log_parts)
-        mixture = Mixture(*(np.where(over(waiting, new), new, old) for new, old in zip(after, mixture, strict=True)))
-        waiting &= 1 / np.square(np.exp(smooth)).sum(0) < ENOUGH * particles
-        if not waiting.any():
+        for part, new in zip(mixture, proposals.adapted(some, found, smooth, log_parts), strict=True):
+            part[rows] = new
+        rows = rows[1 / np.square(np.exp(smooth)).sum(0) < ENOUGH * particles]
+        if not len(rows):
             break
     return mixture
 
