@@ -15,7 +15,6 @@ from ppvae.diagnostics.simulation import Simulation, simulate
 from ppvae.inference import subset_questions
 from ppvae.inference.fitted import Fitted
 
-
 ROWS = 6  # times the corrected rows of one subset are enough of all: 96, which hold the 95 % interval of 0 below 4 %
 SIMULATED = 11  # times its simulated items: 176, of which the verdict takes 170 to be enough
 

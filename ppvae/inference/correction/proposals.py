@@ -50,7 +50,7 @@ def around_modes(about: ConditionedItems) -> Mixture:
 def drawn(
     about: ConditionedItems, mixture: Mixture, particles: int, number: int, rows: np.ndarray
 ) -> tuple[Particles, np.ndarray]:
-    """Particles of the mixture of some of the items, and their log densities in each part, ``(particles, rows, parts)``.
+    """Particles of the mixture of some of the items, and their log densities in each part, ``(n, rows, parts)``.
 
     Draws of another ``number`` are independent. They are made here, since XLA draws from all parts to keep one.
     """
