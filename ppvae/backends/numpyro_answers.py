@@ -41,7 +41,7 @@ def each_item(
     ask = asker(question, pair, on_cpu=place.platform == "cpu")
     common = {name: mask for name, mask in observed.items() if not mask.ndim}
     own = {name: mask for name, mask in observed.items() if mask.ndim}
-    answers = ask(mirror.arrays(pair), common, (arrays, own, seeds, numbers))
+    answers = ask(mirror.views(pair), common, (arrays, own, seeds, numbers))
     return {name: np.asarray(answer) for name, answer in answers.items()}
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import math
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ def answer(
     engine = importlib.import_module(f"ppvae.backends.{settings.backend}")
     sizes = [min(DRAWS, question.draws - start) for start in range(0, question.draws, DRAWS)]
     with engine.environment(settings):
-        rows = min(ROWS, NUMBERS // max(1, _shared(pair, batch)))
+        rows = min(ROWS, NUMBERS // max(1, _shared(_first(pair, batch))))
     blocks = [
         _block(engine, pair, settings, replace(question, draws=size), batch, _seeded(keys, seed, number), rows)
         for number, size in enumerate(sizes)
@@ -50,12 +51,28 @@ def answer(
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
 
-def _shared(pair: Any, batch: Batch) -> int:
-    """How many numbers the latents hold that all items share."""
+@dataclass(frozen=True)
+class _First:
+    """A pair with the first of the items that it is asked about; one that looks alike is as good."""
+
+    pair: Any
+    shapes: frozenset[tuple[str, tuple[int, ...]]]
+    batch: Batch = field(compare=False)
+
+
+def _first(pair: Any, batch: Batch) -> _First:
     arrays, observed = (_taken(group, slice(1)) for group in (batch.arrays, batch.observed or {}))
-    row = None if batch.index is None else batch.index[:1]
+    index = {} if batch.index is None else {"index": batch.index[:1]}
+    shapes = frozenset((name, array.shape) for name, array in [*arrays.items(), *observed.items(), *index.items()])
+    return _First(pair, shapes, Batch(arrays, observed, 1, 1, index=index.get("index")))
+
+
+@lru_cache(maxsize=64)
+def _shared(first: _First) -> int:
+    """How many numbers the latents hold that all items share."""
+    guide = first.pair["guide"].to(torch.empty(()).device)
     with answering(), ppl.running("pyro"), emptied(*STACKS), torch.no_grad(), torch.random.fork_rng():
-        common = shared(pair["guide"].to(torch.empty(()).device), Batch(arrays, observed, 1, 1, index=row))
+        common = shared(guide, first.batch)
     return sum(math.prod(value.shape) for value in common.values())
 
 

@@ -6,7 +6,7 @@ how torch code is run; ``functions``, where one is added; ``layers``, where one 
 
 from ppvae.backends.mirror import functions, layers
 from ppvae.backends.mirror.running.interpret import forward, to_jax
-from ppvae.backends.mirror.running.parameters import Parameters, aliases, arrays
+from ppvae.backends.mirror.running.parameters import Parameters, aliases, arrays, views
 from ppvae.backends.mirror.running.tables import (
     FUNCTIONS,
     LAYERS,
@@ -37,4 +37,5 @@ __all__ = [
     "method",
     "random_function",
     "to_jax",
+    "views",
 ]

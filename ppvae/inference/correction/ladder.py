@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import numpyro
 
+from ppvae.backends.devices import in_jax
 from ppvae.inference.arviz import psis
 from ppvae.inference.chunks import ROWS
 from ppvae.inference.conditioned_items import ConditionedItems
@@ -18,10 +19,11 @@ from ppvae.inference.correction.proposals import Mixture, Particles
 from ppvae.inference.correction.served import Served
 from ppvae.inference.questions import MANY, Question, in_turn
 from ppvae.inference.unconstrained import unconstrained
-from ppvae.language.batch import Batch, over
+from ppvae.language.batch import Batch
 
 PARTICLES = 1000  # that draws are resampled from
 ROUNDS = 3  # of adaptation, at most
+IN_TURN = 8  # items at most on a CPU, which gains nothing by more: one program then serves any number of them
 ENOUGH = 0.25  # of its particles effective: the proposal of such an item is adapted for the last time
 
 
@@ -85,7 +87,8 @@ def blocks(about: ConditionedItems, draws: int) -> Iterator[ConditionedItems]:
 
     All have one number of items, so that a program is compiled once; the last repeats some of its own.
     """
-    most = max(1, ROWS // max(draws, PARTICLES))
+    on_cpu = in_jax.device(about.fitted.settings.device).platform == "cpu"
+    most = max(1, min(ROWS // max(draws, PARTICLES), IN_TURN if on_cpu else ROWS))
     size = 1 << (min(most, _power(len(about))).bit_length() - 1)
     for start in range(0, len(about), size):
         rows = np.arange(start, min(start + size, len(about)))
@@ -135,20 +138,21 @@ def corrected(about: ConditionedItems, particles: int) -> Weighed:
     """
     padded = about.take(np.resize(np.arange(len(about)), _power(len(about))))
     mixture = adapted(padded, proposals.around_modes(padded), particles)
-    found, _ = proposals.drawn(padded, mixture, particles, ROUNDS)
+    found, _ = proposals.drawn(padded, mixture, particles, ROUNDS, np.arange(len(padded)))
     return _judged(padded, found, "corrected").take(np.arange(len(about)))
 
 
 def adapted(about: ConditionedItems, mixture: Mixture, particles: int) -> Mixture:
     """The proposals by their own draws, of each item until enough of those are effective, whatever others need."""
-    waiting = np.ones(len(about), bool)
+    rows, mixture = np.arange(len(about)), Mixture(*(part.copy() for part in mixture))
     for number in range(ROUNDS):
-        found, log_parts = proposals.drawn(about, mixture, particles, number)
+        some = Mixture(*(part[rows] for part in mixture))
+        found, log_parts = proposals.drawn(about, some, particles, number, rows)
         smooth, _ = psis(found.log_weights)
-        after = proposals.adapted(mixture, found, smooth, log_parts)
-        mixture = Mixture(*(np.where(over(waiting, new), new, old) for new, old in zip(after, mixture, strict=True)))
-        waiting &= 1 / np.square(np.exp(smooth)).sum(0) < ENOUGH * particles
-        if not waiting.any():
+        for part, new in zip(mixture, proposals.adapted(some, found, smooth, log_parts), strict=True):
+            part[rows] = new
+        rows = rows[1 / np.square(np.exp(smooth)).sum(0) < ENOUGH * particles]
+        if not len(rows):
             break
     return mixture
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from scipy.special import gammaln
 
@@ -46,19 +47,31 @@ def around_modes(about: ConditionedItems) -> Mixture:
     return Mixture(np.full(loc.shape[:2], 1 / loc.shape[1]), loc, root)
 
 
-def drawn(about: ConditionedItems, mixture: Mixture, particles: int, number: int) -> tuple[Particles, np.ndarray]:
-    """Particles of the mixture, and their log densities in each part, ``(particles, items, parts)``.
+def drawn(
+    about: ConditionedItems, mixture: Mixture, particles: int, number: int, rows: np.ndarray
+) -> tuple[Particles, np.ndarray]:
+    """Particles of the mixture of some of the items, and their log densities in each part, ``(n, rows, parts)``.
 
     Draws of another ``number`` are independent. They are made here, since XLA draws from all parts to keep one.
     """
-    randoms = (np.random.default_rng([number, key, about.seed]) for key in about.keys)
+    randoms = (np.random.default_rng([number, key, about.seed]) for key in about.keys[rows])
     each = [_sampled(random, Mixture(*parts), particles) for random, *parts in zip(randoms, *mixture, strict=True)]
     vectors = np.stack(each).astype(about.fitted.settings.dtype)
-    found = about.ask(Question(_log_joint, particles), {"vectors": vectors})
+    level = _levels(about, vectors, rows)
     vectors = np.moveaxis(vectors, 1, 0)
     log_parts = densities(mixture, vectors)
-    log_weights = found["log_joint"].astype(np.float64) - np.logaddexp.reduce(log_parts, -1)
-    return Particles(vectors, log_weights), log_parts
+    return Particles(vectors, level - np.logaddexp.reduce(log_parts, -1)), log_parts
+
+
+def _levels(about: ConditionedItems, vectors: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """``log p(x_S, z)`` of some items at vectors ``(rows, n, size)``: ``(n, rows)``.
+
+    The question is about all items, so that it is compiled once however few are asked.
+    """
+    there, asked = np.zeros((len(about), *vectors.shape[1:]), vectors.dtype), np.zeros(len(about))
+    there[rows], asked[rows] = vectors, 1.0
+    found = about.ask(Question(_log_joint, vectors.shape[1]), {"vectors": there, "asked": asked})
+    return found["log_joint"][:, rows].astype(np.float64)
 
 
 def _sampled(random: np.random.Generator, mixture: Mixture, count: int) -> np.ndarray:
@@ -84,18 +97,22 @@ def one_of_each(about: ConditionedItems, mixture: Mixture, number: int) -> np.nd
 
 @in_turn(MANY)
 def _log_joint(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
-    """The question of ``log p(x_S, z)`` at the vectors that stand beside an item."""
-    item = unconstrained(model, guide, batch)
-    return {"log_joint": jax.vmap(item.joint)(batch.arrays[AT + "vectors"][0])[:, None]}
+    """The question of ``log p(x_S, z)`` at the vectors that stand beside an item; zeros where it is not asked."""
+    item, vectors = unconstrained(model, guide, batch), batch.arrays[AT + "vectors"][0]
+    shape = jax.eval_shape(jax.vmap(item.joint), vectors)
+    asked = batch.arrays[AT + "asked"][0] > 0
+    found = jax.lax.cond(asked, jax.vmap(item.joint), lambda _: jnp.zeros(shape.shape, shape.dtype), vectors)
+    return {"log_joint": found[:, None]}
 
 
 def densities(mixture: Mixture, vectors: np.ndarray) -> np.ndarray:
     """Log densities of vectors ``(n, items, size)`` in each part, its weight included: ``(n, items, parts)``."""
     size, (items, parts) = vectors.shape[-1], mixture.share.shape
     inverse = np.linalg.inv(mixture.root)
-    white = np.moveaxis(vectors, 0, 1) @ np.swapaxes(inverse.reshape(items, parts * size, size), 1, 2)
-    white = white.reshape(items, -1, parts, size) - (inverse @ mixture.loc[..., None])[:, None, ..., 0]
-    far = np.moveaxis(np.square(white).sum(-1), 1, 0)
+    center = (inverse @ mixture.loc[..., None]).reshape(items, parts * size)
+    each = zip(np.moveaxis(vectors, 1, 0), inverse.reshape(items, parts * size, size), center, strict=True)
+    white = (drawn @ factor.T - middle for drawn, factor, middle in each)  # an item at a time, which a cache holds
+    far = np.stack([np.square(part).reshape(-1, parts, size).sum(-1) for part in white], 1)
     volume = np.log(np.diagonal(mixture.root, axis1=-2, axis2=-1)).sum(-1) + size / 2 * np.log(np.pi * FREEDOM)
     level = gammaln((FREEDOM + size) / 2) - gammaln(FREEDOM / 2) - volume
     with np.errstate(divide="ignore"):  # of a part that has no weight

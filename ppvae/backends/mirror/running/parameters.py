@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from torch import nn
 
 from ppvae.backends.mirror.running.tables import MirrorError
@@ -53,8 +54,13 @@ def aliases(module: nn.Module) -> dict[str, str]:
 
 def arrays(module: nn.Module) -> dict[str, jax.Array]:
     """The module's parameters and buffers as JAX arrays, tied weights once, names and layout unchanged."""
+    return {name: jnp.asarray(array.copy()) for name, array in views(module).items()}
+
+
+def views(module: nn.Module) -> dict[str, np.ndarray]:
+    """The same as numpy arrays, on a CPU without a copy: for what is done with them before the module changes."""
     names = aliases(module)
-    return {n: jnp.asarray(t.detach().cpu().numpy().copy()) for n, t in _tensors(module) if names[n] == n}
+    return {n: t.detach().cpu().numpy() for n, t in _tensors(module) if names[n] == n}
 
 
 def _tensors(module: nn.Module) -> list[tuple[str, Any]]:
