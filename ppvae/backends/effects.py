@@ -20,6 +20,7 @@ from numpyro.primitives import CondIndepStackFrame
 from torch.distributions.constraints import real as REAL
 
 from ppvae.backends import declarations
+from ppvae.backends.mirror.running.standin import interpreter
 from ppvae.backends.numpyro_handlers import HANDLERS, INFER, handed
 from ppvae.backends.spoken import Vocabulary, bare, heard
 from ppvae.language.plates import Over, over_items
@@ -166,9 +167,11 @@ def param(name: str, init_tensor: Any = None, constraint: Any = REAL, event_dim:
 
 
 def module(name: str, nn_module: Any, update_module_params: bool = False) -> Any:
-    """Pyro's ``module``: in a program, nothing."""
-    known = declarations.current()
-    return nn_module if known is None else known.module(name, nn_module)
+    """Pyro's ``module``: in a program, nothing. Its text may reach a module by an object that holds it, too."""
+    known, reached = declarations.current(), getattr(interpreter.get(None), "known", {})
+    if known is None or all(id(parameter) in reached for parameter in nn_module.parameters()):
+        return nn_module
+    return known.module(name, nn_module)
 
 
 def absent(word: str, advice: str) -> Any:

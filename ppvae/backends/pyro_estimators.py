@@ -8,8 +8,7 @@ from typing import Any
 import pyro
 import torch
 from pyro import infer
-from pyro.infer.trace_elbo import _compute_log_r
-from pyro.infer.util import is_identically_zero
+from pyro.infer.util import MultiFrameTensor, get_plate_stacks, is_identically_zero
 from pyro.poutine.runtime import effectful
 from torch import nn
 
@@ -39,7 +38,7 @@ def loss_by_site(estimator: Any, pair: nn.ModuleDict, batch: Batch, sites: Sites
     for model, guide in estimator._get_traces(*pair.values(), (batch,), {}):
         for name, share in _shares(model, guide, analytic).items():
             sums[name] = sums[name] + share if name in sums else share
-        score = score + _score_terms(model, guide)
+        score = score + _score_terms(model, guide, sites.latents, beta)
     scale = 1.0 / (estimator.num_particles * sites.items(batch))
     sums = tempered(sums, sites.latents, beta)
     loss = -(sum(sums.values()) + score) * scale
@@ -68,13 +67,27 @@ def _latent_share(q: Any, p: Any, analytic: bool) -> torch.Tensor:
     return -pyro.distributions.util.scale_and_mask(kl, q["scale"], q["mask"]).sum()
 
 
-def _score_terms(model: Any, guide: Any) -> torch.Tensor | float:
-    """The score-function surrogate of latent sites that cannot be reparameterised."""
+def _score_terms(model: Any, guide: Any, latents: frozenset[str], beta: float) -> torch.Tensor | float:
+    """The score-function surrogate of sites that cannot be reparameterised; log q has no slope, as its mean is zero."""
     terms = [s for s in guide.nodes.values() if s["type"] == "sample" and not _reparameterised(s)]
     if not terms:
         return 0.0
-    log_r = _compute_log_r(model, guide)
-    return sum((log_r.sum_to(s["cond_indep_stack"]) * s["score_parts"].score_function).sum() for s in terms)
+    log_r, surrogate = _log_r(model, guide, latents, beta), 0.0
+    for site in terms:
+        log_q, score, entropy = site["score_parts"]
+        still = (log_q - entropy).sum() * (beta if site["name"] in latents else 1.0)
+        surrogate = surrogate + (log_r.sum_to(site["cond_indep_stack"]) * score).sum() + still - still.detach()
+    return surrogate
+
+
+def _log_r(model: Any, guide: Any, latents: frozenset[str], beta: float) -> Any:
+    """The objective by plates, of which each score has what depends on its draw."""
+    log_r = MultiFrameTensor()
+    for name, stack in get_plate_stacks(model).items():
+        log_p = model.nodes[name]["log_prob"]
+        share = log_p if model.nodes[name]["is_observed"] else log_p - guide.nodes[name]["log_prob"]
+        log_r.add((stack, (beta if name in latents else 1.0) * share.detach()))
+    return log_r
 
 
 def _reparameterised(site: Any) -> bool:

@@ -295,6 +295,6 @@ def stated(name: str, parameter: torch.Tensor) -> torch.Tensor:
     if not parameter.is_contiguous():  # the store would train a copy
         parameter.data = parameter.data.contiguous()
     store = pyro.get_param_store()
-    if name in store and store[name] is not parameter:
+    if name in store and store[name].unconstrained() is not parameter:
         del store[name]
     return pyro.param(name, parameter)

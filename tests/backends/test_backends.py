@@ -123,22 +123,37 @@ class Toss(Program):
             pyro.sample("k", dist.Bernoulli(logits=self.logit))
 
 
-def test_a_discrete_latent_gets_the_score_function_gradient_on_pyro_and_is_refused_on_numpyro():
+@pytest.mark.parametrize("beta", [1.0, 0.3])
+def test_a_discrete_latent_gets_the_score_function_gradient_on_pyro_and_is_refused_on_numpyro(beta):
     x = np.array([[0.8], [-0.2]])
     data, vae = Dataset({"x": x}), VAE(Coin(), Toss())
     state = init(vae, data, backend="pyro", dtype="float64", particles=4000)
     with pyro_engine.environment(state.plan.settings), real_pyro.validation_enabled(False):
         pyro_engine.seed(0)
-        loss, _ = pyro_engine.loss_by_site(state, data.batch(), 1.0)
+        loss, _ = pyro_engine.loss_by_site(state, data.batch(), beta)
         loss.backward()
     logit = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
     q = torch.sigmoid(logit)
     kl = q * torch.log(q / 0.5) + (1 - q) * torch.log((1 - q) / 0.5)
     squares = torch.as_tensor((q * torch.as_tensor((x - 1) ** 2) + (1 - q) * torch.as_tensor((x + 1) ** 2)).mean())
-    (exact,) = torch.autograd.grad(0.5 * squares + kl, [logit])
+    (exact,) = torch.autograd.grad(0.5 * squares + beta * kl, [logit])
     assert state.pair["guide"].logit.grad.item() == pytest.approx(exact.item(), abs=0.02)
     with pytest.raises(ValueError, match=r"'k'.*backend='pyro'"):
         init(vae, data, backend="numpyro")
+
+
+def test_the_score_function_gradient_is_pyros_own_draw_by_draw():
+    data = Dataset({"x": np.array([[0.8], [-0.2]])})
+    state = init(VAE(Coin(), Toss()), data, backend="pyro", dtype="float64")
+    logit = state.pair["guide"].logit
+    with pyro_engine.environment(state.plan.settings), real_pyro.validation_enabled(False):
+        for number in range(4):
+            pyro_engine.seed(number)
+            (found,) = torch.autograd.grad(pyro_engine.loss_by_site(state, data.batch(), 1.0)[0], [logit])
+            pyro_engine.seed(number)
+            whole = real_pyro.infer.Trace_ELBO().differentiable_loss(*state.pair.values(), data.batch())
+            (expected,) = torch.autograd.grad(whole / len(data), [logit])
+            torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,16 @@ def test_it_is_saved_loaded_and_resumed(backend: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(loaded.log_evidence(few, particles=2), straight.log_evidence(few, particles=2))
 
 
+def test_outside_its_constrained_parameters_stay_so() -> None:
+    run = ppvae.fit(pair(autoguide.AutoNormal), DATA, backend="pyro", epochs=1, progress=False)
+    for plain in (run.to_pyro(), run.vae):
+        library.clear_param_store()
+        svi = SVI(plain.model, plain.guide, library.optim.Adam({"lr": 0.01}), Trace_ELBO())
+        losses = [svi.step(DATA.batch()) for _ in range(3)]
+        assert np.isfinite(losses).all()
+    library.clear_param_store()
+
+
 class Amortised(nn.Module):
     """Shared and own latents, of which a network infers the items' own."""
 

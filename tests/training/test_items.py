@@ -187,8 +187,23 @@ def test_what_a_guide_may_not_say_is_one_sentence(backend: str) -> None:
         ppvae.init(VAE(Plain(), Nothing()), schools(), backend=backend)
     with pytest.raises(ValueError, match=r"site 'y' an obs_mask, but holes of a modality are masked by themselves"):
         ppvae.init(VAE(Doubly(), Line(nothing)), schools(), backend=backend)
-    for allowed in (nothing, lambda b, z: pyro.deterministic("d", z), lambda b, z: pyro.factor("f", 0 * z)):
+    for allowed in (nothing, lambda b, z: pyro.deterministic("d", z), factor(has_rsample=True)):
         assert ppvae.init(VAE(Plain(), Line(allowed)), schools(), backend=backend)
+
+
+def factor(**options: Any) -> Any:
+    return lambda batch, z: pyro.factor("f", 0 * z, **options)
+
+
+@pytest.mark.parametrize("options", [{}, {"has_rsample": False}])
+def test_a_factor_whose_gradient_numpyro_would_take_otherwise_is_refused_there(options: dict[str, Any]) -> None:
+    pair = VAE(Plain(), Line(factor(**options)))
+    assert ppvae.init(pair, schools(), backend="pyro")
+    assert ppvae.init(VAE(Plain(), Line(factor(**options)), objective="iwae"), schools(), backend="numpyro")
+    with pytest.raises(
+        ValueError, match=r"the guide's pyro.factor\('f', ...\) is not marked has_rsample=True, .* mark it"
+    ):
+        ppvae.init(pair, schools(), backend="numpyro")
 
 
 class Nothing(Program):

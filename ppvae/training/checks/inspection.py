@@ -29,7 +29,7 @@ from ppvae.training.checks.matching import (
     check_takes_draws,
     match,
 )
-from ppvae.training.checks.observed import check_baselines, check_densities
+from ppvae.training.checks.observed import check_baselines, check_densities, check_factors
 from ppvae.training.checks.shapes import check_enumeration, enumerated_in
 from ppvae.training.checks.state import check_holds
 from ppvae.training.checks.trials import Run, checked, telling_rows, tried, trying, values_of, without_guide
@@ -66,6 +66,8 @@ def inspect(vae: VAE, data: Dataset, settings: Settings, weighs: bool = False) -
     objectives = [stage.objective for stage in stages(vae.objective)]
     if enumerated or weighs or not all(isinstance(objective, str | Estimator) for objective in objectives):
         check_local(model, data.arrays)
+    elif settings.backend == "numpyro":
+        check_factors(guide)
     if any(isinstance(objective, Estimator) and objective.name == "RenyiELBO" for objective in objectives):
         check_all_local(model)
     sites = Sites(

@@ -47,6 +47,18 @@ def check_baselines(vae: VAE, guide: dict[str, Any], settings: Settings) -> None
         )
 
 
+def check_factors(guide: dict[str, Any]) -> None:
+    """Raise ValueError where Pyro's ELBO would estimate the gradient of a guide's factor by the score function."""
+    for name, site in guide.items():
+        fn = _plain(site["fn"])
+        if type(fn).__name__ == "Unit" and not fn.has_rsample:
+            raise ValueError(
+                f"the guide's pyro.factor({name!r}, ...) is not marked has_rsample=True, so that Pyro's ELBO estimates "
+                "its gradient by the score function, which NumPyro's has not: mark it where all draws that it depends "
+                "on are reparameterised, or train with backend='pyro'"
+            )
+
+
 def check_densities(model: dict[str, Any]) -> None:
     """Raise ValueError where a site of the model has no density at what the guide drew and the data hold."""
     for name, site in model.items():

@@ -143,3 +143,30 @@ def test_a_constant_that_was_changed_lives_as_long_as_a_distribution_knows_its_i
     known = seen[0]()
     assert known is not None
     assert id(known) in fn.known
+
+
+def test_elements_of_a_buffer_are_known_until_the_text_changes_it() -> None:
+    class Steps(nn.Module):
+        def __init__(self, body: Any) -> None:
+            super().__init__()
+            self.register_buffer("steps", torch.tensor([2.0, 3.0]))
+            self.weight, self.body = nn.Parameter(torch.ones(2, dtype=torch.float64)), body
+
+        def forward(self, x: torch.Tensor) -> Any:
+            return self.body(self, x)
+
+    def looked_at(net: Any, x: torch.Tensor) -> Any:
+        assert net.steps[1:].numel() == 1
+        for _ in range(int(net.steps.tolist()[1])):
+            x = x * net.weight * float(net.steps.numpy()[0])
+        return x
+
+    assert_mirrors(Steps(looked_at), x(4, 2))
+    for body in (
+        lambda net, x: net.weight.tolist(),
+        lambda net, x: x.sum().item(),
+        lambda net, x: (net.steps + 0).tolist(),
+    ):
+        net = Steps(body)
+        with pytest.raises(mirror.MirrorError, match="reading the values of an array has no mirror"):
+            mirror.forward(net, parameters(net), jnp.ones(2))

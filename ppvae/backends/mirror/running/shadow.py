@@ -74,6 +74,7 @@ class Shadows:
             return tensor
         found = self.tensors.setdefault(id(tensor), StandIn(array, fixed=f"{p.prefix}{name}"))
         found._is_param = isinstance(tensor, nn.Parameter)  # by which isinstance tells, and get_parameter
+        found.origin = None if found._is_param else tensor
         return found
 
     def _led_back(self, value: Any) -> Any:

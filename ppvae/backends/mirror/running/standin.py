@@ -51,7 +51,7 @@ class StandIn(torch.Tensor):
 
     __hash__ = object.__hash__
     twin: torch.Tensor
-    origin: torch.Tensor | None = None  # the constant that this stands for since it was changed in place
+    origin: torch.Tensor | None = None  # what this stands for: a buffer, or a constant that was changed in place
     _dtype: torch.dtype
 
     @staticmethod
@@ -154,15 +154,15 @@ class StandIn(torch.Tensor):
         raise refusal(f"NumPy's {name} of an array has no mirror", "write the function of torch instead")
 
     def _unknown(self, *_: Any, **__: Any) -> Any:
-        advice = "use torch.where, or give the module a mirror of its own with @mirror.layer"
+        advice = "use torch.where, drop an assert, or give the module a mirror of its own with @mirror.layer"
         raise refusal("control flow on the values of an array has no mirror", advice)
 
-    __bool__ = __int__ = __index__ = __float__ = __complex__ = __contains__ = is_nonzero = _unknown
+    __complex__ = __contains__ = is_nonzero = _unknown
 
     def _outside(self, *_: Any, **__: Any) -> Any:
         raise refusal("reading the values of an array has no mirror", "they are unknown while the text runs")
 
-    __format__ = __array__ = __dlpack__ = __reduce_ex__ = item = tolist = numpy = _outside
+    __format__ = __array__ = __dlpack__ = __reduce_ex__ = _outside
     data_ptr = storage = untyped_storage = _outside
 
     def _differentiated(self, *_: Any, **__: Any) -> Any:
@@ -180,6 +180,18 @@ class StandIn(torch.Tensor):
 def _operate(operation: Callable[..., Any], name: str, *args: Any, changes: bool = False) -> Any:
     rule = method_rule(name) or FUNCTIONS[operation]
     return interpreter.get().run(operation, rule, args, {}, changes)
+
+
+def _read(name: str, otherwise: Callable[..., Any]) -> None:
+    """A look at elements, which are known of a buffer that the text has not changed."""
+
+    def read(self: StandIn, *args: Any, **kwargs: Any) -> Any:
+        if self.origin is None or self.memory.version:
+            return otherwise(self)
+        with torch._C.DisableTorchFunction():
+            return getattr(self.origin.cpu(), name)(*args, **kwargs)
+
+    setattr(StandIn, name, read)
 
 
 def _bind(operation: str, name: str) -> None:
@@ -229,6 +241,10 @@ REFLECTED |= {"power": "__rpow__", "floor_divide": "__rfloordiv__", "remainder":
 REFLECTED |= {"less": "__gt__", "less_equal": "__ge__", "greater": "__lt__", "greater_equal": "__le__"}
 REFLECTED |= {"equal": "__eq__", "not_equal": "__ne__"}
 
+for _name in ("__bool__", "__int__", "__index__", "__float__"):
+    _read(_name, StandIn._unknown)
+for _name in ("item", "tolist", "numpy"):
+    _read(_name, StandIn._outside)
 for _operation, _name in (_BINARY | _OTHERS).items():
     _bind(_operation, _name)
 for _operation, _name in _BINARY.items():
