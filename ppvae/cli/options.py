@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from ppvae.cli.command import bytes_of, whole_or_auto
+from ppvae.runs.settings import Settings
 
 MOST = 2**31 - 1  # a count or seed that every library takes
 
@@ -17,6 +18,14 @@ def place(text: str | Path) -> Path:
     if not str(text).strip():
         raise typer.BadParameter("a file or folder needs a name, and this one is empty")
     return Path(text)
+
+
+OWN = ", and of a run its own"  # where a command has a run to look at
+
+
+def told(setting: str, text: str, further: str = "") -> str:
+    """The help of a setting, with its default."""
+    return f"{text}; {Settings.model_fields[setting].default} where left out{further}."
 
 
 Method = Annotated[str, typer.Argument(help="A method of `ppvae list`, or your own: file.py:function.")]
@@ -49,13 +58,15 @@ MaxBytes = Annotated[
         min=1, help="Refuse a file that unpacks to more; by default to more than 100 times its size and 16 MiB."
     ),
 ]
-Backend = Annotated[str | None, typer.Option(help="pyro or numpyro.")]
-Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or gpu.")]
+Backend = Annotated[str | None, typer.Option(help=told("backend", "pyro or numpyro", OWN))]
+Device = Annotated[str | None, typer.Option(help=told("device", "auto, cpu, cuda or gpu", OWN))]
 Epochs = Annotated[
     str | None,
     typer.Option(parser=whole_or_auto, metavar="N|auto", help="Passes over the data; auto where left out."),
 ]
-Latent = Annotated[int | None, typer.Option(min=1, max=MOST, help="Dimensions of the latent.")]
+Latent = Annotated[
+    int | None, typer.Option(min=1, max=MOST, help="Dimensions of the latent; the method's own where left out.")
+]
 Chosen = Annotated[
     list[str], typer.Option("--set", help="key=value: any setting, or option of the method; repeatable.")
 ]

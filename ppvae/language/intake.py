@@ -23,7 +23,7 @@ KINDS = {
 
 # What holds several modalities, or more than numbers, by its package or type, and the call that takes the numbers out.
 RECIPES = {
-    "anndata": 'ppvae.Dataset({"rna": adata.to_df()})',
+    "anndata": 'ppvae.Dataset({"rna": adata.to_df()}), after adata = adata.to_memory() where it is backed',
     "mudata": "ppvae.Dataset({name: part.to_df() for name, part in mdata.mod.items()})",
     "xarray": 'ppvae.Dataset({"x": array.values})',
     "h5py": 'ppvae.Dataset({"x": file["x"][:]})',
@@ -254,7 +254,7 @@ def _number(what: str, given: Any) -> float:
     if is_missing(given):
         return np.nan
     if not isinstance(given, numbers.Real | np.bool_ | Decimal):
-        cure = next((cure for kind, cure in OBJECTS if isinstance(given, kind)), None)
+        cure = next((cure for kind, cure in OBJECTS if isinstance(given, kind)), RECIPES.get(library(given)))
         raise ValueError(f"{what} must be an array of numbers, but holds {str(given)[:40]!r}{_cure(cure)}")
     if isinstance(given, numbers.Integral) and abs(int(given)) > EXACT:
         raise too_long(what)

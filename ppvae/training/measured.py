@@ -5,14 +5,17 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from ppvae.data.dataset import Dataset
 from ppvae.data.modalities import unmeasured
+from ppvae.data.stored import in_blocks
 from ppvae.language.modality import Modality
 
 NAMED = 5  # elements
+ROOT = float(np.sqrt(np.finfo(np.float32).max))  # the square of what is larger is infinite in float32
 
 
 def measured(data: Dataset, dtype: str) -> Dataset:
@@ -22,7 +25,7 @@ def measured(data: Dataset, dtype: str) -> Dataset:
         UserWarning: there are such elements, or training in this dtype would round away how an element varies.
 
     Raises:
-        ValueError: of a modality there is nothing at all.
+        ValueError: of a modality there is nothing at all, or its squares are beyond this dtype.
     """
     found = []
     for modality in data.modalities or ():
@@ -31,11 +34,20 @@ def measured(data: Dataset, dtype: str) -> Dataset:
             raise ValueError(f"modality {modality.name!r} has no value at all in the training data; leave it out")
         if lacking:
             _warn(f"nobody measured {_told(modality, lacking)}, so answers there are NaN")
+        if dtype == "float32" and (largest := _largest(data.arrays[modality.name])) > ROOT:
+            raise ValueError(
+                f"modality {modality.name!r} holds a number of size {largest:g}, whose square float32 cannot hold: "
+                "make it NaN if it stands for what is missing, or rescale it, or train with dtype='float64'"
+            )
         if dtype == "float32" and (coarse := _coarse(data, modality.name)):
             cure = "subtract a constant from it, or train with dtype='float64'"
             _warn(f"float32 rounds {_told(modality, coarse)} by more than a hundredth of how it varies: {cure}")
         found.append(replace(modality, unmeasured=lacking))
     return data.like(found)
+
+
+def _largest(array: Any) -> float:
+    return max(float(np.abs(block).max(initial=0)) for _, block in in_blocks(array))
 
 
 def _coarse(data: Dataset, name: str) -> list[int]:

@@ -29,8 +29,13 @@ def method(name: str, modalities: Sequence[Modality], *, seed: int = 0, **option
             ``sleep=1.0``, which adds :func:`ppvae.objectives.asleep` with that weight, so that posteriors are wider.
 
     Raises:
+        TypeError: these are no modalities.
         ValueError: no method has this name, or no program of it takes an option.
     """
+    if not isinstance(modalities, Sequence):
+        raise TypeError(
+            f"method takes modalities, those of a data set by data.modalities, not {type(modalities).__name__}"
+        )
     row = find(name)
     options = _checked(name, options)
     model, guide = parts(row)

@@ -25,7 +25,7 @@ def test_an_array_of_numbers_becomes_one_number_an_item() -> None:
 @pytest.mark.parametrize(
     ("arrays", "said"),
     [
-        ({"x": np.array(["a", "b"])}, "modality 'x' must be an array of numbers"),
+        ({"x": np.array([["a", "b"]])}, "modality 'x' must be an array of numbers"),
         ({"x": np.float64(1.0)}, "modality 'x' must be an array of numbers"),
         ({"x": np.zeros((2, 1)), "y": np.zeros((3, 1))}, "differ in their number of items"),
         ({}, "at least one modality"),

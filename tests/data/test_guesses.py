@@ -109,3 +109,15 @@ def test_numbers_that_single_precision_would_round_away_are_named() -> None:
     with pytest.warns(UserWarning, match="float32 rounds element 0 of modality 'x'"):
         ppvae.fit(vae, data, backend="pyro", epochs=0, progress=False)
     ppvae.fit(vae, data, backend="pyro", epochs=0, progress=False, dtype="float64")
+
+
+def test_numbers_that_mark_what_is_missing_by_their_size_are_refused_before_training() -> None:
+    data = Dataset({"x": np.where(RNG.random((20, 2)) < 0.2, 9.96921e36, RNG.normal(size=(20, 2)))})
+    vae = ppvae.method("vae", data.modalities, latent=1)
+    with pytest.raises(ValueError, match=r"'x' holds a number of size 9\.96921e\+36, whose square float32 cannot hold"):
+        ppvae.fit(vae, data, epochs=1, progress=False)
+
+
+def test_a_method_takes_modalities_and_no_data_set() -> None:
+    with pytest.raises(TypeError, match=r"those of a data set by data\.modalities, not Dataset"):
+        ppvae.method("vae", Dataset({"x": RNG.normal(size=(20, 2))}))

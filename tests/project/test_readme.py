@@ -40,6 +40,13 @@ def test_python_blocks_run_in_order(file, count, tmp_path, monkeypatch, capsys):
         assert int(named[1]) > 30, "a guess is right one time in ten"
 
 
+def test_the_first_block_on_data_of_ones_own_fills_names(capsys):
+    exec(compile(blocks("docs/data.md", "python")[0], "docs/data.md", "exec"), {"__name__": "data"})
+    out = capsys.readouterr().out
+    assert "categorical (guessed: 3 different names)" in out
+    assert re.search(r"bird 7 +(Adelie|Chinstrap|Gentoo)", out)
+
+
 @pytest.mark.parametrize(
     "left_out", [("diagnose", "report"), pytest.param((), marks=pytest.mark.slow)], ids=["most", "all"]
 )

@@ -23,6 +23,7 @@ from ppvae.cli.options import (
     Method,
     Weights,
     place,
+    told,
 )
 
 
@@ -58,11 +59,13 @@ def fit(
     backend: Backend = None,
     epochs: Epochs = None,
     latent: Latent = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="The one integer that reproduces the run.")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, max=MOST, help="Items per step.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help=told("seed", "The one integer that reproduces the run"))
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, max=MOST, help=told("batch_size", "Items per step"))] = None,
+    lr: Annotated[float | None, typer.Option(help=told("lr", "Learning rate"))] = None,
     device: Device = None,
-    dtype: Annotated[str | None, typer.Option(help="float32 or float64.")] = None,
+    dtype: Annotated[str | None, typer.Option(help=told("dtype", "float32 or float64"))] = None,
     holdout: Annotated[float, typer.Option(min=0, max=1, help="Share of the rows to keep for evaluate.")] = 0.25,
     out: Annotated[
         Path | None, typer.Option(parser=place, metavar="FOLDER", help="The run folder; runs/METHOD where left out.")
