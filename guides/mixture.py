@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from ppvae import Modality, Program, dist, ops, pyro
+from ppvae import Modality, Program, dist, pyro
 from ppvae.language.batch import Batch
 from ppvae.parts import experts
 from ppvae.parts.encoders import Encoders
@@ -37,9 +37,7 @@ class Mixture(Program):
 
     def forward(self, batch: Batch) -> Any:
         loc, scale, present = self.encoders(batch)
-        each = ops.eye(loc.shape[0])
-        loc, scale = experts.products(loc, scale, present, each, prior=False)
-        weights = experts.uniform(experts.present_subsets(present, each))
         family = dist.Laplace if self.family == "laplace" else dist.Normal
+        mixed = experts.mixture(*experts.singly(loc, scale, present), experts.evenly(present), family)
         with batch.plate():
-            return pyro.sample("z", experts.mixture(loc, scale, weights, family))
+            return pyro.sample("z", mixed)

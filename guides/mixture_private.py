@@ -48,12 +48,10 @@ class MixturePrivate(Program):
 
     def forward(self, batch: Batch) -> Any:
         loc, scale, present = self.shared(batch)
-        each, some = ops.eye(loc.shape[0]), ops.any(present, 0)
-        loc, scale = experts.products(loc, scale, present, each, prior=False)
-        mixed = experts.mixture(loc, scale, experts.uniform(experts.present_subsets(present, each)))
+        mixed = experts.mixture(*experts.singly(loc, scale, present), experts.evenly(present))
         prior = self.prior().expand([batch.size])
         with batch.plate():
-            z = pyro.sample("z", either(some, mixed, prior))
+            z = pyro.sample("z", either(ops.any(present, 0), mixed, prior))
             self.privately(batch)
             return z
 

@@ -31,8 +31,8 @@ class Separate(Program):
     def forward(self, batch: Batch) -> dict[str, Any]:
         loc, scale, present = self.encoders(batch)
         each = ops.eye(loc.shape[0])
-        loc, scale = experts.products(loc, scale, present, each, prior=False)
-        borrowed = experts.uniform(experts.present_subsets(present, each))
+        loc, scale = experts.singly(loc, scale, present)
+        borrowed = experts.evenly(present)
         with batch.plate():
             return {
                 name: pyro.sample(f"z_{name}", self.expert(loc, scale, present[i], each[i], borrowed))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Hashable, Mapping
 from contextlib import nullcontext
 from functools import lru_cache, partial
@@ -20,11 +19,10 @@ from pyro.poutine.trace_messenger import TraceMessenger
 from torch.distributions import constraints, transform_to
 
 from ppvae.backends import declarations
+from ppvae.backends.pyro_words import Normal as Normal
 from ppvae.language.batch import over
 from ppvae.language.pieces import mask_of, owner
 from ppvae.language.plates import beside, depth, layout
-
-HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
 
 
 @lru_cache(maxsize=64)
@@ -202,25 +200,6 @@ def once(known: dict[Hashable, Any], key: Hashable, function: Callable[[], Any])
 def decoded(name: str, decoder: Callable[[Any], Any], z: Any) -> Any:
     """What a modality's decoder makes of latents at which it is observed."""
     return decoder(z)
-
-
-class Normal(pyro.distributions.Normal):
-    """Pyro's normal distribution, whose scale is worked on at the size that it has before it is broadcast."""
-
-    def __init__(self, loc: torch.Tensor, scale: torch.Tensor, validate_args: bool | None = None) -> None:
-        super().__init__(loc, scale, validate_args)
-        self.narrow = scale
-
-    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
-        new = super().expand(batch_shape, self._get_checked_instance(Normal, _instance))
-        new.narrow = self.narrow
-        return new
-
-    def log_prob(self, value: torch.Tensor) -> torch.Tensor:
-        if self._validate_args:
-            self._validate_sample(value)
-        residual = (value - self.loc) * self.narrow.reciprocal()
-        return -0.5 * residual.square() - (self.narrow.log() + HALF_LOG_TAU)
 
 
 class Unobserved(Messenger):

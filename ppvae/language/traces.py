@@ -182,7 +182,8 @@ def paired(model: Any, guide: Any, batch: Batch, draws: int = 1, scored: Batch |
 
 def alone(batch: Batch) -> Batch:
     """The batch as if it were all of the data: local sites are not scaled up, and no model draws what is not there."""
-    return replace(batch, total=batch.size, ask=tuple(batch.arrays))
+    ask = tuple(batch.arrays)
+    return batch if (batch.total, batch.ask) == (batch.size, ask) else replace(batch, total=batch.size, ask=ask)
 
 
 def measured(target: Sites, proposal: Sites) -> list[str]:

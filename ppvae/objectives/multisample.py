@@ -69,7 +69,7 @@ def dreg(draws: int = 10) -> Objective:
         if target:
             weights = weigh(target, proposal).reshape(-1, batch.size)
         else:
-            target, weights = doubly_reparameterised(model, guide, batch, proposal, draws, weigh)
+            target, weights = doubly_reparameterised(model, resting(guide, batch), batch, proposal, draws, weigh)
         return {BOUND: log_mean_exp(weights), **global_shares(target, proposal, beta)}
 
     return objective
@@ -77,7 +77,7 @@ def dreg(draws: int = 10) -> Objective:
 
 def doubly_reparameterised(
     model: Any,
-    guide: Any,
+    still: Callable[[Any, int], Sites],
     batch: Batch,
     drawn: Sites,
     draws: int,
@@ -87,9 +87,9 @@ def doubly_reparameterised(
     """The model's sites at what was drawn, and log weights ``(draws, items)`` whose log mean has the DReG gradient.
 
     That weighs each draw by its share of the total weight. The guide's gradient comes through the draws alone, and is
-    weighed once more on its way to them; a latent that all items share is a parameter to both. ``weigh`` makes log
-    weights of the model's sites and the guide's; the gradient of latents whose density it leaves out, the ``unweighed``
-    ones, is weighed once.
+    weighed once more on its way to them; a latent that all items share is a parameter to both. ``still`` is the guide
+    that rests, ``weigh`` makes log weights of the model's sites and its; the gradient of latents whose density that
+    leaves out, the ``unweighed`` ones, is weighed once.
     """
     values, common = latents(drawn), {name for name, site in drawn.items() if not is_local(site)}
     own = {name: site for name, site in drawn.items() if name in values.keys() - common - {*unweighed}}
@@ -98,14 +98,18 @@ def doubly_reparameterised(
 
     def run(lit: Any) -> tuple[Sites, Any]:
         target = proposed(model, batch, {**known, **lit}, draws)
-        still = proposed(items().frozen(guide), batch.resting(), {**fixed, **lit}, draws)
-        return target, weigh(target, still).reshape(-1, batch.size)
+        return target, weigh(target, still({**fixed, **lit}, draws)).reshape(-1, batch.size)
 
     def shares(found: tuple[Sites, Any]) -> dict[str, Any]:
         share = ops.softmax(ops.detach(found[1]), 0)
         return {name: beside_draws(share, site) for name, site in own.items()}
 
     return items().lit(run, {name: values[name] for name in own}, shares)
+
+
+def resting(guide: Any, batch: Batch) -> Callable[[Any, int], Sites]:
+    """The guide that rests, at latents and so many draws of them, once its networks have read what they will read."""
+    return partial(proposed, items().frozen(guide), batch.resting())
 
 
 def proposed(program: Any, batch: Batch, drawn: Any, draws: int) -> Sites:

@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 from ppvae.language.batch import Batch
 from ppvae.language.ppl import ops
-from ppvae.language.traces import Sites, is_local, latents, log_weights, paired
+from ppvae.language.traces import Sites, alone, is_local, latents, log_weights, paired
 from ppvae.objectives.agreement import present_count
 from ppvae.objectives.elbo import Objective, added, fits, global_shares, prices, revisiting, times
-from ppvae.objectives.multisample import BOUND, doubly_reparameterised, log_mean_exp, proposed
+from ppvae.objectives.multisample import BOUND, doubly_reparameterised, log_mean_exp, proposed, resting
 from ppvae.objectives.subsets import explained, singles
 from ppvae.parts import experts
 
@@ -35,29 +35,31 @@ def mmvae(draws: int = 10, gradient: Gradient = "dreg") -> Objective:
 
     @revisiting
     def objective(model: Any, guide: Any, batch: Batch, beta: Any) -> dict[str, Any]:
-        shares, batch = stratum_shares(model, batch), batch.remembering()
-        parts = singles(model, batch)
-        drawn = [proposed(guide, part, {}, draws) for part in parts]  # of every part first: all is read then
-        strata = zip(parts, drawn, strict=True)
-        bounds = [stratum(model, guide, batch, *each, draws, gradient, beta) for each in strata]
+        shares, batch = stratum_shares(model, batch), alone(batch.remembering())
+        drawn = [(part, proposed(guide, part, {}, draws)) for part in singles(model, batch)]
+        still = resting(guide, batch) if gradient == "dreg" else None
+        bounds = [stratum(model, guide, still, batch, *each, draws, beta) for each in drawn]
         return added(*(times(share, bound, batch) for share, bound in zip(shares, bounds, strict=True)))
 
     return objective
 
 
 def stratum(
-    model: Any, guide: Any, batch: Batch, part: Batch, drawn: Sites, draws: int, gradient: Gradient, beta: Any
+    model: Any, guide: Any, still: Any, batch: Batch, part: Batch, drawn: Sites, draws: int, beta: Any
 ) -> dict[str, Any]:
-    """The bound at draws from the guide given ``part``, which count with its density given all: ``(items,)``."""
+    """The bound at draws from the guide given ``part``, which count with its density given all: ``(items,)``.
+
+    The gradient is doubly reparameterised where the guide that rests is given, ``still``.
+    """
     foreign = {name for name in drawn if is_private(name) and name.removeprefix(PRIVATE) not in part.arrays}
     weigh = partial(log_weights_without, names=foreign, beta=beta)
-    plain = gradient == "iwae" or not all(is_local(site) for site in drawn.values())
+    plain = still is None or not all(is_local(site) for site in drawn.values())
     scored = proposed(guide, batch, latents(drawn), draws) if plain else {}
-    if gradient == "dreg":
-        target, weights = doubly_reparameterised(model, guide, batch, drawn, draws, weigh, foreign)
-    else:
+    if still is None:
         target = proposed(model, batch, latents(drawn), draws)
         weights = weigh(target, scored).reshape(-1, batch.size)
+    else:
+        target, weights = doubly_reparameterised(model, still, batch, drawn, draws, weigh, foreign)
     return {BOUND: log_mean_exp(weights), **global_shares(target, scored, beta)}
 
 
@@ -75,7 +77,7 @@ def is_private(site: str) -> bool:
 def stratum_shares(model: Any, batch: Batch) -> Any:
     """Equal shares of the modalities that an item has, of all where it has none: ``(modality, items)``."""
     there = ops.stack([batch.present(name) for name in explained(model, batch)])
-    return experts.uniform(there | ~ops.any(there, 0))
+    return experts.evenly(there)
 
 
 def dmvae(weight: float = 1.0, analytic: bool = True) -> Objective:

@@ -71,6 +71,12 @@ def generalised_product(loc: Any, scale: Any, present: Any, logits: Any, prior: 
     return gaussian(ops.sum(precision, 0), ops.sum(precision * loc, 0), top, prior)
 
 
+def singly(loc: Any, scale: Any, present: Any) -> tuple[Any, Any]:
+    """Location and scale of each expert alone, ``(modality, items, latent)``: 0 and 1 where it is absent."""
+    there = present[..., None]
+    return ops.where(there, loc, 0.0), ops.where(there, scale, 1.0)
+
+
 def _relative(loc: Any, scale: Any, present: Any, log_power: Any = None) -> tuple[Any, Any, Any]:
     """Precisions and locations, zero where absent, and the log of the unit that precisions are in."""
     there = present[..., None]
@@ -143,3 +149,8 @@ def uniform(allowed: Any) -> Any:
     """Equal weights over what is allowed, ``(component, items)`` booleans; they sum to one over components."""
     chosen = ops.where(allowed, 1.0, 0.0)
     return chosen / ops.sum(chosen, 0)
+
+
+def evenly(present: Any) -> Any:
+    """Equal weights of the experts that are present, ``(modality, items)`` booleans; of all where none is."""
+    return uniform(present | ~ops.any(present, 0))

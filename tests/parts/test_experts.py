@@ -438,3 +438,13 @@ def test_subsets_of_many_modalities_are_drawn_without_listing_them(backend: str)
         drawn = np.asarray(experts.random_subsets(500, 80))
     assert drawn.shape == (500, 80)
     assert abs(drawn.mean() - 0.5) < 0.02
+
+
+@both
+def test_an_expert_alone_is_the_product_of_itself(backend: str) -> None:
+    loc, log_scale = np.random.default_rng(0).normal(size=(2, *SHAPE))
+    scale = np.exp(log_scale)
+    present = np.random.default_rng(1).random(SHAPE[:2]) < 0.5
+    found = call(backend, experts.singly, loc, scale, present)
+    for one, other in zip(found, products(backend, loc, scale, present, np.eye(MODALITIES), False), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12)

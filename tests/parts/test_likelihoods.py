@@ -15,7 +15,7 @@ from scipy import special, stats
 from torch import nn
 
 from ppvae import Batch, Modality, Program, handlers, ops, pyro
-from ppvae.backends import mirror
+from ppvae.backends import mirror, pyro_items
 from ppvae.backends.mirror.running.program import Mirror
 from ppvae.language import ppl
 from ppvae.language.modality import ELEMENTWISE, LEVELED, REALS
@@ -276,3 +276,19 @@ def test_a_draw_under_a_plate_of_draws_has_their_shape(backend: str) -> None:
             drawn = np.asarray(program(Batch(size=ITEMS)))
     assert drawn.shape == (7, ITEMS, *SHAPE)
     assert len({draw.tobytes() for draw in drawn}) == 7
+
+
+def test_a_normal_likelihood_is_pyros_own_normal() -> None:
+    """Its scale is worked on before it is broadcast: value and gradients are those of the plain way, masked too."""
+    random = np.random.default_rng(0)
+    x, y, log_scale = (torch.as_tensor(random.normal(size=size)) for size in ((5, 4), (3, 5, 4), (4,)))
+    mask = torch.as_tensor(random.random((5, 4)) < 0.7)
+    found = []
+    for kind in (pyro_items.Normal, pyro_itself.distributions.Normal):
+        loc, free = y.clone().requires_grad_(), log_scale.clone().requires_grad_()
+        fn = kind(loc, free.exp()).mask(mask).to_event(1).expand([3, 5])
+        value = fn.log_prob(x)
+        found.append([value, *torch.autograd.grad((value * value.detach()).sum(), [loc, free])])
+        assert fn.sample().shape == (3, 5, 4)
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
