@@ -30,8 +30,8 @@ def _let_go(request: pytest.FixtureRequest) -> Iterator[None]:
     for held in vars(request.module).values():
         if hasattr(held, "cache_clear"):
             held.cache_clear()
-    engine = sys.modules.get("ppvae.backends.numpyro")
-    if engine is not None:
-        engine.asker.cache_clear()
-        engine.jax.clear_caches()
+    answers = sys.modules.get("ppvae.backends.numpyro_answers")
+    if answers is not None:
+        answers.asker.cache_clear()
+        answers.jax.clear_caches()
     gc.collect()

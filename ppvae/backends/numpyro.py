@@ -23,7 +23,6 @@ from ppvae.backends.devices.in_jax import join as join
 from ppvae.backends.devices.in_jax import together
 from ppvae.backends.mirror.running.program import Mirror
 from ppvae.backends.numpyro_answers import Arrays, programs
-from ppvae.backends.numpyro_answers import asker as asker
 from ppvae.backends.numpyro_answers import each_item as each_item
 from ppvae.backends.numpyro_items import boxed
 from ppvae.backends.numpyro_words import STACKS
@@ -44,6 +43,7 @@ from ppvae.runs.snapshot import Snapshot
 jax_faults.warn()  # when this file is imported, which the first run on NumPyro does
 
 ITEMS = 32768  # at most so many items are asked in one turn of the words
+FRUGAL = {"xla_cpu_use_fusion_emitters": False}  # XLA's newer way to write loops takes a megabyte for each
 
 
 @jax.tree_util.register_dataclass
@@ -86,22 +86,7 @@ def environment(settings: Settings) -> Iterator[None]:
         ppl.running("numpyro"),
         emptied(*STACKS),
         torch_dtype(getattr(torch, settings.dtype)),
-        _defaults(settings),
-    ):
-        yield
-
-
-@contextmanager
-def _defaults(settings: Settings) -> Iterator[None]:
-    """The run's dtype and device as JAX's defaults within the block, in this thread only.
-
-    Products of float32 are of float32, as torch's: JAX's own default on GPUs keeps ten bits of each factor, and
-    gradients are then a fifth off.
-    """
-    with (
-        jax.enable_x64(settings.dtype == "float64"),
-        jax.default_device(in_jax.device(settings.device)),
-        jax.default_matmul_precision("highest"),
+        in_jax.defaults(settings),
     ):
         yield
 
@@ -171,11 +156,9 @@ def _step(state: State, batch: Batch, pace: Pace) -> tuple[State, Info]:
     grads, shares = gradient(state.params, state, batch, pace.beta, key, training=True)
     resting = {name for name in grads if plan.rests(name, state.stage)}
     grads |= {name: jnp.zeros_like(grads[name]) for name in resting}
-    norm = optax.tree.norm(grads)
-    if plan.settings.clip is not None:
-        grads, _ = optax.clip_by_global_norm(plan.settings.clip).update(grads, optax.EmptyState())
+    grads, norm = in_optax.clipped(plan.settings, grads)
     updates, moments = run.optimizer.update(grads, state.moments, state.params, value=-sum(shares.values()))
-    params = in_optax.moved(plan, pace, state.params, updates, resting)
+    params = in_optax.moved(plan, pace, state.params, updates, resting, norm)
     return replace(state, params=params, moments=moments, step=state.step + 1), Info(shares, norm)
 
 
@@ -226,8 +209,19 @@ def compile_epoch(
     with environment(state.plan.settings):
         inputs = _everywhere(state, arrays, observed, rows, places, pace)
         lowered = jax.jit(lambda *given: _epoch(*given), donate_argnums=0).lower(*inputs)
-    with _defaults(state.plan.settings):
-        state.run.compiled["epoch", state.stage] = lowered.compile()
+    by_blocks = any(len(array) < state.plan.items for array in arrays.values())
+    with in_jax.defaults(state.plan.settings):
+        state.run.compiled["epoch", state.stage] = _frugal(lowered) if by_blocks else lowered.compile()
+
+
+def _frugal(lowered: Any) -> Any:
+    """The program of a run whose data do not fit into memory, compiled with as little of it as XLA at hand can."""
+    try:
+        return lowered.compile(compiler_options=FRUGAL)
+    except jax.errors.JaxRuntimeError as error:
+        if "No such compile option" not in str(error):
+            raise
+        return lowered.compile()
 
 
 def epoch(
@@ -238,7 +232,7 @@ def epoch(
     Arrays may hold some of the data alone: ``places`` says where in them the rows stand. The state that is given is
     used up: the new one takes its memory.
     """
-    with _defaults(state.plan.settings), together():
+    with in_jax.defaults(state.plan.settings), together():
         inputs = _everywhere(state, arrays, observed, rows, places, pace)
         state, info = state.run.compiled["epoch", state.stage](*inputs)
         return state, jax.tree.map(np.asarray, info)
@@ -248,8 +242,7 @@ def _everywhere(
     state: State, arrays: Arrays, observed: Arrays, rows: np.ndarray, places: np.ndarray, pace: Pace
 ) -> Any:
     """The inputs of an epoch on each device that takes part in it."""
-    inputs = state, arrays, observed, jnp.asarray(rows), jnp.asarray(places), pace
-    return in_jax.whole(state.plan.settings, inputs)
+    return in_jax.whole(state.plan.settings, (state, arrays, observed, jnp.asarray(rows), jnp.asarray(places), pace))
 
 
 def _epoch(

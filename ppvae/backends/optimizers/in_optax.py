@@ -64,11 +64,25 @@ def _kind(array: Any) -> tuple[Any, Any]:
     return array.shape, array.dtype
 
 
-def moved(plan: Plan, pace: Pace, params: Arrays, updates: Arrays, resting: Collection[str]) -> Arrays:
+def clipped(settings: Settings, gradients: Arrays) -> tuple[Arrays, jax.Array]:
+    """Gradients of a norm of ``clip`` at most, and the norm that they had together.
+
+    A sum of squares XLA writes down and then adds one by one on a CPU; a product with ones it reads once, by vectors.
+    """
+    squares = [jnp.square(jnp.atleast_1d(gradient)) for gradient in gradients.values()]
+    norm = jnp.sqrt(sum((square @ jnp.ones(square.shape[-1], square.dtype)).sum() for square in squares))
+    if (clip := settings.clip) is None:
+        return gradients, norm
+    return {name: jnp.where(norm < clip, g, g / norm * clip) for name, g in gradients.items()}, norm
+
+
+def moved(plan: Plan, pace: Pace, params: Arrays, updates: Arrays, resting: Collection[str], norm: jax.Array) -> Arrays:
     """The parameters after an update, those that rest as they were.
 
-    It is minus the learning rate times a direction, or what optax's own transformation gives times the schedule.
+    It is minus the learning rate times a direction, or what optax's own transformation gives times the schedule. All
+    wait for the norm: XLA changes weights in place only where it sees that no gradient is still to be taken at them.
     """
+    pace = pace._replace(rate_factor=jnp.where(norm < 0, 0, pace.rate_factor))
     if plan.settings.foreign:
         lengths = dict.fromkeys(params, -pace.rate_factor)
     else:

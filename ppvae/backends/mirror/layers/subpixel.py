@@ -21,14 +21,8 @@ Array = jax.Array
 def convolve(x: Array, weight: Array, stride: Pair, pads: Sequence[Pair]) -> Array:
     """``(items, height, width, in)`` with a kernel ``(out, in, *kernel)`` to ``(items, rows, columns, out)``."""
     kernel = weight.shape[2:]
-    taps = [-(-k // s) for k, s in zip(kernel, stride, strict=True)]
     places = [(n + sum(pad) - k) // s + 1 for n, pad, k, s in zip(x.shape[1:3], pads, kernel, stride, strict=True)]
-    size = [place + tap - 1 for place, tap in zip(places, taps, strict=True)]  # in blocks
-    frame = [(pad[0], m * s - n - pad[0]) for n, m, s, pad in zip(x.shape[1:3], size, stride, pads, strict=True)]
-    blocks = _framed(x, frame).reshape(-1, size[0], stride[0], size[1], stride[1], x.shape[-1])
-    channels = blocks.transpose(0, 1, 3, 2, 4, 5).reshape(-1, *size, stride[0] * stride[1] * x.shape[-1])
-    dealt = _dealt(weight, taps, stride).transpose(2, 4, 3, 5, 1, 0)
-    return _patches(channels, taps, (1, 1)) @ dealt.reshape(-1, len(weight))
+    return _below(x, kernel, stride, [pad[0] for pad in pads], places) @ _flat(weight, stride)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
@@ -38,8 +32,8 @@ def transpose_convolve(x: Array, weight: Array, stride: Pair, padding: Pair, siz
     Reverse-mode derivatives alone, of any order.
     """
     kernel = weight.shape[2:]
-    taps = [-(-k // s) for k, s in zip(kernel, stride, strict=True)]
-    patches = _patches(_framed(x, [(t - 1, t - 1) for t in taps]), taps, (1, 1))
+    taps = _taps(kernel, stride)
+    patches = _patches(_framed(x, [(t - 1, t - 1) for t in taps]), taps)
     phases = patches @ _phase_weights(weight, taps, stride)
     cropped = [(-p, p + n - s * m) for p, n, s, m in zip(padding, size, stride, phases.shape[1:3], strict=True)]
     return _framed(_interleaved(phases, stride), cropped)
@@ -53,12 +47,10 @@ def _pulled(stride: Pair, padding: Pair, size: Pair, kept: tuple[Array, Array], 
     """The convolution that this one is the adjoint of, and the product of its patches with the input."""
     x, weight = kept
     inputs, outputs, *kernel = weight.shape
-    reach = [(m - 1) * s + k for m, s, k in zip(x.shape[1:3], stride, kernel, strict=True)]
-    frame = [(p, r - n - p) for p, r, n in zip(padding, reach, size, strict=True)]
-    patches = _patches(_framed(dy, frame), kernel, stride)
-    dx = patches @ weight.transpose(2, 3, 1, 0).reshape(-1, inputs)
-    dw = patches.reshape(-1, patches.shape[-1]).T @ x.reshape(-1, inputs)
-    return dx, dw.reshape(*kernel, outputs, inputs).transpose(3, 2, 0, 1)
+    patches, taps = _below(dy, kernel, stride, padding, x.shape[1:3]), _taps(kernel, stride)
+    dw = (patches.reshape(-1, patches.shape[-1]).T @ x.reshape(-1, inputs)).reshape(*taps, *stride, outputs, inputs)
+    whole = dw.transpose(5, 4, 0, 2, 1, 3).reshape(inputs, outputs, taps[0] * stride[0], taps[1] * stride[1])
+    return patches @ _flat(weight, stride), whole[..., : kernel[0], : kernel[1]]
 
 
 transpose_convolve.defvjp(_kept, _pulled)
@@ -69,16 +61,32 @@ def _framed(x: Array, pads: Sequence[Pair]) -> Array:
     return jax.lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *((*pad, 0) for pad in pads), (0, 0, 0)])
 
 
-def _patches(x: Array, kernel: Sequence[int], stride: Pair) -> Array:
-    """``(items, rows, columns, kernel * channels)``: what lies below the kernel at each of its places."""
-    rows, columns = ((n - k) // s + 1 for n, k, s in zip(x.shape[1:3], kernel, stride, strict=True))
-    (down, right), (height, width) = stride, kernel
-    parts = [
-        x[:, i : i + (rows - 1) * down + 1 : down, j : j + (columns - 1) * right + 1 : right]
-        for i in range(height)
-        for j in range(width)
-    ]
+def _taps(kernel: Sequence[int], stride: Pair) -> list[int]:
+    """How many blocks of a stride's pixels a kernel reaches over."""
+    return [-(-k // s) for k, s in zip(kernel, stride, strict=True)]
+
+
+def _below(x: Array, kernel: Sequence[int], stride: Pair, before: Sequence[int], places: Sequence[int]) -> Array:
+    """``(items, *places, taps * stride * channels)``: what lies below the kernel, by blocks, ``before`` zeros ahead."""
+    taps = _taps(kernel, stride)
+    size = [place + tap - 1 for place, tap in zip(places, taps, strict=True)]  # in blocks
+    frame = [(b, m * s - n - b) for n, m, s, b in zip(x.shape[1:3], size, stride, before, strict=True)]
+    blocks = _framed(x, frame).reshape(-1, size[0], stride[0], size[1], stride[1], x.shape[-1])
+    channels = blocks.transpose(0, 1, 3, 2, 4, 5).reshape(-1, *size, stride[0] * stride[1] * x.shape[-1])
+    return _patches(channels, taps)
+
+
+def _patches(x: Array, kernel: Sequence[int]) -> Array:
+    """``(items, rows, columns, kernel * channels)``: what lies below the kernel at each of its places, one apart."""
+    rows, columns = (n - k + 1 for n, k in zip(x.shape[1:3], kernel, strict=True))
+    parts = [x[:, i : i + rows, j : j + columns] for i in range(kernel[0]) for j in range(kernel[1])]
     return jnp.concatenate(parts, -1)
+
+
+def _flat(weight: Array, stride: Pair) -> Array:
+    """``(taps * stride * in, out)``: a kernel ``(out, in, *kernel)`` as ``_below`` orders what it meets."""
+    dealt = _dealt(weight, _taps(weight.shape[2:], stride), stride)
+    return dealt.transpose(2, 4, 3, 5, 1, 0).reshape(-1, len(weight))
 
 
 def _phase_weights(weight: Array, taps: Sequence[int], stride: Pair) -> Array:
