@@ -12,7 +12,7 @@ PY := .venv/bin/python
 PYTEST := OMP_NUM_THREADS=1 JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(PY) -m pytest -n $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-all test-arviz1 lint style types format bench bench-peers roofline growth gpu-check study calibration clean distclean
+.PHONY: help install demo test test-slow test-all test-arviz1 lint style types format bench bench-peers roofline growth gpu-check study calibration c2st clean distclean
 
 help:
 	@echo "make demo       train, query and check a model on the embedded data"
@@ -26,6 +26,7 @@ help:
 	@echo "make gpu-check  parity, training, answers and timings on a GPU, where there is one"
 	@echo "make study      compare the methods on the embedded data: about an hour; fills docs/methods.md"
 	@echo "make calibration  how far their posteriors can be believed: hours, most of them for corrected posteriors; fills docs/calibration.md"
+	@echo "make c2st       corrected posteriors beside long chains: about an hour; fills docs/calibration.md"
 	@echo "make clean      remove what was built;  distclean  also removes .venv"
 
 install: .venv/.installed
@@ -100,6 +101,9 @@ study: install
 
 calibration: install
 	$(PY) benchmarks/calibration.py
+
+c2st: install
+	$(PY) benchmarks/c2st.py
 
 clean:
 	rm -rf build dist out *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -19,9 +19,11 @@ show(
         "inference_gaps": "Gaps Missing gaps missing",
         "khat": "KHat alone_and_all khat",
         "modality_contributions": "Balance Contribution Shapley contribution gradient_balance shapley shapley_evidence",
-        "nuts": "Chains NutsComparison c2st compare_with_nuts nuts",
+        "nuts": "Chains NutsComparison compare_with_nuts nuts",
         "predictive_checks": "PredictiveCheck predictive_check",
         "rescue": "Rescue rescue",
+        "samples.c2st": "c2st",
+        "samples.outside": "Outside outside",
         "simulation": "Simulation simulate",
         "traversals": "Traversal traversal",
     },
@@ -70,13 +72,15 @@ if TYPE_CHECKING:
     from ppvae.diagnostics.modality_contributions import shapley_evidence as shapley_evidence
     from ppvae.diagnostics.nuts import Chains as Chains
     from ppvae.diagnostics.nuts import NutsComparison as NutsComparison
-    from ppvae.diagnostics.nuts import c2st as c2st
     from ppvae.diagnostics.nuts import compare_with_nuts as compare_with_nuts
     from ppvae.diagnostics.nuts import nuts as nuts
     from ppvae.diagnostics.predictive_checks import PredictiveCheck as PredictiveCheck
     from ppvae.diagnostics.predictive_checks import predictive_check as predictive_check
     from ppvae.diagnostics.rescue import Rescue as Rescue
     from ppvae.diagnostics.rescue import rescue as rescue
+    from ppvae.diagnostics.samples.c2st import c2st as c2st
+    from ppvae.diagnostics.samples.outside import Outside as Outside
+    from ppvae.diagnostics.samples.outside import outside as outside
     from ppvae.diagnostics.simulation import Simulation as Simulation
     from ppvae.diagnostics.simulation import simulate as simulate
     from ppvae.diagnostics.traversals import Traversal as Traversal

@@ -11,11 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
-from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
-from sklearn.model_selection import StratifiedGroupKFold, cross_val_score
-from sklearn.svm import SVC
 
 from ppvae.data.dataset import Dataset
+from ppvae.diagnostics.samples.c2st import c2st
 from ppvae.inference import arviz, subset_questions
 from ppvae.inference.conditioned_items import ConditionedItems, conditioned
 from ppvae.inference.correction.chains import Phase, walk
@@ -142,9 +140,6 @@ def _moments(vectors: jax.Array, root: jax.Array) -> tuple[jax.Array, jax.Array]
     return vectors.mean(0), jnp.linalg.cholesky((n * covariance + 5e-3 * root @ root.T) / (n + 5))
 
 
-FOLDS, JUDGED, SHRINK = 5, 1000, 1e-3
-
-
 @dataclass(frozen=True, eq=False)
 class NutsComparison:
     """A posterior against NUTS.
@@ -193,21 +188,3 @@ def compare_with_nuts(
     distance = np.abs(np.sort(p, 0) - np.sort(q, 0)).mean(0)
     scores = np.array([c2st(p[:, item], q[:, item], seed) for item in range(p.shape[1])])
     return NutsComparison(names, q.mean(0), q.std(0), p.mean(0), p.std(0), distance, scores)
-
-
-def c2st(one: np.ndarray, other: np.ndarray, seed: int = 0) -> float:
-    """How often a classifier tells two sets of draws ``(draws, latents)`` apart, on draws that it was not fitted to.
-
-    The classifier two-sample test (Lopez-Paz & Oquab 2017, "Revisiting classifier two-sample tests"), cross-validated
-    on at most 1,000 draws of each, by the better of two: quadratic discriminant analysis sees location, scale and
-    correlation, a support vector machine shape as well, if latents are few. 0.5 where neither can, or a little more,
-    as the better is taken; 1 where one always does. All copies of a draw that was resampled stand in one fold: a
-    classifier could know it again elsewhere.
-    """
-    one, other = (draws[np.linspace(0, len(draws) - 1, min(len(draws), JUDGED)).astype(int)] for draws in (one, other))
-    x, label = np.concatenate([one, other]), np.repeat([0, 1], [len(one), len(other)])
-    _, copies = np.unique(x, axis=0, return_inverse=True)
-    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
-    x = (x - x.mean(0)) / x.std(0)
-    classifiers = QuadraticDiscriminantAnalysis(reg_param=SHRINK), SVC()
-    return max(float(cross_val_score(each, x, label, groups=copies, cv=folds).mean()) for each in classifiers)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ppvae.data.dataset import Dataset
+from ppvae.diagnostics.samples.outside import Outside, outside
 from ppvae.inference import arviz, subset_questions
 from ppvae.inference.conditioned_items import ConditionedItems, conditioned
 from ppvae.inference.correction import chains, ladder
@@ -31,12 +32,14 @@ class Rescue:
             passed the posterior is not known, and draws are no more than a guess.
         khat: ``(items,)``, of the method that was used; NaN for NUTS, which has no weights.
         draws: site to ``(draws, items, *event)``, equally weighted.
+        outside: which items the model would hardly make: their posteriors may be exact, of a model that does not fit.
     """
 
     how: np.ndarray
     passes: np.ndarray
     khat: np.ndarray
     draws: dict[str, np.ndarray]
+    outside: Outside
 
     @property
     def counts(self) -> dict[str, int]:
@@ -64,6 +67,8 @@ def rescue(
 ) -> Rescue:
     """Try the guide, then one method after another on the items that have not passed yet, in the order of ``METHODS``.
 
+    Items outside the model are flagged first.
+
     * ``guide``: importance resampling of ``draws`` particles from q(z | x_S).
     * ``corrected``: of as many from t distributions around the item's modes, adapted: what ``posterior="corrected"``
       stands on.
@@ -87,6 +92,7 @@ def rescue(
     """
     chosen, count = _chosen(methods), subset_questions.checked_draws(draws)
     about = conditioned(fitted, data, given, seed)
+    strange = outside(about.fitted, data, given, seed)
     how, passes, khat = np.full(len(data), chosen[0], object), np.zeros(len(data), bool), np.full(len(data), np.inf)
     vectors: Any = None
     for name in chosen:
@@ -99,7 +105,7 @@ def rescue(
         rows, kept = rows[better], np.flatnonzero(better)
         vectors[rows], khat[rows], passes[rows] = attempt.vectors[kept], attempt.khat[kept], attempt.passes[kept]
         how[rows] = name
-    return Rescue(how, passes, khat, located(about, vectors))
+    return Rescue(how, passes, khat, located(about, vectors), strange)
 
 
 def _chosen(methods: Sequence[str] | None) -> list[str]:

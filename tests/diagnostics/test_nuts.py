@@ -11,7 +11,8 @@ import pytest
 from scipy import stats
 
 from ppvae import Dataset
-from ppvae.diagnostics.nuts import Chains, NutsComparison, c2st, compare_with_nuts, nuts
+from ppvae.diagnostics.nuts import Chains, NutsComparison, compare_with_nuts, nuts
+from ppvae.diagnostics.samples.c2st import c2st
 from ppvae.inference.fitted import Fitted
 
 ITEMS = 8

@@ -18,8 +18,8 @@ from ppvae.inference.subset_questions import AT
 from ppvae.inference.unconstrained import unconstrained
 from ppvae.language.batch import Batch
 
-FROM_EACH = 4  # chains from each start
-WARMUP, DRAWS = 100, 100  # transitions of each chain
+FROM_EACH = 5  # chains from each start
+WARMUP, DRAWS = 100, 200  # transitions of each chain
 DEPTH = 5  # of the trees, at most
 
 
