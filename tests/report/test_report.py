@@ -33,7 +33,7 @@ from ppvae.report.diagnosis import POINTS, Coherence, Correction, Diagnosis, Fit
 from ppvae.report.measures import Measures, measure
 from ppvae.report.page import evidence, facts, matrix, percent
 from ppvae.report.page import page as written
-from ppvae.report.subsets import ROWS, SIMULATED, Effort, Subset, label
+from ppvae.report.subsets import Effort, Subset, label
 from ppvae.report.summary import summary, worst
 from ppvae.report.verdict import CARE, DISTRUST, ENOUGH, TRUST, band, holm, interval, verdict
 
@@ -505,14 +505,6 @@ def test_rows_that_disagree_with_themselves_are_named_and_otherwise_the_section_
 def test_all_subsets_of_a_report_share_their_programs() -> None:
     measures(0.4, "ac")
     assert 10 < PROGRAMS[0.4, "ac"] <= 14
-
-
-def test_of_many_suspect_subsets_fewer_rows_are_corrected_and_enough_in_all() -> None:
-    effort = Effort()
-    assert [effort.shared(ROWS, count) for count in (1, 3, 6, 13)] == [16, 16, 16, 8]
-    assert [effort.shared(SIMULATED, count) for count in (1, 11, 13)] == [16, 16, 14]
-    assert all(count * effort.shared(SIMULATED, count) >= ENOUGH for count in range(11, 100))
-    assert replace(effort, corrected=0).shared(ROWS, 13) == 0
 
 
 def test_what_fails_for_another_reason_is_no_reason_why_nothing_is_corrected() -> None:
