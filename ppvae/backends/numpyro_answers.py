@@ -41,7 +41,7 @@ def each_item(
     ask = asker(question, pair, on_cpu=place.platform == "cpu")
     common = {name: mask for name, mask in observed.items() if not mask.ndim}
     own = {name: mask for name, mask in observed.items() if mask.ndim}
-    return ask(mirror.views(pair), common, (arrays, own, seeds, numbers))  # type: ignore[no-any-return]
+    return ask(mirror.views(pair), common, (arrays, own, seeds, numbers))
 
 
 @lru_cache(maxsize=64)
