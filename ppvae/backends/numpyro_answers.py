@@ -30,7 +30,7 @@ def programs(pair: Any, arrays: Arrays, aliases: Mapping[str, str], training: bo
 
 def each_item(
     pair: Any, question: Any, arrays: Arrays, observed: Arrays, keys: np.ndarray, rows: np.ndarray | None = None
-) -> dict[str, np.ndarray]:
+) -> Arrays:
     """``question(model, guide, batch)`` for every item alone, seeded by the item's key; joined on axis 1.
 
     A mask without dims is that of every item. What nobody shows is then not decoded, whether items are taken together
@@ -41,8 +41,7 @@ def each_item(
     ask = asker(question, pair, on_cpu=place.platform == "cpu")
     common = {name: mask for name, mask in observed.items() if not mask.ndim}
     own = {name: mask for name, mask in observed.items() if mask.ndim}
-    answers = ask(mirror.views(pair), common, (arrays, own, seeds, numbers))
-    return {name: np.asarray(answer) for name, answer in answers.items()}
+    return ask(mirror.views(pair), common, (arrays, own, seeds, numbers))
 
 
 @lru_cache(maxsize=64)

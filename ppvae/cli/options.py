@@ -82,11 +82,7 @@ Posterior = Annotated[
 Particles = Annotated[int, typer.Option(min=25, max=MOST, help="Importance-weighted draws for k-hat and evidence.")]
 Corrected = Annotated[
     int,
-    typer.Option(
-        min=0,
-        max=MOST,
-        help="Rows to correct of each subset whose guide is suspect, of many subsets fewer, which costs most.",
-    ),
+    typer.Option(min=0, max=MOST, help="Rows to correct of each subset whose guide is suspect, which costs most."),
 ]
 Seed = Annotated[int, typer.Option(min=0, max=MOST, help="Seed of the random draws.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]

@@ -81,7 +81,7 @@ def _block(
 ) -> dict[str, np.ndarray]:
     """Chunks of one size, so that a backend compiles once; the last wraps around to the first rows.
 
-    Each is a turn of its own, so that other threads need not wait for the last.
+    Each is a turn of its own, so that other threads need not wait for the last; what JAX has begun goes on beyond it.
     """
     items = len(keys)
     chunks = -(-items // max(1, min(engine.ITEMS, most // question.draws)))
@@ -93,7 +93,7 @@ def _block(
             inputs = [engine.put(_taken(group, rows)) for group in (batch.arrays, batch.observed or {})]
             numbers = None if batch.index is None else batch.index[rows]
             answers = engine.each_item(pair, question, *inputs, keys[rows], numbers)
-        parts.append(question.reduced(answers))
+        parts.append(question.reduced({name: np.asarray(values) for name, values in answers.items()}))
     return {name: np.concatenate([p[name] for p in parts], 1)[:, :items] for name in parts[0]}
 
 

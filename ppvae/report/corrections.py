@@ -18,7 +18,7 @@ from ppvae.inference.arviz import THRESHOLD
 from ppvae.inference.fitted import Fitted
 from ppvae.inference.questions import Unanswerable
 from ppvae.language.batch import over
-from ppvae.report.subsets import ROWS, SIMULATED, Effort, Subset
+from ppvae.report.subsets import Effort, Subset
 from ppvae.training.progress import tracked
 
 
@@ -53,9 +53,8 @@ def corrections(
     khat, ranks, found = {}, [], {}
     try:
         for number, each in enumerate(tracked(suspects if effort.corrected else [], "correcting", progress)):
-            few, made = (effort.shared(times, len(suspects)) for times in (ROWS, SIMULATED))
-            khat[each.given], found[each.given] = _predictions(fitted, rows, each.given, number, few, effort)
-            ranks.append(_ranks(fitted, rows, each, number, made, effort))
+            khat[each.given], found[each.given] = _predictions(fitted, rows, each.given, number, effort)
+            ranks.append(_ranks(fitted, rows, each, number, effort))
     except (Unanswerable, NotImplementedError) as error:  # a latent is discrete, or JAX has not what Pyro's run has
         return Corrections({}, None, _pooled(honest), str(error))
     latents = Uniform("corrected latents", ranks[0].names, np.concatenate([r.values for r in ranks])) if ranks else None
@@ -69,11 +68,11 @@ def suspect(subset: Subset, alpha: float) -> bool:
 
 
 def _predictions(
-    fitted: Fitted, rows: Dataset, given: tuple[str, ...], number: int, count: int, effort: Effort
+    fitted: Fitted, rows: Dataset, given: tuple[str, ...], number: int, effort: Effort
 ) -> tuple[np.ndarray, dict[str, Uniform]]:
     """k-hat of some rows, and where the values of what is not given lie in their predictions, NaN where that fails."""
     seen = np.flatnonzero(subset_questions.showing(rows, given))
-    few = rows.take(np.roll(seen, -number * count)[:count])
+    few = rows.take(np.roll(seen, -number * effort.corrected)[: effort.corrected])
     asked = subset_questions.explained(fitted, rows)
     drawn = fitted.query(few, given, asked, effort.draws, effort.seed, "corrected")
     served = drawn.served  # type: ignore[attr-defined]
@@ -87,10 +86,10 @@ def _predictions(
     return served.khat, found
 
 
-def _ranks(fitted: Fitted, rows: Dataset, subset: Subset, number: int, count: int, effort: Effort) -> Uniform:
+def _ranks(fitted: Fitted, rows: Dataset, subset: Subset, number: int, effort: Effort) -> Uniform:
     """Where the true latents of some simulated items of a subset lie among corrected draws."""
     assert subset.simulation is not None
-    made, count = subset.simulation, min(count, effort.items)
+    made, count = subset.simulation, min(effort.corrected, effort.items)
     chosen = np.roll(np.arange(effort.items), -number * count)[:count]
     items = _simulated(fitted, rows, subset, chosen)
     drawn = fitted.encode(items, subset.given, effort.draws, effort.seed, "corrected")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -83,7 +85,6 @@ def measure(
     numbers = np.random.default_rng(effort.seed).permutation(len(data))[: effort.items]
     rows, seed = data.take(numbers), effort.seed
     tasks = [partial(subset, fitted, rows, given, effort) for given in _subsets(fitted, data, also)]
-    found = tuple(task() for task in tracked(tasks, "measuring", progress))
     rest: dict[str, Callable[[], Any]] = {
         "parts": partial(contribution, fitted, rows, seed=seed),
         "skills": partial(skills, fitted, rows, train, seed=seed),
@@ -91,9 +92,21 @@ def measure(
         "coherent": partial(label_coherences, fitted, rows, seed=seed),
         "consistency": partial(_consistency, fitted, rows, effort),
     }
-    corrected = corrections(fitted, rows, found, effort, progress)
-    others = {name: rest[name]() for name in tracked(list(rest), "comparing", progress)}
+    with _beside(rest) as waiting:
+        found = tuple(task() for task in tracked(tasks, "measuring", progress))
+        corrected = corrections(fitted, rows, found, effort, progress)
+        others = {name: waiting[name].result() for name in tracked(list(waiting), "comparing", progress)}
     return Measures(fitted, effort, len(rows), trained_on, found, corrected, **others, rows=numbers)
+
+
+@contextmanager
+def _beside(tasks: Mapping[str, Callable[[], Any]]) -> Iterator[dict[str, Future[Any]]]:
+    """Tasks that are done one after the other beside the block: one program is compiled while others run."""
+    pool = ThreadPoolExecutor(1)
+    try:
+        yield {name: pool.submit(task) for name, task in tasks.items()}
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _consistency(fitted: Fitted, rows: Dataset, effort: Effort) -> Consistency | None:

@@ -15,9 +15,6 @@ from ppvae.diagnostics.simulation import Simulation, simulate
 from ppvae.inference import subset_questions
 from ppvae.inference.fitted import Fitted
 
-ROWS = 6  # times the corrected rows of one subset are enough of all: 96, which hold the 95 % interval of 0 below 4 %
-SIMULATED = 11  # times its simulated items: 176, of which the verdict takes 170 to be enough
-
 
 @dataclass(frozen=True)
 class Effort:
@@ -30,7 +27,7 @@ class Effort:
         particles: weights of each of them, 25 or more.
         draws: of each prediction, and of the latents of each simulated item.
         corrected: so many rows, and as many simulated items, of each subset whose guide is suspect are corrected, which
-            costs most. Where subsets are many, fewer of each: ``ROWS`` and ``SIMULATED`` times as many in all.
+            costs most.
         seed: of rows and draws.
     """
 
@@ -40,10 +37,6 @@ class Effort:
     draws: int = 49
     corrected: int = 16
     seed: int = 0
-
-    def shared(self, times: int, subsets: int) -> int:
-        """How many of each of so many subsets are corrected, for so many times ``corrected`` in all."""
-        return min(self.corrected, -(-times * self.corrected // subsets))
 
 
 @dataclass(frozen=True, eq=False)

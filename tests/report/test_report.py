@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 
 import jax
 import linear_gaussian as lg
+import mixed
 import numpy as np
 import pytest
 import report_harness as harness
@@ -22,15 +23,17 @@ from scipy import stats
 
 from ppvae import cli
 from ppvae.diagnostics.calibration import Uniform
+from ppvae.diagnostics.khat import KHat
 from ppvae.metrics import Interval
 from ppvae.metrics.skills import Skill
 from ppvae.report import figures
 from ppvae.report.advice import advice
+from ppvae.report.corrections import corrections
 from ppvae.report.diagnosis import POINTS, Coherence, Correction, Diagnosis, Fit, Posterior, Prediction
 from ppvae.report.measures import Measures, measure
 from ppvae.report.page import evidence, facts, matrix, percent
 from ppvae.report.page import page as written
-from ppvae.report.subsets import Effort, label
+from ppvae.report.subsets import Effort, Subset, label
 from ppvae.report.summary import summary, worst
 from ppvae.report.verdict import CARE, DISTRUST, ENOUGH, TRUST, band, holm, interval, verdict
 
@@ -502,3 +505,18 @@ def test_rows_that_disagree_with_themselves_are_named_and_otherwise_the_section_
 def test_all_subsets_of_a_report_share_their_programs() -> None:
     measures(0.4, "ac")
     assert 10 < PROGRAMS[0.4, "ac"] <= 14
+
+
+def test_what_fails_for_another_reason_is_no_reason_why_nothing_is_corrected() -> None:
+    found, truth = measures(0.4, "ac"), lg.general()
+    rows = lg.dataset(truth, {name: values for name, values in truth.draw(300, seed=0).items() if name in "ac"})
+    with pytest.raises(ValueError, match="0 draws of 16 items were asked for"):
+        corrections(found.fitted, rows, found.subsets, Effort(draws=0))
+
+
+def test_why_nothing_can_be_corrected_is_told() -> None:
+    run, rows = mixed.case(mixed.Marked(enumerate=False))
+    far = KHat((("x",),), np.ones((1, 2)), np.zeros((1, 2)), np.zeros((1, 2)), 25)
+    found = corrections(run, rows, [Subset(("x",), "x", np.arange(2), far, None, None, None, {})], Effort())
+    assert found.why_not is not None
+    assert "the latent 'c' is discrete" in found.why_not

@@ -10,7 +10,6 @@ import jax
 import numpy as np
 import numpyro
 
-from ppvae.backends.devices import in_jax
 from ppvae.inference.arviz import psis
 from ppvae.inference.chunks import ROWS
 from ppvae.inference.conditioned_items import ConditionedItems
@@ -23,7 +22,6 @@ from ppvae.language.batch import Batch
 
 PARTICLES = 1000  # that draws are resampled from
 ROUNDS = 3  # of adaptation, at most
-IN_TURN = 8  # items at most on a CPU, which gains nothing by more: one program then serves any number of them
 ENOUGH = 0.25  # of its particles effective: the proposal of such an item is adapted for the last time
 
 
@@ -87,8 +85,7 @@ def blocks(about: ConditionedItems, draws: int) -> Iterator[ConditionedItems]:
 
     All have one number of items, so that a program is compiled once; the last repeats some of its own.
     """
-    on_cpu = in_jax.device(about.fitted.settings.device).platform == "cpu"
-    most = max(1, min(ROWS // max(draws, PARTICLES), IN_TURN if on_cpu else ROWS))
+    most = max(1, ROWS // max(draws, PARTICLES))
     size = 1 << (min(most, _power(len(about))).bit_length() - 1)
     for start in range(0, len(about), size):
         rows = np.arange(start, min(start + size, len(about)))

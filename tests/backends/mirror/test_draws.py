@@ -113,3 +113,8 @@ def test_what_is_not_drawn_is_refused_by_name(body: Any) -> None:
 def test_generators_are_refused() -> None:
     with pytest.raises(MirrorError):
         drawn(lambda x: torch.rand(3, generator=torch.Generator()), ONES)
+
+
+def test_what_has_no_chance_is_never_drawn() -> None:
+    chances = torch.tensor([0.0, 0.5, 0.0, 1.5, 0.0])
+    assert set(np.unique(drawn(lambda x: torch.multinomial(chances, 4000, True), ONES, 0))) == {1, 3}
