@@ -273,7 +273,7 @@ def stated(name: str, parameter: torch.Tensor) -> torch.Tensor:
     """``pyro.param(name)`` whose value is this very parameter, whatever Pyro's global store holds under the name."""
     if not parameter.is_contiguous():  # the store would train a copy
         parameter.data = parameter.data.contiguous()
-    store = pyro.get_param_store()
+    store: Any = pyro.get_param_store()
     if name in store and store[name].unconstrained() is not parameter:
         del store[name]
     return pyro.param(name, parameter)

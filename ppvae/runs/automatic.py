@@ -15,7 +15,7 @@ from ppvae.language import ppl
 from ppvae.language.program import Program
 from ppvae.language.traces import is_local
 
-guides.pyro = structured.pyro = ppl.pyro  # type: ignore[attr-defined]  # which is Pyro itself outside of ppvae
+guides.pyro = structured.pyro = ppl.pyro  # which is Pyro itself outside of ppvae
 
 
 class Automatic(Program):
@@ -72,4 +72,5 @@ def _copied(self: AutoGuide, memo: dict[int, Any]) -> AutoGuide:
     return new
 
 
-AutoGuide._setup_prototype, AutoGuide.__deepcopy__ = _found, _copied
+AutoGuide._setup_prototype = _found  # type: ignore[method-assign]
+AutoGuide.__deepcopy__ = _copied  # type: ignore[attr-defined]

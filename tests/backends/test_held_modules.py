@@ -96,34 +96,30 @@ def test_a_distribution_remembers_what_stands_for_the_tensors_of_its_text() -> N
     assert found["max_gradient_difference"] < 1e-12
 
 
-def test_a_module_is_named_to_pyro_by_the_object_that_the_text_reaches_it_by() -> None:
-    class Apart(Program):
-        """Holds the networks, and says its text by an object that holds them too."""
+class Object:
+    """A pair as an object that is no module, which holds networks."""
 
-        def __init__(self, net: Net, text: Any):
-            super().__init__()
-            self.out, self.loc, self.text = net.out, net.loc, SimpleNamespace(say=text)
+    def __init__(self, net: Net) -> None:
+        self.out, self.loc = net.out, net.loc
 
-        def forward(self, batch):
-            self.text.say(batch.get("x"))
-
-    net = Net()
-
-    def model(x: Any) -> None:
-        decoder = pyro.module("decoder", net.out)
+    def model(self, x: Any) -> None:
+        decoder = pyro.module("decoder", self.out)
         with pyro.plate("data", len(x)):
             z = pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
             pyro.sample("x", dist.Normal(decoder(z), 1.0).to_event(1), obs=x)
 
-    def guide(x: Any) -> None:
-        loc, scale = pyro.module("encoder", net.loc)(x).chunk(2, -1)
+    def guide(self, x: Any) -> None:
+        loc, scale = pyro.module("encoder", self.loc)(x).chunk(2, -1)
         with pyro.plate("data", len(x)):
             pyro.sample("z", dist.Normal(loc, scale.exp()).to_event(1))
 
-    vae = VAE(model=Apart(net, model), guide=Apart(net, guide))
+
+def test_pyros_module_takes_one_that_the_text_reaches_by_an_object() -> None:
+    net = Net()
+    vae = VAE(model=Told(net, Object(net).model), guide=Told(net, Object(net).guide))
     found = ppvae.parity(vae, Dataset({"x": np.random.default_rng(0).normal(size=(6, 3))}).batch(), dtype="float64")
     assert found["ok"]
-    assert len(found["parameters"]) == 4
+    assert {"model.net.out.weight", "model.net.loc.bias"} <= set(found["parameters"])
 
 
 def test_parity_knows_programs_without_a_gradient_at_their_latents() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyro as library
@@ -274,3 +274,30 @@ def test_what_a_model_takes_as_given_is_named_where_the_guide_takes_it_too(backe
     with pytest.raises(ValueError, match="the modality 'b', which it takes as given, is not there"):
         run.generate(3)
     assert run.query(data, draws=2)["x"].shape == (2, 8, 1)
+
+
+class Unsaid(library.distributions.TorchDistribution):
+    """A density of a user's, who has not said on what."""
+
+    arg_constraints: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, loc: Any):
+        self.loc = loc
+        super().__init__(loc.shape, validate_args=False)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
+        return Unsaid(self.loc.expand(batch_shape))
+
+    def log_prob(self, value: Any) -> Any:
+        return -((value - self.loc) ** 2)
+
+
+def unsupported(data: Any) -> None:
+    with pyro.plate("data", len(data)):
+        pyro.sample("obs", Unsaid(torch.zeros(len(data))), obs=data)
+
+
+@both
+def test_a_distribution_that_does_not_say_its_support_is_trained(backend: str) -> None:
+    run = ppvae.fit(VAE(Said(unsupported), Said(nothing)), DATA, backend=backend, epochs=1, progress=False)
+    assert run.history[0]["loss"] == pytest.approx((HEADS**2).mean())

@@ -56,7 +56,11 @@ class PyroDistribution(nd.Distribution):
     @property
     def support(self) -> Any:
         with interpreting(known=self.known):
-            return constraint(self.text.support, array)
+            try:
+                own = self.text.support
+            except NotImplementedError:  # it does not say
+                return nd.constraints.independent(nd.constraints.real, self.event_dim)
+            return constraint(own, array)
 
     def sample(self, key: jax.Array | None, sample_shape: Shape = ()) -> jax.Array:
         """A draw, which remembers how it was made: its density needs no inverse of a transform."""

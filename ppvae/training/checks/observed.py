@@ -36,6 +36,14 @@ def _plain(fn: Any) -> Any:
     return fn
 
 
+def _support(fn: Any) -> Any:
+    """The support of a distribution, all numbers where it does not say."""
+    try:
+        return fn.support
+    except (AttributeError, NotImplementedError):
+        return constraints.real
+
+
 def check_baselines(vae: VAE, guide: dict[str, Any], settings: Settings) -> None:
     """Raise ValueError where a site asks for a baseline that the objective would ignore."""
     asking = [name for name, site in guide.items() if site["infer"].get("baseline")]
@@ -75,7 +83,7 @@ def check_supports(sites: dict[str, Any], batch: Batch) -> None:
         if owner(name, batch.arrays)[0] not in batch.arrays or not site["is_observed"]:
             continue
         fn, value, mask = _plain(site["fn"]), site["value"], mask_of(name, masks, batch.arrays)
-        fine = getattr(fn, "support", constraints.real).check(value)
+        fine = _support(fn).check(value)
         if mask is not None and mask.ndim <= fine.ndim:
             fine = fine | ~over(beside(site, mask, site["layout"]), fine)
         if not fine.all():

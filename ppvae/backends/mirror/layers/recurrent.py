@@ -84,7 +84,7 @@ def recurrent(module: Any, p: Parameters, input: jax.Array, hx: State = None) ->
     return jnp.swapaxes(y, 0, 1) if turned else y, last
 
 
-def _packed(module: Any, p: Parameters, input: PackedSequence, hx: State) -> tuple[PackedSequence, State]:
+def _packed(module: Any, p: Parameters, input: Any, hx: State) -> tuple[Any, State]:
     """Sequences of unequal length, in the order in which they are packed; states in that of the items."""
     there, unsorted = _there(input.data, input.batch_sizes), input.unsorted_indices
     start = _start(module, input.data) if hx is None else _reordered(hx, input.sorted_indices)
@@ -158,7 +158,7 @@ def _scan(
 ) -> tuple[State, jax.Array]:
     """The last state, and the hidden states of all steps; a step that is not there leaves the state as it is."""
 
-    def step(state: State, now: tuple[jax.Array, jax.Array | None]) -> tuple[State, jax.Array]:
+    def step(state: State, now: Any) -> tuple[State, jax.Array]:
         new = _step(module, p, name, now[0], state)
         if now[1] is not None:
             new = jax.tree.map(lambda one, other: jnp.where(now[1], one, other), new, state)

@@ -47,7 +47,7 @@ def nested(value: Any, leaf: Callable[[Any], Any]) -> Any:
     if isinstance(value, (list, tuple)):
         parts = [nested(item, leaf) for item in value]
         if hasattr(value, "_fields"):
-            return value._make(parts)  # PackedSequence(...) would look at what it holds
+            return value._make(parts)  # type: ignore[union-attr]  # PackedSequence(...) would look at them
         return parts if isinstance(value, list) else tuple(parts)
     return leaf(value)
 
