@@ -108,7 +108,8 @@ def _column(given: Any, known: bool) -> Column | None:
     if isinstance(given, list | tuple) and any(isinstance(value, str) for value in given):
         given = np.array(given, object)
     if isinstance(given, np.ma.MaskedArray) and given.dtype.names is None:
-        given = np.where(np.ma.getmaskarray(given), None, np.ma.getdata(given).astype(object))
+        given, missing = np.ma.getdata(given).astype(object), np.ma.getmaskarray(given)
+        given[missing] = None
     if not (pandas or isinstance(given, np.ndarray)):
         return None
     if given.ndim == 2 and given.shape[1] == 1:
