@@ -40,22 +40,29 @@ def write(
 
     An ``.npz`` file holds the arrays. A folder has a folder of files for each modality of pictures, sounds or series,
     named by the item's id, or its row, and the draw where there are several; a CSV file with a line an item and draw
-    for one of words; and all other numbers in ``numbers.npz``.
+    for one of words, or of numbers whose columns have names; and all other numbers in ``numbers.npz``.
     """
     if out.suffix == ".npz":
         return places.write(out, drawn)
-    known = {m.name: m for m in modalities if m.preprocessing is not None}
+    known = {m.name: m for m in modalities if m.preprocessing is not None or m.features is not None}
     for name in drawn.keys() & known.keys():
         shape = known[name].shape
         array = drawn[name].reshape(-1, drawn[name].shape[-1 - len(shape)], *shape)
-        _write_things(out, known[name], array, ids)
+        _write_one(out, known[name], array, ids)
     if rest := {name: array for name, array in drawn.items() if name not in known}:
         places.write(out / NUMBERS, rest)
     return str(out)
 
 
+def _write_one(out: Path, modality: Modality, array: np.ndarray, ids: np.ndarray | None) -> None:
+    """Things of one modality, or its columns, from numbers ``(draws, items, *shape)``."""
+    if modality.preprocessing is not None:
+        return _write_things(out, modality, array, ids)
+    rows = ((item, draw, list(array[draw, item])) for item, draw in _pairs(array))
+    _write_lines(out / f"{modality.name}.csv", list(map(str, modality.features or ())), rows, ids)
+
+
 def _write_things(out: Path, modality: Modality, array: np.ndarray, ids: np.ndarray | None) -> None:
-    """Things of one modality, from numbers ``(draws, items, *shape)``."""
     name, told = modality.name, modality.preprocessing or {}
     made = preprocessing(name, told)
     if (made.shape, made.levels or modality.levels) != (modality.shape, modality.levels):
@@ -64,8 +71,7 @@ def _write_things(out: Path, modality: Modality, array: np.ndarray, ids: np.ndar
         )
     things = ((item, draw, made.decode(array[draw, item, None])[0]) for item, draw in _pairs(array))
     if told["kind"] not in ENDINGS:
-        out.mkdir(parents=True, exist_ok=True)
-        _write_lines(out / f"{name}.csv", name, things, ids)
+        _write_lines(out / f"{name}.csv", [name], ((item, draw, [thing]) for item, draw, thing in things), ids)
         return
     (out / name).mkdir(parents=True, exist_ok=True)
     names = _file_names(array.shape[1], ids)
@@ -78,11 +84,14 @@ def _pairs(array: np.ndarray) -> Iterator[tuple[int, int]]:
     return ((item, draw) for item in range(array.shape[1]) for draw in range(len(array)))
 
 
-def _write_lines(path: Path, name: str, things: Iterator[tuple[int, int, Any]], ids: np.ndarray | None) -> None:
+def _write_lines(
+    path: Path, columns: list[str], rows: Iterator[tuple[int, int, list[Any]]], ids: np.ndarray | None
+) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
         lines = csv.writer(file)
-        lines.writerow(["id", "draw", name])
-        lines.writerows((item if ids is None else ids[item], draw + 1, thing) for item, draw, thing in things)
+        lines.writerow(["id", "draw", *columns])
+        lines.writerows((item if ids is None else ids[item], draw + 1, *cells) for item, draw, cells in rows)
 
 
 def _file_names(items: int, ids: np.ndarray | None) -> list[str]:

@@ -14,7 +14,7 @@ from ppvae.data.frames import joined
 from ppvae.data.keys import row_keys
 from ppvae.data.labels import as_label
 from ppvae.data.modalities import check_fits, resolved
-from ppvae.data.names import named, numbered, renumbered
+from ppvae.data.names import check_alike, named, numbered, renumbered
 from ppvae.data.splits import split_rows
 from ppvae.data.stored import Stored, rows_of
 from ppvae.data.table import table
@@ -29,7 +29,8 @@ class Dataset:
 
     Arrays may be of any kind that :mod:`ppvae.language.intake` takes: NumPy's, masked ones, SciPy's sparse ones,
     tensors, nested lists, and pandas' data frames and series, whose rows are joined by their index in the order of the
-    first (:func:`ppvae.data.frames.joined`). The data set holds copies. An array of one axis is a modality of one
+    first (:func:`ppvae.data.frames.joined`). Columns of names are categories (:func:`ppvae.data.names.numbered`). The
+    data set holds copies. An array of one axis is a modality of one
     number: ``(items,)`` becomes ``(items, 1)``.
 
     Attributes:
@@ -183,11 +184,12 @@ class Dataset:
     def like(self, modalities: Sequence[Modality] | None) -> Dataset:
         """The same data under other modalities; what they leave out, all for None, is guessed anew.
 
-        Names of categories get the numbers that the others give them.
+        Names of categories get the numbers that the others give them. Those that the data lack are left out.
         """
         before = {m.name: m for m in self.modalities or ()}
-        arrays, observed = renumbered(self.arrays, self.observed or {}, before, modalities or ())
-        found, guesses = resolved(modalities or (), {}, arrays, observed, self.features)
+        others = [m for m in modalities or () if m.name in self.arrays]
+        arrays, observed = renumbered(self.arrays, self.observed or {}, before, others)
+        found, guesses = resolved(others, {}, arrays, observed, self.features)
         kept = {
             m.name: self.guesses[m.name]
             for m in found
@@ -201,11 +203,7 @@ class Dataset:
         if name not in self.arrays:
             raise ValueError(f"the data has no modality {name!r}; it has {', '.join(self.arrays)}")
         own = next(m for m in self.modalities or () if m.name == name)
-        if None not in (own.preprocessing, modality.preprocessing) and own.preprocessing != modality.preprocessing:
-            raise ValueError(
-                f"modality {name!r} became numbers in another way than in training, as of other names or sizes: make "
-                "the data set with the run's, modalities=fitted.modalities"
-            )
+        check_alike(own, modality)
         check_fits(modality, self.arrays[name], own.features, (self.observed or {}).get(name))
 
     def batch(self, rows: Any = slice(None), given: Iterable[str] | None = None) -> Batch:

@@ -162,7 +162,8 @@ def _files(folder: Path, kind: str) -> dict[str, Path]:
             endings of another kind, and no file of this kind is called like them.
     """
     if not folder.is_dir():
-        raise ValueError(f"there is no folder {str(folder)!r}")
+        packed = f", but a file: unpack it into {folder.with_suffix('').name!r}" if folder.is_file() else ""
+        raise ValueError(f"there is no folder {str(folder)!r}{packed}")
     suffixes = library_of(kind).SUFFIXES
     every = [file.relative_to(folder) for file in folder.rglob("*") if file.is_file()]
     shown = [file for file in every if not any(part.startswith(".") for part in file.parts)]

@@ -65,17 +65,36 @@ def named(modality: Modality, values: np.ndarray) -> list[Any] | None:
 def renumbered(
     arrays: Mapping[str, Any], observed: Mapping[str, Any], own: Mapping[str, Modality], others: Sequence[Modality]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The arrays of categories, and their masks, by the numbers that other modalities give to the same names."""
+    """The arrays, with categories by the numbers that other modalities give to the same names, and their masks.
+
+    Raises:
+        ValueError: what is no category became numbers in another way.
+    """
     found, masks = dict(arrays), dict(observed)
     for modality in others:
-        name, told = modality.name, modality.preprocessing or {}
-        before = own[name].preprocessing if name in own else None
-        if before == told or told.get("kind") != "category" or (before or {}).get("kind") != "category":
+        name, before = modality.name, own.get(modality.name)
+        if before is None or _alike(before, modality):
             continue
-        there = np.ones(len(arrays[name]), bool) if name not in observed else observed[name].reshape(-1)
-        words = named(own[name], np.where(there[:, None], arrays[name], np.nan))
-        found[name], masks[name] = preprocessing(name, told).encode(words or [])
-    return found, {name: mask for name, mask in masks.items() if not mask.all()}
+        if {(each.preprocessing or {})["kind"] for each in (before, modality)} != {"category"}:
+            check_alike(before, modality)
+        there = masks.pop(name, np.ones(len(arrays[name]), bool)).reshape(-1, 1)
+        names = named(before, np.where(there, arrays[name], np.nan))
+        found[name], seen = preprocessing(name, modality.preprocessing or {}).encode(names or [])
+        masks |= {} if seen.all() else {name: seen}
+    return found, masks
+
+
+def check_alike(own: Modality, other: Modality) -> None:
+    """Raise ValueError where things of two modalities became numbers in two ways."""
+    if not _alike(own, other):
+        raise ValueError(
+            f"modality {own.name!r} became numbers in another way than in training, as of other names or sizes: make "
+            "the data set with the run's, modalities=fitted.modalities"
+        )
+
+
+def _alike(own: Modality, other: Modality) -> bool:
+    return None in (own.preprocessing, other.preprocessing) or own.preprocessing == other.preprocessing
 
 
 def _modality(name: str, categories: Categories) -> Modality:
@@ -89,7 +108,8 @@ def _column(given: Any, known: bool) -> Column | None:
     if isinstance(given, list | tuple) and any(isinstance(value, str) for value in given):
         given = np.array(given, object)
     if isinstance(given, np.ma.MaskedArray) and given.dtype.names is None:
-        given = np.where(np.ma.getmaskarray(given), None, np.ma.getdata(given).astype(object))
+        given, missing = np.ma.getdata(given).astype(object), np.ma.getmaskarray(given)
+        given[missing] = None
     if not (pandas or isinstance(given, np.ndarray)):
         return None
     if given.ndim == 2 and given.shape[1] == 1:
@@ -97,7 +117,7 @@ def _column(given: Any, known: bool) -> Column | None:
     if given.ndim != 1:
         return None
     if (said := getattr(given.dtype, "categories", None)) is not None:
-        return Column(_names(given), tuple(_names(said)))
+        return Column(_names(given), tuple(name for name in _names(said) if name is not None))
     if (known and pandas) or (given.dtype.kind in "OUST" and all(map(_is_text, np.asarray(given, object)))):
         return Column(_names(given))
     return None

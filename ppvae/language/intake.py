@@ -26,7 +26,7 @@ RECIPES = {
     "anndata": 'ppvae.Dataset({"rna": adata.to_df()}), after adata = adata.to_memory() where it is backed',
     "mudata": "ppvae.Dataset({name: part.to_df() for name, part in mdata.mod.items()})",
     "xarray": 'ppvae.Dataset({"x": array.values})',
-    "h5py": 'ppvae.Dataset({"x": file["x"][:]})',
+    **dict.fromkeys(("h5py", "zarr"), 'ppvae.Dataset({"x": file["x"][:]})'),
     "polars": 'ppvae.Dataset({"x": frame.to_numpy()})',
     "pyarrow": 'ppvae.Dataset({"x": table.to_pandas()})',
     "dask": 'ppvae.Dataset({"x": array.compute()})',

@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -60,6 +61,15 @@ def test_every_item_and_draw_has_its_file_or_line(tmp_path: Path) -> None:
     assert told["b", "2"] == ["left", "right"][DRAWN["name"][1, 1, 0]]
     assert len(lines) == len(told) == 6
     np.testing.assert_array_equal(np.load(out / "numbers.npz")["size"], DRAWN["size"])
+
+
+def test_columns_that_have_names_are_a_table_of_ids(tmp_path: Path) -> None:
+    ids, modality = np.array(["p", "q", "r"]), Modality("size", (2,), features=("height", "width, cm"))
+    write(tmp_path / "out", {"size": DRAWN["size"].astype(np.float32)}, [modality], ids)
+    assert files(tmp_path / "out") == {"size.csv"}
+    found = pd.read_csv(tmp_path / "out" / "size.csv").pivot(index="draw", columns="id")
+    np.testing.assert_array_equal(found["width, cm"].astype(np.float32), DRAWN["size"][..., 1].astype(np.float32))
+    np.testing.assert_array_equal(found["height"].columns, ids)
 
 
 @pytest.mark.parametrize("ids", [None, np.array(["a/b", "..", "c"]), np.array(["a", "A", "b"])], ids=str)

@@ -195,6 +195,10 @@ def put(name: str, content: bytes) -> Callable[[Path], Any]:
         (say('id = "name"\n', ""), "has no column 'id'; it has height, width, name"),
         (say('"shape"', '"form"'), "labels.shape: '{root}/facts.csv' has no column 'form'"),
         (say('"pictures"', '"images"'), "modalities.picture: there is no folder '{root}/images'"),
+        (
+            lambda root: (put("pictures.zip", b"")(root), say('"pictures"', '"pictures.zip"')(root)),
+            "there is no folder '{root}/pictures.zip', but a file: unpack it into 'pictures'",
+        ),
         (say('"facts.csv"', '"fact.csv"'), "modalities.colour: there is no file '{root}/fact.csv'"),
         (say('folder = "sounds"', 'folder = "pictures"'), "holds no file that ends in .wav, "),
         (say('folder = "pictures"', 'folder = "pictures"\nlikelihood = "gauss"'), "unknown likelihood 'gauss'"),

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import ppvae
 from ppvae import Dataset, Modality
 from ppvae.data.preprocessing import text
+from ppvae.data.reader import read_npz
 
 KINDS = ["b", "a", "c", "a", None, "b"]
 X = np.random.default_rng(0).normal(size=(6, 2))
@@ -106,6 +107,17 @@ def test_other_rows_are_read_with_the_names_of_training() -> None:
     other = Dataset({"x": X[:2], "kind": ["c", "b"]})
     np.testing.assert_array_equal(other.arrays["kind"][:, 0], [1, 0])
     np.testing.assert_array_equal(other.like(data.modalities).arrays["kind"][:, 0], [2, 1])
+    alone = Dataset({"kind": ["c", None]}).like(data.modalities)
+    np.testing.assert_array_equal(alone.holed("kind")[:, 0], [2, np.nan])
+
+
+def test_texts_of_other_tokens_are_refused_and_files_of_names_are_read(tmp_path: Any) -> None:
+    captions = ["a b", "b a"], ["c d", "d c"]
+    first, second = (Dataset({"t": x}, modalities=[text.modality("t", x, tokens="words")]) for x in captions)
+    with pytest.raises(ValueError, match="'t' became numbers in another way than in training"):
+        second.like(first.modalities)
+    np.savez(tmp_path / "a.npz", x=X, kind=np.array([k or "" for k in KINDS]))
+    assert read_npz(tmp_path / "a.npz").frame("kind")["kind"][2] == "c"
 
 
 @pytest.mark.parametrize("backend", ["pyro", "numpyro"])

@@ -132,7 +132,7 @@ def read(path: str | Path) -> Trace:
     """
     pandas = extra("pandas")
     try:
-        frame = pandas.read_csv(path, dtype=np.float64)
+        frame = pandas.read_csv(path, dtype=np.float64).drop(columns="Unnamed: 0", errors="ignore")  # pandas' index
     except ValueError as error:
         raise ValueError(f"cannot read {str(path)!r} as a series: {str(error).splitlines()[0]}") from None
     if CLOCK not in frame or frame.shape[1] < 2:

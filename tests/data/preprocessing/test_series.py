@@ -74,6 +74,8 @@ def test_a_file_comes_back_and_a_damaged_one_is_one_sentence(tmp_path: Path) -> 
     again = read(tmp_path / "a.csv")
     assert again.channels == ("x", "y")
     np.testing.assert_array_equal(again.values, trace.values)
+    (tmp_path / "c.csv").write_text(",time,x\n0,0.0,1.0\n1,1.5,2.0\n")  # with the index of pandas
+    assert read(tmp_path / "c.csv").channels == ("x",)
     for text, told in {
         "x,y\n1,2": "needs a column 'time'",
         "time\n1": "others beside it",
