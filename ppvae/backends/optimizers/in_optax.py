@@ -36,7 +36,7 @@ def made(settings: Settings) -> optax.GradientTransformationExtraArgs:
 
 def fresh(optimizer: optax.GradientTransformation, params: Arrays) -> Any:
     """What an optimiser remembers before its first step, as arrays whose types stay."""
-    return jax.tree.map(jnp.array, optimizer.init(params))
+    return jax.jit(lambda params: jax.tree.map(jnp.array, optimizer.init(params)))(params)
 
 
 def check(settings: Settings, optimizer: optax.GradientTransformation, params: Arrays) -> None:
