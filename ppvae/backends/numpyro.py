@@ -43,7 +43,6 @@ from ppvae.runs.snapshot import Snapshot
 jax_faults.warn()  # when this file is imported, which the first run on NumPyro does
 
 ITEMS = 32768  # at most so many items are asked in one turn of the words
-FRUGAL = {"xla_cpu_use_fusion_emitters": False}  # XLA's newer way to write loops takes a megabyte for each
 
 
 @jax.tree_util.register_dataclass
@@ -209,19 +208,8 @@ def compile_epoch(
     with environment(state.plan.settings):
         inputs = _everywhere(state, arrays, observed, rows, places, pace)
         lowered = jax.jit(lambda *given: _epoch(*given), donate_argnums=0).lower(*inputs)
-    by_blocks = any(len(array) < state.plan.items for array in arrays.values())
     with in_jax.defaults(state.plan.settings):
-        state.run.compiled["epoch", state.stage] = _frugal(lowered) if by_blocks else lowered.compile()
-
-
-def _frugal(lowered: Any) -> Any:
-    """The program of a run whose data do not fit into memory, compiled with as little of it as XLA at hand can."""
-    try:
-        return lowered.compile(compiler_options=FRUGAL)
-    except jax.errors.JaxRuntimeError as error:
-        if "No such compile option" not in str(error):
-            raise
-        return lowered.compile()
+        state.run.compiled["epoch", state.stage] = lowered.compile()
 
 
 def epoch(
@@ -242,7 +230,8 @@ def _everywhere(
     state: State, arrays: Arrays, observed: Arrays, rows: np.ndarray, places: np.ndarray, pace: Pace
 ) -> Any:
     """The inputs of an epoch on each device that takes part in it."""
-    return in_jax.whole(state.plan.settings, (state, arrays, observed, jnp.asarray(rows), jnp.asarray(places), pace))
+    inputs = state, arrays, observed, jnp.asarray(rows), jnp.asarray(places), pace
+    return in_jax.whole(state.plan.settings, inputs)
 
 
 def _epoch(
