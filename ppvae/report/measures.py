@@ -101,12 +101,15 @@ def measure(
 
 @contextmanager
 def _beside(tasks: Mapping[str, Callable[[], Any]]) -> Iterator[dict[str, Future[Any]]]:
-    """Tasks that are done one after the other beside the block: one program is compiled while others run."""
+    """Tasks that are done one after the other beside the block: one program is compiled while others run.
+
+    Nobody waits for them where the block fails or is interrupted.
+    """
     pool = ThreadPoolExecutor(1)
     try:
         yield {name: pool.submit(task) for name, task in tasks.items()}
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _consistency(fitted: Fitted, rows: Dataset, effort: Effort) -> Consistency | None:
