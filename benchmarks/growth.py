@@ -164,13 +164,16 @@ def draw(sweeps: Mapping[str, Sequence[Mapping[str, float]]], path: Path) -> Non
     mpl.use("agg")
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(2, len(sweeps), figsize=(2.6 * len(sweeps), 4.4), layout="constrained", squeeze=False)
+    figure, axes = plt.subplots(2, len(sweeps), figsize=(2.9 * len(sweeps), 4.6), layout="constrained", squeeze=False)
     for column, (sweep, points) in zip(axes.T, sweeps.items(), strict=True):
         sizes = [each["size"] for each in points]
         for axis, name in zip(column, ("seconds", "megabytes"), strict=True):
             values = [each[name] for each in points]
             axis.loglog(sizes, values, "o-", color="C0")
             axis.loglog(sizes, [values[-1] * size / sizes[-1] for size in sizes], ":", color="0.6")
+            axis.set_xticks(sizes, [f"{size:,}" for size in sizes], fontsize=7)
+            axis.tick_params(axis="y", which="both", labelsize=7)
+            axis.minorticks_off()
         column[0].set_title(sweep, fontsize=8)
     for axis, name in zip(axes[:, 0], ("seconds", "megabytes"), strict=True):
         axis.set_ylabel(name)
