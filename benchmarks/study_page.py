@@ -31,7 +31,7 @@ def study(results: Path, methods: Sequence[str], setting: Setting) -> str:
     """The study in Markdown: how it was made, a table for each arm, the judges, and the seconds."""
     made = {name: rows for name in methods if (rows := current(results / f"{name}.csv", setting))}
     parts = [described(setting), *(f"**{title}**\n\n{arm(made, missing)}" for missing, title in ARMS.items())]
-    for file, shown in (("judges", judged), ("seconds", timed)):
+    for file, shown in (("judges", judged), ("corrected", ranked), ("seconds", timed)):
         if rows := current(results / f"{file}.csv", setting):
             parts.append(shown(rows))
     return "\n\n".join(parts)
@@ -79,6 +79,27 @@ def spread(values: Sequence[float]) -> str:
     """Mean ± standard error; the mean alone of a single value."""
     mean = f"{np.mean(values):.1f}"
     return mean if len(values) < 2 else f"{mean} ± {np.std(values, ddof=1) / np.sqrt(len(values)):.1f}"
+
+
+def ranked(rows: Sequence[study_rows.Row]) -> str:
+    """Evidence by corrected posteriors beside that by guides, the best first, and the place that the guide gives."""
+    by = {how: means(rows, f"evidence_{how}") for how in ("corrected", "guide")}
+    order, before = (sorted(by[how], key=by[how].__getitem__, reverse=True) for how in ("corrected", "guide"))
+    cells = [
+        [f"`{name}`", f"{by['corrected'][name]:.1f}", f"{by['guide'][name]:.1f}", str(before.index(name) + 1)]
+        for name in order
+    ]
+    head = ["method", "log p(x), corrected", "by the guide", "its place by the guide"]
+    seeds = sorted({row["seed"] for row in rows})
+    named = f"seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}"
+    title = f"**Evidence by corrected posteriors**, complete training data, 200 test items, 1,000 particles, {named}"
+    return f"{title}\n\n{zoo_page.table(head, cells, right=3)}"
+
+
+def means(rows: Sequence[study_rows.Row], column: str) -> dict[str, float]:
+    """The mean of a column over the seeds of each method."""
+    methods = dict.fromkeys(row["method"] for row in rows)
+    return {name: float(np.mean([float(r[column]) for r in rows if r["method"] == name])) for name in methods}
 
 
 def judged(rows: Sequence[study_rows.Row]) -> str:

@@ -158,6 +158,17 @@ def test_a_page_keeps_what_is_written_by_hand(tmp_path: Path) -> None:
         zoo_page.replaced(text, "nothing", "")
 
 
+def test_evidence_is_ranked_by_corrected_posteriors() -> None:
+    figures = {"a": (-3.0, -1.0, "0"), "b": (-2.0, -2.0, "0"), "c": (-4.0, -4.0, "1")}
+    rows = [
+        {"method": name, "seed": seed, "evidence_guide": str(guide), "evidence_corrected": str(corrected)}
+        for name, (guide, corrected, seed) in figures.items()
+    ]
+    shown = study_page.ranked([*rows, {**rows[0], "seed": "1", "evidence_corrected": "-1.5"}]).splitlines()
+    assert shown[0].endswith("seeds 0, 1")
+    assert shown[-3:] == ["| `a` | -1.2 | -3.0 | 2 |", "| `b` | -2.0 | -2.0 | 1 |", "| `c` | -4.0 | -4.0 | 3 |"]
+
+
 def test_the_page_shows_the_zoo_and_the_results_as_they_are() -> None:
     page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
     again = "docs/methods.md is out of date: run python benchmarks/study.py --page"
