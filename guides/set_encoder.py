@@ -50,21 +50,17 @@ class SetEncoder(Program):
         self.flow = ExpertFlow(latent, hidden=hidden[-1:]) if family == "flow" else None
 
     def forward(self, batch: Batch) -> Any:
-        out, there = self.read(batch)
+        approximation = self.approximation(batch)
         with batch.plate():
-            return pyro.sample("z", self.posterior(out, there))
+            return pyro.sample("z", approximation)
 
-    def located(self, batch: Batch) -> Any:
-        """The location of each item's posterior, ``(items, latent)``."""
-        return self.read(batch)[0][:, : self.latent]
-
-    def read(self, batch: Batch) -> tuple[Any, Any]:
-        """What the network returns for each item, zeros for one that has nothing, and whether it has anything."""
+    def approximation(self, batch: Batch) -> Any:
+        """The posteriors of the items, as a distribution."""
         names = list(self.features.networks)
         features = ops.stack([self.features.expert(batch, name) for name in names])
         present = ops.stack([batch.present(name) for name in names])
         there = ops.any(present, 0)
-        return ops.where(there[:, None], self.joint(self.pooled(features, present)), 0.0), there
+        return self.posterior(ops.where(there[:, None], self.joint(self.pooled(features, present)), 0.0), there)
 
     def posterior(self, out: Any, there: Any) -> Any:
         """The family's distribution, from what the network returns for each item and whether it has anything."""

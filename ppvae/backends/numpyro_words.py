@@ -91,7 +91,7 @@ def derivatives(function: Any, at: Any) -> Any:
 
     vectors = jax.lax.stop_gradient(bare(at))
     slope, back = jax.vjp(jax.grad(total), vectors)
-    each = jax.vmap(lambda one: back(jnp.broadcast_to(one, vectors.shape))[0])(jnp.eye(vectors.shape[-1]))
+    each = jax.lax.map(lambda one: back(jnp.broadcast_to(one, vectors.shape))[0], jnp.eye(vectors.shape[-1]))
     return nested(jax.lax.stop_gradient((slope, jnp.moveaxis(each, 0, -2))), heard)
 
 
