@@ -10,10 +10,10 @@ from torch import nn
 
 from ppvae import Program, dist, handlers, ops, pyro
 from ppvae.language.batch import Batch
-from ppvae.language.ppl import derivatives, items
+from ppvae.language.ppl import derivatives, items, iterated
 from ppvae.language.traces import alone, joint, random_sites
 
-PARTS = (1.0, 0.5, 0.25, 0.1, 0.0)  # of a step, of which the best is taken
+PARTS = 4  # of a step are tried, each half of the one before
 FLAT = 0.5  # of the network's precision: the least that counts in any direction
 
 
@@ -21,7 +21,7 @@ class Newton(Program):
     """``q(z | x_S) = Normal(z_K, s² Λ(z_{K-1})⁻¹)``, ``z_{k+1} = z_k + a Λ(z_k)⁻¹ ∇ log p(x_S, z_k)``, K steps.
 
     A network's normal is the start: z_0 is its mean, and its covariance the unit. Λ is the negative Hessian of
-    ``log p(x_S, z)``, with eigenvalues of at least 1/2 in that unit; a is the best of a few parts of the step; s is one
+    ``log p(x_S, z)``, with eigenvalues of at least 1/2 in that unit; a is the best of 1, 1/2, 1/4, 1/8 and 0; s is one
     learned number. Where the model's posterior is normal and not much wider than the network's, the guide is that
     posterior with ``s = 1``, wherever the network starts. It shares the model's present weights and does not move them.
     No gradient flows through the steps, so that the network is trained on its own. Site ``z`` is ``(items, latent)``.
@@ -39,9 +39,14 @@ class Newton(Program):
 
     def forward(self, batch: Batch) -> Any:
         normal = self.start.approximation(batch)
-        loc, unit = ops.detach(normal.loc), ops.detach(normal.scale_tril)
-        for _ in range(self.steps):
-            loc, root = self.step(batch, loc, unit)
+        start, unit = ops.detach(normal.loc), ops.detach(normal.scale_tril)
+
+        def moved(loc: Any) -> Any:
+            new, root = self.step(batch, loc, unit)
+            return new, ops.cat([new[..., None], root], -1)
+
+        found = iterated(moved, start, self.steps)[-1]
+        loc, root = found[..., 0], found[..., 1:]
         with batch.plate():
             return pyro.sample("z", dist.MultivariateNormal(loc, scale_tril=ops.exp(self.log_scale) * root))
 
@@ -51,12 +56,19 @@ class Newton(Program):
         widths, axes = ops.linalg.eigh(-unit.mT @ curvature @ unit)
         root = unit @ (axes / ops.sqrt(ops.clamp(widths, min=FLAT))[:, None])
         step = (root @ (root.mT @ slope[..., None]))[..., 0]
-        tried = ops.stack([loc + part * step for part in PARTS])
-        levels = ops.stack([self.level(batch, each) for each in tried])
-        best = ops.argmax(ops.nan_to_num(levels, nan=-math.inf), 0)
         triangle = ops.linalg.qr(root.mT)[1].mT
         signs = ops.sign(ops.diagonal(triangle, dim1=-2, dim2=-1))
-        return ops.take_along_dim(tried, best[None, :, None], 0)[0], triangle * signs[:, None]
+        return loc + self.part(batch, loc, step)[:, None] * step, triangle * signs[:, None]
+
+    def part(self, batch: Batch, loc: Any, step: Any) -> Any:
+        """How much of its step an item goes, ``(items,)``: that of a few parts that leads highest, or nothing."""
+
+        def shorter(part: Any) -> Any:
+            return part / 2, self.level(batch, loc + part * step)
+
+        levels = ops.cat([iterated(shorter, ops.ones_like(loc[0, 0]), PARTS), self.level(batch, loc)[None]])
+        best = ops.argmax(ops.nan_to_num(levels, nan=-math.inf), 0)
+        return ops.where(best < PARTS, 0.5**best, 0.0)
 
     def level(self, batch: Batch, z: Any) -> Any:
         """``log p(x_S, z)``, ``(items,)``, out of sight of whoever runs the guide."""

@@ -79,8 +79,9 @@ def iterated(step: Any, state: Any, times: int) -> Any:
         with interpreting(key):
             return nested(step(nested(carried, spoken)), array)
 
-    keys = jax.random.split(running.key(), times)
-    return spoken(jax.lax.scan(one, nested(state, array), keys)[1])
+    key = running.key()
+    keys = None if key is None else jax.random.split(key, times)  # none is needed where nothing is drawn
+    return spoken(jax.lax.scan(one, nested(state, array), keys, times)[1])
 
 
 def derivatives(function: Any, at: Any) -> Any:

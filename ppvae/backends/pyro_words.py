@@ -182,7 +182,9 @@ def iterated(step: Callable[[Any], tuple[Any, Any]], state: Any, times: int) -> 
     return torch.stack(found)
 
 
-def derivatives(function: Callable[[torch.Tensor], torch.Tensor], at: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def derivatives(
+    function: Callable[[torch.Tensor], torch.Tensor], at: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """See :func:`ppvae.language.ppl.derivatives`."""
     with torch.enable_grad():
         at = at.detach().requires_grad_()

@@ -62,7 +62,15 @@ def amortise(
     """
     latent = _latent(fitted, data)
     own = {name: getattr(fitted.settings, name) for name in ("backend", "dtype", "device")}
-    settings = {**own, "lr": 2e-3, "schedule": "cosine", "batch_size": 128, "seed": seed, "progress": progress, **options}
+    settings = {
+        **own,
+        "lr": 2e-3,
+        "schedule": "cosine",
+        "batch_size": 128,
+        "seed": seed,
+        "progress": progress,
+        **options,
+    }
     data = _rows(data.only(fitted.names), steps, settings["batch_size"], seed)
     epochs = max(1, round(steps / (len(data) // settings["batch_size"])))
     family_of_start = "full" if family == "newton" else family

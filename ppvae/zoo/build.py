@@ -65,9 +65,7 @@ def _asleep(objective: Any, weight: float) -> tuple[objectives.Stage, ...]:
     return tuple(map(sleeping, objectives.stages(objective)))
 
 
-def with_guide(
-    vae: VAE, modalities: Sequence[Modality], seed: int = 0, *, newton: bool = False, **options: Any
-) -> VAE:
+def with_guide(vae: VAE, modalities: Sequence[Modality], seed: int = 0, *, newton: bool = False, **options: Any) -> VAE:
     """The same model with a fresh set encoder for its guide, of stock networks: its features have a size of their own.
 
     Args:

@@ -75,7 +75,10 @@ def counting() -> tuple[VAE, dict[str, np.ndarray]]:
         torch.manual_seed(3)
         model = Joint(modalities, latent=2)
     random = np.random.default_rng(0)
-    return started(modalities, model, steps=15), {"n": random.poisson(2.0, (5, 4)) * 1.0, "x": random.normal(size=(5, 2))}
+    return started(modalities, model, steps=15), {
+        "n": random.poisson(2.0, (5, 4)) * 1.0,
+        "x": random.normal(size=(5, 2)),
+    }
 
 
 def test_many_steps_end_at_the_mode_with_the_curvature_there() -> None:
