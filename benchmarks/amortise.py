@@ -26,7 +26,7 @@ ITEMS, SIMULATED, SUBSETS = 100, 300, 3
 
 
 def line(fitted: Fitted, train: Dataset, test: Dataset, options: dict) -> str:
-    """Seconds, milliseconds an item, and by how many views are given failing k-hats and coverage of 90 %, in percent."""
+    """What it took, and by how many views are given failing k-hats and coverage of 90 %, in percent."""
     start, used = time.perf_counter(), time.process_time()
     run = ppvae.amortise(fitted, train, progress=False, **options)
     seconds, used, few = time.perf_counter() - start, time.process_time() - used, test.take(slice(ITEMS))

@@ -25,6 +25,13 @@ class Newton(Program):
     learned number. Where the model's posterior is normal and not much wider than the network's, the guide is that
     posterior with ``s = 1``, wherever the network starts. It shares the model's present weights and does not move them.
     No gradient flows through the steps, so that the network is trained on its own. Site ``z`` is ``(items, latent)``.
+    After the variational Laplace autoencoders of Park et al. 2019 (https://proceedings.mlr.press/v97/park19a.html), for
+    any likelihood.
+
+    >>> from ppvae import Batch, Modality, method
+    >>> vae = method("set_encoder", [Modality("image", (784,)), Modality("sound", (20,))], latent=2, family="full")
+    >>> tuple(Newton(vae.guide, vae.model)(Batch(size=3)).shape)
+    (3, 2)
 
     Args:
         start: a guide with ``approximation(batch)``, a ``MultivariateNormal``.

@@ -55,15 +55,11 @@ class SetEncoder(Program):
             return pyro.sample("z", approximation)
 
     def approximation(self, batch: Batch) -> Any:
-        """The posteriors of the items, as a distribution."""
-        names = list(self.features.networks)
-        features = ops.stack([self.features.expert(batch, name) for name in names])
-        present = ops.stack([batch.present(name) for name in names])
+        """The posterior of each item, of the family."""
+        features = ops.stack([self.features.expert(batch, name) for name in self.features.networks])
+        present = ops.stack([batch.present(name) for name in self.features.networks])
         there = ops.any(present, 0)
-        return self.posterior(ops.where(there[:, None], self.joint(self.pooled(features, present)), 0.0), there)
-
-    def posterior(self, out: Any, there: Any) -> Any:
-        """The family's distribution, from what the network returns for each item and whether it has anything."""
+        out = ops.where(there[:, None], self.joint(self.pooled(features, present)), 0.0)
         loc, log_scale, below = ops.split(out, self.sizes, -1)
         scale = ops.exp(ops.clamp(log_scale, -BOUND, BOUND))
         if self.sizes[-1]:

@@ -20,8 +20,8 @@ ASLEEP = -1  # the number of the coins that choose S, which those of no objectiv
 def known_latents(model: Any, guide: Any, batch: Batch, beta: Any) -> dict[str, Any]:
     """``log q(z' | x'_S)``, z' and x' drawn from the model, S of any size, all equally likely: an objective.
 
-    The sleep phase of wake-sleep (Hinton et al. 1995), which covers the mass of the posterior where an ELBO settles in a
-    part of it. The model is to rest meanwhile.
+    The sleep phase of wake-sleep (Hinton et al. 1995), which covers the mass of the posterior where an ELBO settles in
+    a part of it. The model is to rest meanwhile.
     """
     made, item = new_item(model, batch)
     return {"new items": log_q(guide, item.without(uniform_drop(model, item)), made)}

@@ -120,7 +120,7 @@ def random_drop(model: Any, batch: Batch, number: int) -> dict[str, Any]:
 
 
 def uniform_drop(model: Any, batch: Batch) -> dict[str, Any]:
-    """Which modalities each item loses, ``(items,)`` by name: it keeps any number of those it has, all equally likely."""
+    """Which modalities each item loses, ``(items,)`` by name; it keeps any number of them, all equally likely."""
     names = explained(model, batch)
     present = ops.stack([batch.present(name) for name in names])
     order = pyro.sample("order", dist.Uniform(0.0, 1.0).expand(list(present.shape)))

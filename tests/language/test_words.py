@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 import jax
@@ -325,7 +326,7 @@ def test_derivatives_are_the_closed_forms() -> None:
     curvature = 2 * np.stack([x[:, ::-1], np.stack([x[:, 0], np.zeros(5)], -1)], 1)
     for backend, array in (("pyro", torch.as_tensor), ("numpyro", jax.numpy.asarray)):
         with ppl.running(backend), jax.enable_x64(True):
-            found = ppl.derivatives(lambda z, w=array(weight): cubic(z, w), array(x))
+            found = ppl.derivatives(partial(cubic, weight=array(weight)), array(x))
         np.testing.assert_allclose(found[0], slope, rtol=1e-12)
         np.testing.assert_allclose(found[1], curvature, rtol=1e-12)
 
