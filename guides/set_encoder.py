@@ -50,16 +50,16 @@ class SetEncoder(Program):
         self.flow = ExpertFlow(latent, hidden=hidden[-1:]) if family == "flow" else None
 
     def forward(self, batch: Batch) -> Any:
-        names = list(self.features.networks)
-        features = ops.stack([self.features.expert(batch, name) for name in names])
-        present = ops.stack([batch.present(name) for name in names])
+        approximation = self.approximation(batch)
+        with batch.plate():
+            return pyro.sample("z", approximation)
+
+    def approximation(self, batch: Batch) -> Any:
+        """The posterior of each item, of the family."""
+        features = ops.stack([self.features.expert(batch, name) for name in self.features.networks])
+        present = ops.stack([batch.present(name) for name in self.features.networks])
         there = ops.any(present, 0)
         out = ops.where(there[:, None], self.joint(self.pooled(features, present)), 0.0)
-        with batch.plate():
-            return pyro.sample("z", self.posterior(out, there))
-
-    def posterior(self, out: Any, there: Any) -> Any:
-        """The family's distribution, from what the network returns for each item and whether it has anything."""
         loc, log_scale, below = ops.split(out, self.sizes, -1)
         scale = ops.exp(ops.clamp(log_scale, -BOUND, BOUND))
         if self.sizes[-1]:

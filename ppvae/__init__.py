@@ -19,7 +19,7 @@ show(
         "language.ppl": "dist distribution handlers ops pyro running",
         "language.program": "Program",
         "runs.vae": "VAE",
-        "training.amortisation.amortise": "amortise",
+        "training.amortise": "amortise",
         "training.fit": "fit init step",
         "training.loading": "load",
         "zoo.build": "method",
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from ppvae.language.ppl import running as running
     from ppvae.language.program import Program as Program
     from ppvae.runs.vae import VAE as VAE
-    from ppvae.training.amortisation.amortise import amortise as amortise
+    from ppvae.training.amortise import amortise as amortise
     from ppvae.training.fit import fit as fit
     from ppvae.training.fit import init as init
     from ppvae.training.fit import step as step

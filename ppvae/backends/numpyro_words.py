@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpyro
 import torch
 import torch.nn.functional as F
@@ -19,9 +20,9 @@ from ppvae.backends.distributions.words import DIST, quiet, said
 from ppvae.backends.mirror.running.convert import nested
 from ppvae.backends.mirror.running.standin import interpreter
 from ppvae.backends.pyro_words import Density, Sampler, Shape
-from ppvae.backends.spoken import Vocabulary
+from ppvae.backends.spoken import Vocabulary, bare, heard
 
-__all__ = ["dist", "distribution", "handlers", "iterated", "ops", "pyro"]
+__all__ = ["derivatives", "dist", "distribution", "handlers", "iterated", "ops", "pyro"]
 
 STACKS = [stacks.own(numpyro.primitives, "_PYRO_STACK"), *pyro_words.STACKS]
 
@@ -78,8 +79,21 @@ def iterated(step: Any, state: Any, times: int) -> Any:
         with interpreting(key):
             return nested(step(nested(carried, spoken)), array)
 
-    keys = jax.random.split(running.key(), times)
-    return spoken(jax.lax.scan(one, nested(state, array), keys)[1])
+    key = running.key()
+    keys = None if key is None else jax.random.split(key, times)  # none is needed where nothing is drawn
+    return spoken(jax.lax.scan(one, nested(state, array), keys, times)[1])
+
+
+def derivatives(function: Any, at: Any) -> Any:
+    """See :func:`ppvae.language.ppl.derivatives`; backwards twice, as some layers have no forward mode."""
+
+    def total(vectors: Any) -> Any:
+        return bare(function(heard(vectors))).sum()
+
+    vectors = jax.lax.stop_gradient(bare(at))
+    slope, back = jax.vjp(jax.grad(total), vectors)
+    each = jax.lax.map(lambda one: back(jnp.broadcast_to(one, vectors.shape))[0], jnp.eye(vectors.shape[-1]))
+    return nested(jax.lax.stop_gradient((slope, jnp.moveaxis(each, 0, -2))), heard)
 
 
 def distribution(

@@ -19,7 +19,7 @@ from torch.distributions import constraints
 from ppvae.backends import declarations, stacks
 from ppvae.language import plates
 
-__all__ = ["dist", "distribution", "handlers", "iterated", "ops", "pyro"]
+__all__ = ["derivatives", "dist", "distribution", "handlers", "iterated", "ops", "pyro"]
 
 STACKS = [stacks.own(runtime, name) for name in ("_PYRO_STACK", "_DIM_ALLOCATOR")]
 
@@ -180,6 +180,17 @@ def iterated(step: Callable[[Any], tuple[Any, Any]], state: Any, times: int) -> 
         state, each = step(state)
         found.append(each)
     return torch.stack(found)
+
+
+def derivatives(
+    function: Callable[[torch.Tensor], torch.Tensor], at: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """See :func:`ppvae.language.ppl.derivatives`."""
+    with torch.enable_grad():
+        at = at.detach().requires_grad_()
+        (slope,) = torch.autograd.grad(function(at).sum(), at, create_graph=True)
+        each = [torch.autograd.grad(part, at, retain_graph=True)[0] for part in slope.sum(0)]
+    return slope.detach(), torch.stack(each, -2)
 
 
 def distribution(

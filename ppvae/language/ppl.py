@@ -150,3 +150,16 @@ def iterated(step: Callable[[Any], tuple[Any, Any]], state: Any, times: int) -> 
         times: how many steps.
     """
     return words().iterated(step, state, times)
+
+
+def derivatives(function: Callable[[Any], Any], at: Any) -> tuple[Any, Any]:
+    """Slope ``(items, size)`` and second derivatives ``(items, size, size)`` of a function of each item's own vector.
+
+    A word for the text of programs. No gradient flows through what it gives.
+
+    Args:
+        function: takes vectors ``(items, size)`` and returns ``(items,)``, each from its own vector alone. It states no
+            sites to whoever runs the program, draws nothing, and changes nothing in place.
+        at: the vectors.
+    """
+    return words().derivatives(function, at)

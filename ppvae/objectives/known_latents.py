@@ -7,43 +7,24 @@ from dataclasses import replace
 from functools import wraps
 from typing import Any
 
-import numpy as np
-
 from ppvae.language.batch import Batch
 from ppvae.language.pieces import pieces, whole
-from ppvae.language.ppl import items, ops
+from ppvae.language.ppl import ops
 from ppvae.language.traces import alone, density, is_local, latents, model_sites, random_sites
 from ppvae.objectives.elbo import Objective
-from ppvae.objectives.subsets import random_drop
+from ppvae.objectives.subsets import random_drop, uniform_drop
 
 ASLEEP = -1  # the number of the coins that choose S, which those of no objective have
 
 
-def known_latents(hidden: Mapping[str, np.ndarray], z: np.ndarray, trusted: np.ndarray) -> Objective:
-    """``½ log q(z' | x'_S) + ½ log q(z | x_S)``: z' and x' are drawn from the model, z stands beside the item.
+def known_latents(model: Any, guide: Any, batch: Batch, beta: Any) -> dict[str, Any]:
+    """``log q(z' | x'_S)``, z' and x' drawn from the model, S of any size, all equally likely: an objective.
 
-    The first term is the sleep phase of wake-sleep (Hinton et al. 1995), which covers the mass of the posterior where
-    an ELBO settles in a part of it; the second does the same where the data lie. The model is to rest meanwhile.
-
-    Args:
-        hidden: which items of the data do without a modality, ``(items,)`` by name: S is what is left.
-        z: draws of the site ``z`` given S, ``(draws, items, latent)``, all of which count.
-        trusted: which items' draws count, ``(items,)``.
+    The sleep phase of wake-sleep (Hinton et al. 1995), which covers the mass of the posterior where an ELBO settles in
+    a part of it. The model is to rest meanwhile.
     """
-
-    table = np.moveaxis(z, 1, 0)
-
-    def objective(model: Any, guide: Any, batch: Batch, beta: Any) -> dict[str, Any]:
-        drop = {name: ops.as_tensor(mask)[batch.rows] for name, mask in hidden.items()}
-        drawn = ops.moveaxis(ops.as_tensor(table, dtype=items().float_dtype())[batch.rows], 1, 0)
-        own = random_sites(guide, alone(batch.without(drop)))["z"]["fn"].log_prob(drawn).mean(0)
-        made, item = new_item(model, batch)
-        return {
-            "model's items": 0.5 * log_q(guide, item.without(drop), made),
-            "data's items": 0.5 * ops.where(ops.as_tensor(trusted)[batch.rows], own, 0.0),
-        }
-
-    return objective
+    made, item = new_item(model, batch)
+    return {"new items": log_q(guide, item.without(uniform_drop(model, item)), made)}
 
 
 def asleep(objective: Objective, weight: float = 1.0) -> Objective:

@@ -119,6 +119,17 @@ def random_drop(model: Any, batch: Batch, number: int) -> dict[str, Any]:
     return {name: drop[i] & left for i, name in enumerate(names)}
 
 
+def uniform_drop(model: Any, batch: Batch) -> dict[str, Any]:
+    """Which modalities each item loses, ``(items,)`` by name; it keeps any number of them, all equally likely."""
+    names = explained(model, batch)
+    present = ops.stack([batch.present(name) for name in names])
+    order = pyro.sample("order", dist.Uniform(0.0, 1.0).expand(list(present.shape)))
+    chance = pyro.sample("kept", dist.Uniform(0.0, 1.0).expand([batch.size]))
+    rank = ops.argsort(ops.argsort(ops.where(present, order, 2.0), 0), 0)
+    drop = present & (rank > ops.floor(chance * present.sum(0)))
+    return {name: drop[i] for i, name in enumerate(names)}
+
+
 def random_part(model: Any, batch: Batch, number: int) -> Batch:
     """The batch without what each item loses at random."""
     return batch.without(random_drop(model, batch, number))

@@ -65,13 +65,14 @@ def _asleep(objective: Any, weight: float) -> tuple[objectives.Stage, ...]:
     return tuple(map(sleeping, objectives.stages(objective)))
 
 
-def with_guide(vae: VAE, modalities: Sequence[Modality], seed: int = 0, **options: Any) -> VAE:
+def with_guide(vae: VAE, modalities: Sequence[Modality], seed: int = 0, *, newton: bool = False, **options: Any) -> VAE:
     """The same model with a fresh set encoder for its guide, of stock networks: its features have a size of their own.
 
     Args:
         vae: whose model it is; it stays as it was, and shares its weights.
         modalities: what is measured.
         seed: of the initial weights.
+        newton: climb the model's density from where the set encoder starts, see :class:`ppvae.guides.newton.Newton`.
         **options: of :class:`ppvae.guides.set_encoder.SetEncoder`.
 
     Raises:
@@ -80,7 +81,15 @@ def with_guide(vae: VAE, modalities: Sequence[Modality], seed: int = 0, **option
     options = _checked("set_encoder", options)
     stock = [replace(modality, encoder=None) for modality in modalities]
     guide = method("set_encoder", stock, seed=seed, **options).guide
-    return VAE(vae.model, guide, vae.objective, {**vae.recipe, "guide": options} if vae.recipe else {})
+    pair = VAE(vae.model, guide, vae.objective, {**vae.recipe, "guide": options} if vae.recipe else {})
+    return climbing(pair) if newton else pair
+
+
+def climbing(vae: VAE) -> VAE:
+    """The pair whose guide climbs the model's density from where its own, a set encoder, starts; weights are shared."""
+    options = {**vae.recipe["guide"], "newton": True} if vae.recipe else {}
+    guide = _program("guides", "newton:Newton")(vae.guide, vae.model)
+    return replace(vae, guide=guide, recipe={**vae.recipe, "guide": options} if options else {})
 
 
 def rebuilt(recipe: Mapping[str, Any], modalities: Sequence[Modality]) -> VAE:

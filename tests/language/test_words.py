@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
+import jax
 import numpy as np
 import numpyro
 import pyro as library
@@ -136,6 +138,19 @@ def looped(self: Any, batch: Any) -> Any:
         return state, state[0] * state[1]
 
     return ppl.iterated(step, (z, torch.zeros(())), 4).sum(0)
+
+
+def cubic(z: Any, weight: Any) -> Any:
+    """``z_0² z_1 + w z_1``, ``(items,)``."""
+    return z[:, 0] ** 2 * z[:, 1] + weight * z[:, 1]
+
+
+def sloped(self: Any, batch: Any) -> Any:
+    """Slope and second derivatives of a function of each item's vector, and of a network, which passes no gradient."""
+    x = batch.get("x")
+    slope, curvature = ppl.derivatives(lambda z: cubic(z, self.net(x).sum(-1)), x)
+    with batch.plate():
+        return latent(batch) + slope + curvature.sum(-1)
 
 
 def masks(model: Any, batch: Any) -> Any:
@@ -282,6 +297,7 @@ CASES: dict[str, tuple[Callable[[Any, Any], Any], dict[str, Any]]] = {
     "open plates": (open_plates, {"z": local}),
     "rows": (rows, {"z": local}),
     "loop": (looped, {"z": local}),
+    "derivatives": (sloped, {"z": local}),
     "masks": (masks, {"z": local}),
     "given": (given, {"z": local}),
     "lift": (lifted, {"z": local}),
@@ -302,6 +318,17 @@ def test_a_text_is_the_same_on_both_backends(case: str) -> None:
     found = ppvae.parity(VAE(Text(text), Drawn(**sites)), data().batch(), dtype="float64")
     assert max(found["max_logprob_difference"], found["max_gradient_difference"]) < 1e-10
     assert not len(library.get_param_store())
+
+
+def test_derivatives_are_the_closed_forms() -> None:
+    x, weight = np.random.default_rng(0).normal(size=(5, 2)), np.arange(5.0)
+    slope = np.stack([2 * x[:, 0] * x[:, 1], x[:, 0] ** 2 + weight], -1)
+    curvature = 2 * np.stack([x[:, ::-1], np.stack([x[:, 0], np.zeros(5)], -1)], 1)
+    for backend, array in (("pyro", torch.as_tensor), ("numpyro", jax.numpy.asarray)):
+        with ppl.running(backend), jax.enable_x64(True):
+            found = ppl.derivatives(partial(cubic, weight=array(weight)), array(x))
+        np.testing.assert_allclose(found[0], slope, rtol=1e-12)
+        np.testing.assert_allclose(found[1], curvature, rtol=1e-12)
 
 
 @pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning")  # torch's own, of NumPy 2

@@ -9,10 +9,13 @@ import linear_gaussian as lg
 import numpy as np
 import pytest
 from objective_harness import BACKENDS, evaluate
+from scipy import stats
 
 import ppvae
-from ppvae import VAE, Dataset, objectives
+from ppvae import VAE, Dataset, objectives, ops
 from ppvae.objectives.elbo import elbo
+from ppvae.objectives.known_latents import known_latents
+from ppvae.objectives.subsets import uniform_drop
 
 TRUTH = lg.general()
 ITEMS = 3000
@@ -49,6 +52,32 @@ def test_an_exact_guide_loses_the_entropy_of_its_posteriors(backend: str) -> Non
     error = shares["sleep"].std() / np.sqrt(ITEMS)
     assert abs(shares["sleep"].mean() - WEIGHT * expected()) < 4 * error
     assert error < 0.02
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_alone_it_asks_of_every_number_of_modalities_equally_often(backend: str) -> None:
+    vae = VAE(lg.joint(TRUTH).double(), lg.Exact(TRUTH).double())
+    shares, _ = evaluate(backend, vae, known_latents, TRUTH.draw(ITEMS, seed=1))
+    known, names = entropies(), tuple(TRUTH.names)
+    sizes = [[known[s] for s in itertools.combinations(names, size)] for size in range(1, len(names) + 1)]
+    error = shares["new items"].std() / np.sqrt(ITEMS)
+    assert abs(shares["new items"].mean() + np.mean([np.mean(size) for size in sizes])) < 4 * error
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_item_keeps_any_number_of_those_it_has(backend: str) -> None:
+    def shown(model: Any, guide: Any, batch: Any, beta: Any) -> dict[str, Any]:
+        drop = uniform_drop(model, batch)
+        return {name: ops.where(drop[name], 0.0, 1.0 * batch.present(name)) for name in drop}
+
+    values = TRUTH.draw(ITEMS, seed=1)
+    values["a"][::2] = np.nan
+    kept, _ = evaluate(backend, VAE(lg.joint(TRUTH).double(), lg.Exact(TRUTH).double()), shown, values)
+    count = np.stack(list(kept.values())).sum(0).astype(int)
+    assert (kept["a"][::2] == 0).all()
+    assert stats.chisquare(np.bincount(count[::2])[1:]).pvalue > 0.01
+    assert stats.chisquare(np.bincount(count[1::2])[1:]).pvalue > 0.01
+    assert stats.chisquare([each[1::2][count[1::2] == 1].sum() for each in kept.values()]).pvalue > 0.01
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

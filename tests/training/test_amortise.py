@@ -9,16 +9,15 @@ from typing import Any
 import linear_gaussian as lg
 import numpy as np
 import pytest
-from scipy import stats
 
 import ppvae
 from ppvae import Dataset
 from ppvae.inference.fitted import Fitted
-from ppvae.training.amortisation import lessons
+from ppvae.training import amortise
 from ppvae.zoo import build
 
 ITEMS = 100
-SETTINGS: dict[str, Any] = {"items": 200, "batch_size": 50, "lr": 5e-3, "progress": False}
+SETTINGS: dict[str, Any] = {"batch_size": 50, "lr": 5e-3, "progress": False}
 
 
 @cache
@@ -47,19 +46,28 @@ def divergence(run: Fitted, given: tuple[str, ...]) -> float:
     return float(np.mean(each) / 2)
 
 
-@pytest.mark.parametrize("backend", ["numpyro", pytest.param("pyro", marks=pytest.mark.slow)])
-def test_the_new_guide_is_near_the_posterior_of_every_subset_and_the_model_stays(backend: str) -> None:
+@pytest.mark.parametrize(
+    ("backend", "family", "steps", "most"),
+    [
+        ("pyro", "newton", 40, 0.02),
+        pytest.param("numpyro", "newton", 40, 0.02, marks=pytest.mark.slow),
+        pytest.param("numpyro", "full", 240, 0.06, marks=pytest.mark.slow),
+    ],
+)
+def test_the_new_guide_is_near_the_posterior_of_every_subset_and_the_model_stays(
+    backend: str, family: Any, steps: int, most: float
+) -> None:
     _, _, data = rows()
     before = wrong(backend)
-    after = ppvae.amortise(before, data, epochs=60, **SETTINGS)
+    after = ppvae.amortise(before, data, family=family, steps=steps, **SETTINGS)
     assert divergence(before, ("b", "c")) > 0.5
     for given in (("b", "c"), ("a", "b", "c")):
-        assert divergence(after, given) < 0.06, given
+        assert divergence(after, given) < most, given
     for name, weight in before.vae.model.state_dict().items():
         np.testing.assert_array_equal(after.vae.model.state_dict()[name], weight)
     assert after.vae.objective == before.vae.objective
     assert after.history == []
-    assert len(after.notes["amortised"]["loss"]) == 60
+    assert np.isfinite(after.notes["amortised"]["loss"]).all()
 
 
 @cache
@@ -76,12 +84,12 @@ def small(method: str, **options: Any) -> Fitted:
     return ppvae.fit(vae, data, epochs=0, progress=False)
 
 
-TINY: dict[str, Any] = {"items": 90, "epochs": 2, "batch_size": 45, "progress": False}
+TINY: dict[str, Any] = {"steps": 2, "batch_size": 40, "progress": False}
 
 
 def test_a_method_with_another_guide_is_saved_and_loaded(tmp_path: Path) -> None:
     data = mixed_rows()
-    vae = build.with_guide(small("mvae").vae, data.modalities or (), latent=2, family="full")
+    vae = build.with_guide(small("mvae").vae, data.modalities or (), newton=True, latent=2, family="full")
     run = ppvae.fit(vae, data, epochs=0, progress=False)
     run.save(tmp_path / "run")
     loaded = ppvae.load(tmp_path / "run")
@@ -92,7 +100,7 @@ def test_a_method_with_another_guide_is_saved_and_loaded(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("method", "family"), [("mvae", "full"), ("mmvae", "flow")])
+@pytest.mark.parametrize(("method", "family"), [("mvae", "newton"), ("mmvae", "newton"), ("mmvae", "flow")])
 def test_an_amortised_run_is_saved_loaded_and_moved_like_any_other(method: str, family: Any, tmp_path: Path) -> None:
     data = mixed_rows()
     run = ppvae.amortise(small(method), data, family=family, **TINY)
@@ -115,22 +123,17 @@ def test_one_seed_gives_one_guide_with_which_training_may_go_on() -> None:
 
 @pytest.mark.slow
 def test_what_a_model_takes_as_given_stays_given() -> None:
-    run = small("cvae", condition="n")
-    hidden = lessons.hidden(run, mixed_rows(), seed=0)
-    assert set(hidden) == set(run.explained)
-    assert np.isfinite(ppvae.amortise(run, mixed_rows(), **TINY).notes["amortised"]["loss"]).all()
+    run = ppvae.amortise(small("cvae", condition="n"), mixed_rows(), **TINY)
+    assert np.isfinite(run.notes["amortised"]["loss"]).all()
+    assert np.isfinite(run.encode(mixed_rows(), ["a", "n"])["z"]).all()
 
 
-def test_every_number_of_modalities_is_shown_equally_often() -> None:
-    names = [f"m{number}" for number in range(4)]
-    data = Dataset({name: np.random.default_rng(0).normal(size=(4000, 1)) for name in names})
-    run = ppvae.fit(ppvae.method("mvae", data.modalities or (), latent=1, hidden=(4,)), data, epochs=0, progress=False)
-    kept = ~np.stack(list(lessons.hidden(run, data, seed=0).values()))
-    assert stats.chisquare(np.bincount(kept.sum(0), minlength=5)[1:]).pvalue > 0.01
-    assert stats.chisquare(kept[:, kept.sum(0) == 1].sum(1)).pvalue > 0.01
-    holed = lessons.without(mixed_rows(), {"a": np.arange(80) % 2 == 0})
-    np.testing.assert_array_equal(np.isnan(holed.holed("a")[1::2]), np.isnan(mixed_rows().holed("a")[1::2]))
-    assert not holed.present("a")[::2].any()
+@pytest.mark.parametrize(("items", "steps", "rows"), [(80, 2, 80), (80, 1, 40), (80, 100, 400), (900, 100, 900)])
+def test_epochs_are_neither_shorter_than_ten_steps_nor_longer_than_all(items: int, steps: int, rows: int) -> None:
+    data = Dataset({"a": np.arange(items)[:, None] * 1.0})
+    found = np.sort(amortise._rows(data, steps, 40, seed=0).arrays["a"][:, 0])
+    assert len(found) == rows
+    assert np.bincount(found.astype(int)).max() <= -(-rows // items)
 
 
 def test_models_of_other_latents_and_data_that_lack_a_modality_are_refused() -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import jax.numpy as jnp
+import numpy as np
 
 from ppvae.data.dataset import Dataset
 from ppvae.inference import subset_questions
@@ -16,39 +17,39 @@ from ppvae.language.batch import Batch
 from ppvae.objectives import Stage
 from ppvae.objectives.known_latents import known_latents
 from ppvae.runs.snapshot import Snapshot
-from ppvae.training.amortisation import lessons
 from ppvae.training.fit import fit
 from ppvae.training.savable import plain
 from ppvae.zoo import build
 
-DRAWS = 16  # of each corrected posterior
+EPOCH = 10  # steps, at least
+WIDTH = {"epochs": 10, "lr": 0.05, "schedule": "cosine"}  # of the one number that is trained after the network
 
 
 def amortise(
     fitted: Fitted,
     data: Dataset,
     *,
-    family: Literal["full", "flow", "diagonal"] = "full",
-    items: int = 1000,
-    epochs: int = 600,
+    family: Literal["newton", "full", "flow", "diagonal"] = "newton",
+    steps: int = 2400,
     seed: int = 0,
     progress: bool | None = None,
     **options: Any,
 ) -> Fitted:
-    """The same model with a new guide: a set encoder that is trained to its posteriors, not to a bound.
+    """The same model with a new guide, which is trained to its posteriors, not to a bound.
 
-    Half of what it learns from are new items of the model, whose latents are known, others every step; half are rows of
-    the data with draws of their corrected posteriors. Each looks at a subset of its modalities, drawn so that every
-    number of them is equally likely. What all that costs is paid once; the answers of the new pair are as fast as those
-    of any guide, and its intervals are no narrower than the posterior's where an ELBO's are. That is not enough to be a
-    proposal for importance sampling where posteriors are sharp: see ``docs/calibration.md``.
+    A set encoder learns from new items of the model, whose latents are known, others every step. Each shows a subset of
+    its modalities, so that every number of them is equally likely. From the mean that it finds, the family ``newton``
+    climbs the model's own density, and takes its covariance there, widened or narrowed by one number that is learned
+    alike. What training costs is paid once; answers then cost some passes through the decoders for each latent, so that
+    they are slower than those of a network alone, and much faster than a correction: see ``docs/calibration.md``.
 
     Args:
         fitted: the pair; its model stays as it is.
-        data: the rows that it was trained on, with all its modalities.
-        family: of the guide's posteriors, see :class:`ppvae.guides.set_encoder.SetEncoder`.
-        items: how many rows with a subset are corrected, and trained on; rows come again where they are fewer.
-        epochs: passes over these.
+        data: the rows that it was trained on, with all its modalities: new items have their holes, and what the model
+            takes as given.
+        family: of the guide's posteriors: :class:`ppvae.guides.newton.Newton`, or a set encoder's own, see
+            :class:`ppvae.guides.set_encoder.SetEncoder`.
+        steps: of training, about, rounded to whole epochs of the data.
         seed: of everything.
         progress: show a progress bar; by default where the output is a terminal.
         **options: of training, as ``lr``, ``batch_size`` and ``backend``, in place of the defaults here.
@@ -60,29 +61,44 @@ def amortise(
         ValueError: the model has other latents than one real vector ``z`` an item, or the data lack a modality.
     """
     latent = _latent(fitted, data)
-    data = lessons.repeated(data.only(fitted.names), items, seed)
-    hidden = lessons.hidden(fitted, data, seed)
-    found = fitted.encode(lessons.without(data, hidden), draws=DRAWS, seed=seed, posterior="corrected")
-    objective = known_latents(hidden, found["z"], found.served.passes)  # type: ignore[attr-defined]
-    pair = build.with_guide(fitted.vae, data.modalities or (), seed, latent=latent, family=family)
+    own = {name: getattr(fitted.settings, name) for name in ("backend", "dtype", "device")}
     settings = {
-        "backend": fitted.settings.backend,
-        "dtype": fitted.settings.dtype,
-        "device": fitted.settings.device,
+        **own,
         "lr": 2e-3,
         "schedule": "cosine",
+        "batch_size": 128,
+        "seed": seed,
+        "progress": progress,
         **options,
     }
-    staged = replace(pair, objective=(Stage(objective, frozen=("model.",)),))
-    trained = fit(staged, data, epochs=epochs, seed=seed, progress=progress, **settings)
-    told = {"family": family, "items": items, "seed": seed, "loss": [entry["loss"] for entry in trained.history]}
+    data = _rows(data.only(fitted.names), steps, settings["batch_size"], seed)
+    epochs = max(1, round(steps / (len(data) // settings["batch_size"])))
+    family_of_start = "full" if family == "newton" else family
+    pair = build.with_guide(fitted.vae, data.modalities or (), seed, latent=latent, family=family_of_start)
+    trained = fit(_learning(pair), data, epochs=epochs, **settings)
+    loss = [entry["loss"] for entry in trained.history]
+    if family == "newton":
+        few = data.take(slice(EPOCH * settings["batch_size"]))
+        trained = fit(_learning(build.climbing(trained.vae), "guide.start."), few, **{**settings, **WIDTH})
+        loss += [entry["loss"] for entry in trained.history]
     return replace(
         fitted,
         vae=replace(trained.vae, objective=fitted.vae.objective),
         history=[],
         snapshot=Snapshot(trained.snapshot.weights),
-        notes={**fitted.notes, "amortised": plain(told)},
+        notes={**fitted.notes, "amortised": plain({"family": family, "steps": steps, "seed": seed, "loss": loss})},
     )
+
+
+def _learning(vae: Any, *resting: str) -> Any:
+    """The pair whose guide learns from new items, while the model rests, and what else does."""
+    return replace(vae, objective=(Stage(known_latents, frozen=("model.", *resting)),))
+
+
+def _rows(data: Dataset, steps: int, batch_size: int, seed: int) -> Dataset:
+    """The rows in random order, so many that no epoch is too short or longer than all of training."""
+    random = np.random.default_rng(seed).permutation(len(data))
+    return data.take(np.resize(random, np.clip(len(data), min(EPOCH, steps) * batch_size, steps * batch_size)))
 
 
 def _latent(fitted: Fitted, data: Dataset) -> int:
