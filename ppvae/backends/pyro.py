@@ -182,7 +182,7 @@ def seed(*entropy: int) -> None:
     """Seed torch from a tuple of integers; every step has a seed of its own, so that a run resumes anywhere."""
     word = int(np.random.SeedSequence(entropy).generate_state(1)[0])
     torch.default_generator.manual_seed(word)
-    if torch.cuda.is_available():
+    if torch.cuda.is_initialized():
         torch.cuda.manual_seed(word)
 
 
