@@ -16,11 +16,17 @@ from torch.utils.flop_counter import FlopCounterMode
 import ppvae
 from ppvae import VAE, Batch, Dataset, Program, dist, handlers, ops, pyro
 from ppvae.backends.pyro_items import frozen
-from ppvae.language.traces import is_local, latents
+from ppvae.language.traces import is_local, latents, log_weights
 from ppvae.objectives.elbo import added, global_shares, times
 from ppvae.objectives.multisample import BOUND, beside_draws, dreg, log_mean_exp, proposed
-from ppvae.objectives.stratified import is_private, log_weights_without, mmvae, stratum_shares
+from ppvae.objectives.stratified import is_private, mmvae, stratum_shares
 from ppvae.objectives.subsets import singles
+
+
+def log_weights_without(target: Any, proposal: Any, names: set[str], beta: float) -> torch.Tensor:
+    """Log weights that leave out the densities of some latents."""
+    model, guide = ({name: site for name, site in sites.items() if name not in names} for sites in (target, proposal))
+    return log_weights(model, guide, beta)
 
 
 def two_runs(model: Any, guide: Any, batch: Batch, part: Batch, draws: int, beta: float) -> dict[str, Any]:
