@@ -81,7 +81,9 @@ def stacked(drawn: list[Sites]) -> Sites:
         missing = site["layout"].inner + site["fn"].event_dim - site["value"].ndim
         return site["value"].reshape((1,) * missing + tuple(site["value"].shape))
 
-    return {name: {**site, "value": ops.cat([value(each[name]) for each in drawn], 0)} for name, site in drawn[0].items()}
+    return {
+        name: {**site, "value": ops.cat([value(each[name]) for each in drawn], 0)} for name, site in drawn[0].items()
+    }
 
 
 def own_strata(name: str, site: Any, parts: list[Batch], draws: int) -> Any:
