@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Literal
@@ -40,9 +39,10 @@ def mmvae(draws: int = 10, gradient: Gradient = "dreg") -> Objective:
         parts = singles(model, batch)
         drawn = [proposed(guide, part, {}, draws) for part in parts]
         still = resting(guide, batch) if gradient == "dreg" else None
-        groups = [slice(None)] if stackable(drawn) else [slice(i, i + 1) for i in range(len(parts))]
-        groups = [strata(model, guide, still, batch, parts[g], drawn[g], draws, beta) for g in groups]
-        return added(*(times(share, b, batch) for share, b in zip(shares, itertools.chain(*groups), strict=True)))
+        size = len(parts) if stackable(drawn) else 1  # how many strata share a run
+        groups = [slice(first, first + size) for first in range(0, len(parts), size)]
+        bounds = [b for g in groups for b in strata(model, guide, still, batch, parts[g], drawn[g], draws, beta)]
+        return added(*(times(share, bound, batch) for share, bound in zip(shares, bounds, strict=True)))
 
     return objective
 
@@ -94,7 +94,8 @@ def own_strata(name: str, site: Any, parts: list[Batch], draws: int) -> Any:
 
 def counted_log_weights(target: Sites, proposal: Sites, counts: Mapping[str, Any], beta: Any) -> Any:
     """Log weights in which some latents' densities count for some draws alone."""
-    return log_weights(*({n: _counted(s, counts.get(n)) for n, s in p.items()} for p in (target, proposal)), beta)
+    model, guide = ({n: _counted(site, counts.get(n)) for n, site in sites.items()} for sites in (target, proposal))
+    return log_weights(model, guide, beta)
 
 
 def _counted(site: Any, count: Any) -> Any:

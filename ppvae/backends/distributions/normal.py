@@ -30,7 +30,7 @@ class LogDensity(torch.autograd.Function):
         return square.mul_(-0.5).sub_(constant)
 
     @staticmethod
-    def backward(ctx: Any, slope: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, slope: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         value, loc, scale, residual = ctx.saved_tensors
         if torch.is_grad_enabled():  # this is to be differentiated again, and the residual knows of no graph
             residual = (value - loc) / scale
@@ -68,7 +68,7 @@ class Normal(dist.Normal):
         """The log density of values, summed over their last axes."""
         if self._validate_args:
             self._validate_sample(value)
-        return LogDensity.apply(value, self.loc, self.narrow, dims)  # type: ignore[no-any-return]
+        return LogDensity.apply(value, self.loc, self.narrow, dims)
 
 
 class Elements(dist.Independent):
