@@ -65,6 +65,7 @@ def measure(case: str, library: str, shared: bool, device: str, seconds: float) 
     """The figures of one pair of loops."""
     if shared:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+        importlib.import_module("torch").set_num_threads(1)  # two would wait for each other
     clock = time.process_time if shared else time.perf_counter
     from interleave import interleave
 

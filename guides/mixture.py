@@ -37,7 +37,7 @@ class Mixture(Program):
 
     def forward(self, batch: Batch) -> Any:
         loc, scale, present = self.encoders(batch)
-        family = dist.Laplace if self.family == "laplace" else dist.Normal
+        family = dist.Laplace if self.family == "laplace" else None
         mixed = experts.mixture(*experts.singly(loc, scale, present), experts.evenly(present), family)
         with batch.plate():
             return pyro.sample("z", mixed)

@@ -29,6 +29,10 @@ from ppvae.runs.plan import Info, Pace, Plan, torch_dtype
 from ppvae.runs.settings import Settings
 from ppvae.runs.snapshot import Snapshot
 
+# glibc hands back to the system what is free beyond twice the largest block that it saw mapped and freed, of at most
+# 32 MiB. Now that it has seen one, a step finds the memory of the step before: new pages cost more than the arithmetic.
+torch.empty(2**25 - 2**16, dtype=torch.uint8, device="cpu")
+
 ITEMS = 64  # at most so many items are asked in one turn, one after the other
 
 
@@ -182,7 +186,7 @@ def seed(*entropy: int) -> None:
     """Seed torch from a tuple of integers; every step has a seed of its own, so that a run resumes anywhere."""
     word = int(np.random.SeedSequence(entropy).generate_state(1)[0])
     torch.default_generator.manual_seed(word)
-    if torch.cuda.is_available():
+    if torch.cuda.is_initialized():
         torch.cuda.manual_seed(word)
 
 

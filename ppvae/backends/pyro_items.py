@@ -19,7 +19,7 @@ from pyro.poutine.trace_messenger import TraceMessenger
 from torch.distributions import constraints, transform_to
 
 from ppvae.backends import declarations
-from ppvae.backends.pyro_words import Normal as Normal
+from ppvae.backends.distributions.normal import Normal as Normal
 from ppvae.language.batch import over
 from ppvae.language.pieces import mask_of, owner
 from ppvae.language.plates import beside, depth, layout

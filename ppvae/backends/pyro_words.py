@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import partial
 from types import ModuleType
@@ -22,8 +21,6 @@ from ppvae.language import plates
 __all__ = ["derivatives", "dist", "distribution", "handlers", "iterated", "ops", "pyro"]
 
 STACKS = [stacks.own(runtime, name) for name in ("_PYRO_STACK", "_DIM_ALLOCATOR")]
-
-HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
 
 Shape = tuple[int, ...]
 Sampler = Callable[[Callable[[Any], Any]], Any]
@@ -110,25 +107,6 @@ class _Ops:
 
 
 ops = _Ops()
-
-
-class Normal(dist.Normal):
-    """Pyro's normal distribution, whose scale is worked on at the size that it has before it is broadcast."""
-
-    def __init__(self, loc: torch.Tensor, scale: torch.Tensor, validate_args: bool | None = None) -> None:
-        super().__init__(loc, scale, validate_args)
-        self.narrow = scale
-
-    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
-        new = super().expand(batch_shape, self._get_checked_instance(Normal, _instance))
-        new.narrow = self.narrow
-        return new
-
-    def log_prob(self, value: torch.Tensor) -> torch.Tensor:
-        if self._validate_args:
-            self._validate_sample(value)
-        residual = (value - self.loc) * self.narrow.reciprocal()
-        return -0.5 * residual.square() - (self.narrow.log() + HALF_LOG_TAU)
 
 
 class Written(dist.TorchDistribution):

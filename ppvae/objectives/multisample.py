@@ -7,8 +7,9 @@ weights be averaged inside the logarithm. ``beta`` tempers the weights.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from ppvae.language.batch import Batch
@@ -69,7 +70,8 @@ def dreg(draws: int = 10) -> Objective:
         if target:
             weights = weigh(target, proposal).reshape(-1, batch.size)
         else:
-            target, weights = doubly_reparameterised(model, resting(guide, batch), batch, proposal, draws, weigh)
+            still, shape = resting(guide, batch), (1, draws)
+            target, (weights,) = doubly_reparameterised(model, still, batch, proposal, shape, weigh)
         return {BOUND: log_mean_exp(weights), **global_shares(target, proposal, beta)}
 
     return objective
@@ -80,29 +82,30 @@ def doubly_reparameterised(
     still: Callable[[Any, int], Sites],
     batch: Batch,
     drawn: Sites,
-    draws: int,
+    shape: tuple[int, int],
     weigh: Callable[[Sites, Sites], Any],
-    unweighed: Collection[str] = (),
+    counts: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[Sites, Any]:
-    """The model's sites at what was drawn, and log weights ``(draws, items)`` whose log mean has the DReG gradient.
+    """The model's sites at what was drawn, and log weights ``(*shape, items)`` whose log mean has the DReG gradient.
 
-    That weighs each draw by its share of the total weight. The guide's gradient comes through the draws alone, and is
-    weighed once more on its way to them; a latent that all items share is a parameter to both. ``still`` is the guide
-    that rests, ``weigh`` makes log weights of the model's sites and its; the gradient of latents whose density that
-    leaves out, the ``unweighed`` ones, is weighed once.
+    That weighs each draw by its share of the total weight of its stratum; ``shape`` is ``(strata, draws)``. The guide's
+    gradient comes through the draws alone, and is weighed once more on its way to them; a latent that all items share
+    is a parameter to both. ``still`` is the guide that rests, ``weigh`` makes log weights of the model's sites and its.
+    Where that leaves out the density of a latent, as ``counts`` tells, its gradient is weighed once.
     """
     values, common = latents(drawn), {name for name, site in drawn.items() if not is_local(site)}
-    own = {name: site for name, site in drawn.items() if name in values.keys() - common - {*unweighed}}
+    own = {name: site for name, site in drawn.items() if name in values.keys() - common}
     known = {name: value for name, value in values.items() if name not in own}
     fixed = {name: ops.detach(value) if name in common else value for name, value in known.items()}
+    draws = math.prod(shape)
 
     def run(lit: Any) -> tuple[Sites, Any]:
         target = proposed(model, batch, {**known, **lit}, draws)
-        return target, weigh(target, still({**fixed, **lit}, draws)).reshape(-1, batch.size)
+        return target, weigh(target, still({**fixed, **lit}, draws)).reshape(*shape, batch.size)
 
     def shares(found: tuple[Sites, Any]) -> dict[str, Any]:
-        share = ops.softmax(ops.detach(found[1]), 0)
-        return {name: beside_draws(share, site) for name, site in own.items()}
+        share = ops.softmax(ops.detach(found[1]), 1).reshape(draws, batch.size)
+        return {name: beside_draws(share, site, counts.get(name, True)) for name, site in own.items()}
 
     return items().lit(run, {name: values[name] for name in own}, shares)
 
@@ -118,11 +121,14 @@ def proposed(program: Any, batch: Batch, drawn: Any, draws: int) -> Sites:
         return random_sites(program, alone(batch), drawn)
 
 
-def beside_draws(share: Any, site: Any) -> Any:
-    """A share ``(draws, items)`` of each draw, in the dims of a local site's value."""
+def beside_draws(share: Any, site: Any, counts: Any = True) -> Any:
+    """A share ``(draws, items)`` of each draw that counts, otherwise 1, in the dims of a local site's value."""
     value, event = site["value"], site["fn"].event_dim
     own = [dim - event for dim in site["layout"].own]
-    return share.reshape([1 if dim >= -event or dim in own else value.shape[dim] for dim in range(-value.ndim, 0)])
+    share = share.reshape([1 if dim >= -event or dim in own else value.shape[dim] for dim in range(-value.ndim, 0)])
+    if isinstance(counts, bool):
+        return share if counts else ops.ones_like(share)
+    return ops.where(counts.reshape(*counts.shape, *(1,) * event), share, 1.0)
 
 
 def log_mean_exp(weights: Any) -> Any:

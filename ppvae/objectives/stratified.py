@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Literal
 
 from ppvae.language.batch import Batch
 from ppvae.language.ppl import ops
-from ppvae.language.traces import Sites, alone, is_local, latents, log_weights, paired
+from ppvae.language.traces import Sites, alone, enumerated, is_local, latents, log_weights, paired
 from ppvae.objectives.agreement import present_count
 from ppvae.objectives.elbo import Objective, added, fits, global_shares, prices, revisiting, times
 from ppvae.objectives.multisample import BOUND, doubly_reparameterised, log_mean_exp, proposed, resting
@@ -36,37 +36,71 @@ def mmvae(draws: int = 10, gradient: Gradient = "dreg") -> Objective:
     @revisiting
     def objective(model: Any, guide: Any, batch: Batch, beta: Any) -> dict[str, Any]:
         shares, batch = stratum_shares(model, batch), alone(batch.remembering())
-        drawn = [(part, proposed(guide, part, {}, draws)) for part in singles(model, batch)]
+        parts = singles(model, batch)
+        drawn = [proposed(guide, part, {}, draws) for part in parts]
         still = resting(guide, batch) if gradient == "dreg" else None
-        bounds = [stratum(model, guide, still, batch, *each, draws, beta) for each in drawn]
+        size = len(parts) if stackable(drawn) else 1  # how many strata share a run
+        groups = [slice(first, first + size) for first in range(0, len(parts), size)]
+        bounds = [b for g in groups for b in strata(model, guide, still, batch, parts[g], drawn[g], draws, beta)]
         return added(*(times(share, bound, batch) for share, bound in zip(shares, bounds, strict=True)))
 
     return objective
 
 
-def stratum(
-    model: Any, guide: Any, still: Any, batch: Batch, part: Batch, drawn: Sites, draws: int, beta: Any
-) -> dict[str, Any]:
-    """The bound at draws from the guide given ``part``, which count with its density given all: ``(items,)``.
+def strata(
+    model: Any, guide: Any, still: Any, batch: Batch, parts: list[Batch], drawn: list[Sites], draws: int, beta: Any
+) -> list[dict[str, Any]]:
+    """For each stratum the bound at draws from the guide given its part, which count with their density given all.
 
-    The gradient is doubly reparameterised where the guide that rests is given, ``still``.
+    Bounds are ``(items,)``. Their gradient is doubly reparameterised where the guide that rests is given, ``still``.
     """
-    foreign = {name for name in drawn if is_private(name) and name.removeprefix(PRIVATE) not in part.arrays}
-    weigh = partial(log_weights_without, names=foreign, beta=beta)
-    plain = still is None or not all(is_local(site) for site in drawn.values())
-    scored = proposed(guide, batch, latents(drawn), draws) if plain else {}
+    sites, shape = stacked(drawn) if len(parts) > 1 else drawn[0], (len(parts), draws)
+    counts = {name: own_strata(name, site, parts, draws) for name, site in sites.items() if is_private(name)}
+    weigh = partial(counted_log_weights, counts=counts, beta=beta)
+    plain = still is None or not all(is_local(site) for site in sites.values())
+    scored = proposed(guide, batch, latents(sites), len(parts) * draws) if plain else {}
     if still is None:
-        target = proposed(model, batch, latents(drawn), draws)
-        weights = weigh(target, scored).reshape(-1, batch.size)
+        target = proposed(model, batch, latents(sites), len(parts) * draws)
+        weights = weigh(target, scored).reshape(*shape, batch.size)
     else:
-        target, weights = doubly_reparameterised(model, still, batch, drawn, draws, weigh, foreign)
-    return {BOUND: log_mean_exp(weights), **global_shares(target, scored, beta)}
+        target, weights = doubly_reparameterised(model, still, batch, sites, shape, weigh, counts)
+    return [{BOUND: log_mean_exp(each), **global_shares(target, scored, beta)} for each in weights]
 
 
-def log_weights_without(target: Sites, proposal: Sites, names: Collection[str], beta: Any) -> Any:
-    """Log weights that leave out the densities of some latents."""
-    model, guide = ({name: site for name, site in sites.items() if name not in names} for sites in (target, proposal))
+def stackable(drawn: list[Sites]) -> bool:
+    """Can one run of a program stand for those at the draws of each stratum, since items have all of their own?"""
+    sites = [site for each in drawn for site in each.values()]
+    alike = not any(getattr(each, "rows", {}) or enumerated(each) for each in drawn)
+    return alike and all(is_local(site) and not site["layout"].apart for site in sites)
+
+
+def stacked(drawn: list[Sites]) -> Sites:
+    """The sites of several runs as those of one, which has the draws of all, one run after the other."""
+
+    def value(site: Any) -> Any:
+        missing = site["layout"].inner + site["fn"].event_dim - site["value"].ndim
+        return site["value"].reshape((1,) * missing + tuple(site["value"].shape))
+
+    return {
+        name: {**site, "value": ops.cat([value(each[name]) for each in drawn], 0)} for name, site in drawn[0].items()
+    }
+
+
+def own_strata(name: str, site: Any, parts: list[Batch], draws: int) -> Any:
+    """Is a draw of a private latent made where its modality is seen? Booleans, in the dims of the site's plates."""
+    seen = [name.removeprefix(PRIVATE) in part.arrays for part in parts for _ in range(draws)]
+    return ops.as_tensor(seen).reshape(-1, *(1,) * (site["layout"].inner - 1)) if len(parts) > 1 else seen[0]
+
+
+def counted_log_weights(target: Sites, proposal: Sites, counts: Mapping[str, Any], beta: Any) -> Any:
+    """Log weights in which some latents' densities count for some draws alone."""
+    model, guide = ({n: _counted(site, counts.get(n)) for n, site in sites.items()} for sites in (target, proposal))
     return log_weights(model, guide, beta)
+
+
+def _counted(site: Any, count: Any) -> Any:
+    mask = site.get("mask")
+    return site if count is None else {**site, "mask": count if mask is None else mask & count}
 
 
 def is_private(site: str) -> bool:

@@ -57,6 +57,9 @@ def shared_products(loc: Any, scale: Any, present: Any, members: Any) -> tuple[A
 
 def product(loc: Any, scale: Any, present: Any, prior: bool = True) -> tuple[Any, Any]:
     """The product of the experts present (and the prior): loc and scale ``(items, latent)``."""
+    if len(loc) == 1 and not prior:
+        loc, scale = singly(loc, scale, present)
+        return loc[0], scale[0]
     precision, loc, top = _relative(loc, scale, present)
     return gaussian(ops.sum(precision, 0), ops.sum(precision * loc, 0), top, prior)
 
@@ -104,10 +107,10 @@ def mixture(loc: Any, scale: Any, weights: Any = None, family: Any = None, *, lo
     Args:
         loc, scale: ``(component, items, latent)``, or with any other batch shape in place of the items.
         weights: ``(component, items)``, summing to one over components.
-        family: ``dist.Normal`` (the default) or ``dist.Laplace``.
+        family: ``dist.Laplace``, or the normal distribution by default.
         logits: the weights' logs, instead of them.
     """
-    family = family or dist.Normal
+    family = family or items().Normal
     logits = ops.log(weights) if logits is None else logits
     known = moments(loc, scale, ops.exp(logits), family(0.0, 1.0).variance)
     loc, scale, logits = ops.moveaxis(loc, 0, -2), ops.moveaxis(scale, 0, -2), ops.moveaxis(logits, 0, -1)
@@ -121,7 +124,7 @@ def mixture(loc: Any, scale: Any, weights: Any = None, family: Any = None, *, lo
         return ops.einsum(pick, chosen, loc) + ops.einsum(pick, chosen, scale) * noise
 
     def log_prob(z: Any) -> Any:
-        each = family(loc, scale).log_prob(z[..., None, :]).sum(-1)
+        each = family(loc, scale).to_event(1).log_prob(z[..., None, :])
         return ops.logsumexp(each + logits, -1)
 
     return distribution(sample, log_prob, loc.shape[:-2], (latent,), *known)

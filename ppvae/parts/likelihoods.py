@@ -106,7 +106,7 @@ def of_log_rate(center: torch.Tensor, spread: torch.Tensor) -> dict[str, torch.T
 
 def normal(self: Family, y: Any) -> Any:
     """x ~ Normal(center + spread * y, spread * scale), scale learned or fixed."""
-    return items().Normal(self.center + self.spread * y, _scale(self))
+    return items().Normal(ops.addcmul(self.center, self.spread, y), _scale(self))
 
 
 def laplace(self: Family, y: Any) -> Any:

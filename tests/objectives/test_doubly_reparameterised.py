@@ -16,11 +16,18 @@ from torch.utils.flop_counter import FlopCounterMode
 import ppvae
 from ppvae import VAE, Batch, Dataset, Program, dist, handlers, ops, pyro
 from ppvae.backends.pyro_items import frozen
-from ppvae.language.traces import is_local, latents
+from ppvae.language.traces import is_local, latents, log_weights
+from ppvae.objectives import stratified
 from ppvae.objectives.elbo import added, global_shares, times
 from ppvae.objectives.multisample import BOUND, beside_draws, dreg, log_mean_exp, proposed
-from ppvae.objectives.stratified import is_private, log_weights_without, mmvae, stratum_shares
+from ppvae.objectives.stratified import is_private, mmvae, stratum_shares
 from ppvae.objectives.subsets import singles
+
+
+def log_weights_without(target: Any, proposal: Any, names: set[str], beta: float) -> torch.Tensor:
+    """Log weights that leave out the densities of some latents."""
+    model, guide = ({name: site for name, site in sites.items() if name not in names} for sites in (target, proposal))
+    return log_weights(model, guide, beta)
 
 
 def two_runs(model: Any, guide: Any, batch: Batch, part: Batch, draws: int, beta: float) -> dict[str, Any]:
@@ -112,6 +119,7 @@ CASES = {
     "dreg, one draw": (lambda: zoo("mvae"), dreg(1), dreg_twice(1)),
     "dreg, a latent for all": (lambda: VAE(Levelled(), LevelledGuide()), dreg(3), dreg_twice(3)),
     "mmvae": (lambda: zoo("mmvae"), mmvae(3), mmvae_twice(3)),
+    "mmvae, one draw": (lambda: zoo("mmvae_plus"), mmvae(1), mmvae_twice(1)),
     "mmvae, private latents": (lambda: zoo("mmvae_plus"), mmvae(3), mmvae_twice(3)),
     "mmvae, private latents and clusters": (lambda: zoo("cmvae"), mmvae(2), mmvae_twice(2)),
     "mmvae, a latent for all": (lambda: VAE(Levelled(), LevelledGuide()), mmvae(3), mmvae_twice(3)),
@@ -132,6 +140,28 @@ def test_one_run_has_the_gradient_of_two(case: str) -> None:
         for name in two:
             np.testing.assert_allclose(one[name], two[name], rtol=1e-12, atol=1e-13 * np.abs(two[name]).max())
     assert sum(np.abs(slope).sum() for name, slope in found[1].items() if name.startswith("guide.")) > 0.1
+
+
+@pytest.mark.parametrize("draws", [1, 3])
+@pytest.mark.parametrize("gradient", ["dreg", "iwae"])
+@pytest.mark.parametrize("backend", ["pyro", pytest.param("numpyro", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("method", ["mmvae", "mmvae_plus", "cmvae"])
+def test_strata_side_by_side_are_strata_one_by_one(
+    method: str, backend: str, gradient: Any, draws: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    vae, found, runs = zoo(method), [], []
+    original = stratified.doubly_reparameterised if gradient == "dreg" else stratified.log_weights
+    name = original.__name__
+    monkeypatch.setattr(stratified, name, lambda *args, **kwargs: runs.append(1) or original(*args, **kwargs))
+    for together in (True, False):
+        monkeypatch.setattr(stratified, "stackable", lambda drawn, together=together: together)
+        found.append(harness.evaluate(backend, vae, mmvae(draws, gradient), values(), beta=0.8, seed=1, gradients=True))
+    assert len(runs) == 1 + 3
+    for one, other in zip(*found, strict=True):
+        assert one.keys() == other.keys()
+        for key in other:
+            np.testing.assert_allclose(one[key], other[key], rtol=1e-9, atol=1e-11 * np.abs(other[key]).max())
 
 
 @pytest.mark.parametrize("method", ["mmvae", "mmvae_plus"])

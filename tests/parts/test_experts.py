@@ -135,6 +135,16 @@ def product_and_gradient(backend: str, loc: Any, scale: Any, present: Any, prior
 
 
 @both
+def test_one_expert_by_itself_is_the_product_of_one_and_nobody(backend: str) -> None:
+    rng = np.random.default_rng(2)
+    loc, scale = rng.normal(size=(2, ITEMS, LATENT)), rng.uniform(0.1, 3, (2, ITEMS, LATENT))
+    present = np.array([[True, False, True, True], [False] * ITEMS])
+    alone, among = (product_and_gradient(backend, loc[:n], scale[:n], present[:n], False, "float64") for n in (1, 2))
+    for mine, theirs in zip(alone, (*among[:2], among[2][:1], among[3][:1]), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-12, atol=1e-14)
+
+
+@both
 @pytest.mark.parametrize("nonsense", [1e30, 1e-30, np.inf, np.nan])
 def test_what_an_absent_expert_says_moves_neither_value_nor_gradient(backend: str, nonsense: float) -> None:
     rng = np.random.default_rng(0)
