@@ -301,3 +301,46 @@ def unsupported(data: Any) -> None:
 def test_a_distribution_that_does_not_say_its_support_is_trained(backend: str) -> None:
     run = ppvae.fit(VAE(Said(unsupported), Said(nothing)), DATA, backend=backend, epochs=1, progress=False)
     assert run.history[0]["loss"] == pytest.approx((HEADS**2).mean())
+
+
+class Holding(Program):
+    """Items by what it holds: a module of Python's, a compiled function, or anything."""
+
+    def __init__(self, function: Any, held: Any):
+        super().__init__()
+        self.function, self.held, self.loc = function, [held], torch.nn.Parameter(torch.zeros(()))
+
+    def forward(self, batch: Any) -> None:
+        with batch.plate():
+            logits = self.function(self.held[0], self.loc)
+            pyro.sample("obs", dist.Bernoulli(logits=logits), obs=batch.get("obs"))
+
+
+@both
+def test_a_module_of_python_that_a_program_holds_is_shared_by_its_copies(backend: str) -> None:
+    vae = VAE(Holding(lambda held, x: held.exp(x), torch), Said(nothing))
+    run = ppvae.fit(vae, DATA, backend=backend, epochs=1, progress=False)
+    assert run.vae.model.held == [torch]
+    assert ppvae.parity(vae, DATA.batch(), dtype="float64")["ok"]
+
+
+@both
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_a_compiled_function_that_a_program_holds_is_shared_by_its_copies(backend: str) -> None:
+    traced = torch.jit.trace(lambda x: torch.exp(x), torch.zeros(()))
+    vae = VAE(Holding(lambda held, x: held(x), traced), Said(nothing))
+    plain = VAE(Holding(lambda held, x: held.exp(x), torch), Said(nothing))
+    first, second = (ppvae.fit(v, DATA, backend=backend, epochs=2, progress=False) for v in (vae, plain))
+    assert first.history[-1]["loss"] == pytest.approx(second.history[-1]["loss"], rel=1e-6)
+
+
+@both
+def test_what_has_no_copy_is_refused_in_a_sentence(backend: str) -> None:
+    with pytest.raises(ValueError, match=r"^Holding holds what has no copy \(cannot pickle 'generator' object\), and"):
+        ppvae.fit(
+            VAE(Holding(lambda _, x: x, (i for i in ())), Said(nothing)),
+            DATA,
+            backend=backend,
+            epochs=1,
+            progress=False,
+        )
