@@ -83,7 +83,7 @@ class PyroDistribution(nd.Distribution):
         return self.ask(lambda text: text.expand(torch.Size(batch_shape)))
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or name == "text":
+        if (name.startswith("_") and name != "_mask") or name == "text":
             raise AttributeError(name)
         found = self.ask(lambda text: getattr(text, name))
         if not callable(found) or isinstance(found, nd.Distribution):
