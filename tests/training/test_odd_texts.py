@@ -8,7 +8,6 @@ import numpy as np
 import pyro as library
 import pytest
 import torch
-from pyro.contrib.easyguide import easy_guide
 
 import ppvae
 from ppvae import VAE, Dataset, Modality, Program, dist, pyro
@@ -224,11 +223,6 @@ def test_sites_of_pyro_itself_are_named_where_numpyro_has_them_not() -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (
-            easy_guide(items)(prior),
-            "must be a ppvae.Program, not Pyro's EasyGuide, which knows the items of one data set alone",
-        ),
-        (Said(easy_guide(items)(prior)), "cannot hold Pyro's EasyGuide, .* write a Program that draws each latent"),
         (prior, "must be a ppvae.Program, not function: write it as the forward of a ppvae.Program"),
         (torch.nn.Linear(1, 1), "must be a ppvae.Program, not Linear: let it inherit from ppvae.Program"),
     ],
