@@ -270,6 +270,24 @@ def test_what_a_model_takes_as_given_is_named_where_the_guide_takes_it_too(backe
     assert run.query(data, draws=2)["x"].shape == (2, 8, 1)
 
 
+class Scaled(Program):
+    """Items of one number, whose deviation is given."""
+
+    conditions = ("b",)
+
+    def forward(self, batch: Any) -> None:
+        with batch.plate():
+            pyro.sample("x", dist.Normal(0.0, batch.get("b")).to_event(1), obs=batch.get("x"))
+
+
+@both
+def test_a_parameter_that_is_not_given_is_named(backend: str) -> None:
+    data = Dataset({"x": np.ones((6, 1)), "b": np.ones((6, 1))})
+    run = ppvae.fit(VAE(Scaled(), Said(nothing)), data, backend=backend, epochs=1, progress=False)
+    with pytest.raises(ValueError, match="the modality 'b', which it takes as given, is not there"):
+        run.query(data, given=["x"])
+
+
 class Unsaid(library.distributions.TorchDistribution):
     """A density of a user's, who has not said on what."""
 
