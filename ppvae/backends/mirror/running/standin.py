@@ -155,8 +155,8 @@ class StandIn(torch.Tensor):
 
     def _unknown(self, *_: Any, **__: Any) -> Any:
         advice = (
-            "use torch.where, drop an assert, keep a number such as int(x.max()) as an attribute of the program, or give "
-            "the module a mirror of its own with @mirror.layer"
+            "use torch.where, drop an assert, keep a number such as int(x.max()) as an attribute of the program, or "
+            "give the module a mirror of its own with @mirror.layer"
         )
         raise refusal("control flow on the values of an array has no mirror", advice)
 
