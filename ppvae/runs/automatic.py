@@ -36,7 +36,7 @@ def automatic(program: nn.Module) -> Iterator[AutoGuide | EasyGuide]:
     return (module for module in program.modules() if isinstance(module, KINDS))
 
 
-_theirs = {kind: kind._setup_prototype for kind in KINDS}
+_theirs: dict[type, Any] = {kind: kind._setup_prototype for kind in KINDS}
 
 
 def _found(self: AutoGuide | EasyGuide, *args: Any, **kwargs: Any) -> None:
@@ -80,6 +80,8 @@ def _copied(self: AutoGuide | EasyGuide, memo: dict[int, Any]) -> AutoGuide | Ea
     return new
 
 
-_plate, EasyGuide.plate = EasyGuide.plate, _sized
+_plate: Any = EasyGuide.plate
+EasyGuide.plate = _sized  # type: ignore[method-assign]
 for _kind in KINDS:
-    _kind._setup_prototype, _kind.__deepcopy__ = _found, _copied
+    _kind._setup_prototype = _found  # type: ignore[method-assign]
+    _kind.__deepcopy__ = _copied  # type: ignore[union-attr]

@@ -47,5 +47,5 @@ def _spoken(leaf: Any) -> Any:
     return StandIn(leaf) if is_array(leaf) else leaf
 
 
-torch.jit.ScriptFunction.__call__ = _called
-apis.vmap_impl = _mapped
+torch.jit.ScriptFunction.__call__ = _called  # type: ignore[method-assign]
+apis.vmap_impl = _mapped  # type: ignore[assignment]
