@@ -133,6 +133,18 @@ def _local(program: nn.Module) -> bool:
 _seen: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 
 
+_usage = PyroModule._check_module_local_param_usage
+
+
+def _checked(self: PyroModule) -> None:
+    """Pyro's check that a module holds what is declared in it, which in a program that ppvae runs the program does."""
+    if current() is None:
+        _usage(self)
+
+
+PyroModule._check_module_local_param_usage = _checked  # type: ignore[method-assign]
+
+
 @contextmanager
 def declaring(pair: nn.ModuleDict) -> Iterator[None]:
     """Runs within the block give programs their parameters; both programs of a pair share those of one name."""

@@ -148,7 +148,8 @@ def plate_stack(prefix: str, sizes: Sequence[int], rightmost_dim: int = -1) -> I
 
 def deterministic(name: str, value: Any, event_dim: int | None = None) -> Any:
     """Pyro's ``deterministic``; the event dimensions matter to Pyro alone."""
-    return numpyro.deterministic(name, value)
+    with handed(name):
+        return numpyro.deterministic(name, value)
 
 
 def factor(name: str, log_factor: Any, *, has_rsample: bool | None = None) -> None:

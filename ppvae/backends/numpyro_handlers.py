@@ -191,6 +191,22 @@ def config_enumerate(
     return nh.infer_config(guide, config_fn=marked)
 
 
+class named(Messenger):
+    """Pyro's ``scope`` or ``name_count`` of ``pyro.contrib.autoname``, which change the names of sites."""
+
+    def __init__(self, held: Any) -> None:
+        super().__init__(None)
+        self.held = held
+
+    def process_message(self, msg: Any) -> None:
+        if msg["type"] in ("sample", "deterministic"):
+            self.held._pyro_sample(msg)
+
+    def postprocess_message(self, msg: Any) -> None:
+        if msg["type"] in ("sample", "deterministic") and hasattr(self.held, "_pyro_post_sample"):
+            self.held._pyro_post_sample(msg)
+
+
 # Pyro's own handlers that a text may have around it since it was defined; each acts on one site at a time.
 HANDED: dict[str, Callable[[Any], Any]] = {
     "BroadcastMessenger": lambda held: free(),
@@ -199,8 +215,10 @@ HANDED: dict[str, Callable[[Any], Any]] = {
     "InferConfigMessenger": lambda held: nh.infer_config(config_fn=held.config_fn),
     "MarkovMessenger": lambda held: free(),
     "MaskMessenger": lambda held: nh.mask(mask=bare(held.mask)),
+    "NameCountMessenger": named,
     "ReparamMessenger": lambda held: reparam(config=held.config),
     "ScaleMessenger": lambda held: nh.scale(scale=bare(held.scale)),
+    "ScopeMessenger": named,
     "UnconditionMessenger": lambda held: nh.uncondition(),
 }
 

@@ -244,6 +244,8 @@ def masked(site: Any, mask: Any) -> Any:
     fn, event = site["fn"], mask.ndim - depth(site)
     if event == 0:
         return fn.mask(mask)
+    if hasattr(fn, "_mask"):
+        return masked({**site, "fn": fn.base_dist}, mask).mask(fn._mask)
     if getattr(fn, "reinterpreted_batch_ndims", None) != event:
         raise ValueError(
             f"site {site['name']!r} has holes within its items, but its elements are not independent; "

@@ -16,6 +16,19 @@ from ppvae.language.intake import EXACT, too_long
 HOLES = ("", "na", "n/a", "nan", "null", "none")  # among numbers; of texts the empty one alone
 DOUBTFUL = ("na", "n/a", "nan", "null", "<na>")  # among texts: what may be a hole, and may be a name
 BINARY = {".parquet": "read_parquet", ".pq": "read_parquet", ".feather": "read_feather"}
+OTHERS = {  # what pandas reads by another function, and only with options of the user's
+    ".dta": "read_stata",
+    ".json": "read_json",
+    ".jsonl": "read_json",
+    ".ods": "read_excel",
+    ".orc": "read_orc",
+    ".pkl": "read_pickle",
+    ".sas7bdat": "read_sas",
+    ".sav": "read_spss",
+    ".xls": "read_excel",
+    ".xlsx": "read_excel",
+}
+TRUTHS = {"true": "1", "false": "0"}  # as pandas and R write them
 DECIMAL = (
     r"[+-]?\d*,\d+([eE][+-]?\d+)?"  # in files that part their cells by semicolons, as Excel writes in half of Europe
 )
@@ -85,6 +98,9 @@ def numbers(frame: Any, columns: Sequence[str], path: Path) -> Any:
         cells = frame[name].mask(text.str.lower().isin(HOLES).fillna(False).astype(bool))
         if frame.attrs.get("decimal"):
             cells = _pointed(cells, text, f"{str(path)!r}, column {name!r}")
+        truths = text.str.lower().map(TRUTHS)
+        if truths.notna().any() and not (truths.isna() & cells.notna()).any():
+            cells = truths
         read = pandas.to_numeric(cells, errors="coerce")
         found[name] = read.astype(float)
         if pandas.api.types.is_integer_dtype(read) and (read.abs() > EXACT).any():
@@ -110,6 +126,10 @@ def _read(path: Path) -> Any:
     pandas = extra("pandas")
     if not path.is_file():
         raise ValueError(f"there is no file {str(path)!r}")
+    if other := OTHERS.get(path.suffix.lower()):
+        raise ValueError(
+            f"cannot read {str(path)!r} as a table: save it as CSV or parquet, pandas.{other}(...).to_parquet(...)"
+        )
     try:
         if reader := BINARY.get(path.suffix.lower()):
             return _indexed(getattr(pandas, reader)(path).convert_dtypes())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from ppvae.language.intake import is_missing, library
 from ppvae.language.modality import Modality
 
 WORDS = ("category", "text")  # kinds of things that a cell of a table holds
+PARTED = re.compile(r"(?<=\d)[,.'’\s](?=\d{3}(?!\d))")  # what parts thousands
 
 
 class Column(NamedTuple):
@@ -153,6 +155,11 @@ def _categories(name: str, column: Column) -> Categories:
             f"{held} numbers written as text, such as {different[0][:40]!r}: they become numbers by "
             "pandas.to_numeric(x, errors='coerce'), and categories by astype('category')"
         )
+    if all(map(_is_written, different)):
+        raise ValueError(
+            f"{held} numbers as people write them, such as {different[0][:40]!r}: they become numbers once all but "
+            "digits, sign and decimal point is taken out, and categories by astype('category')"
+        )
     if len(different) > max(FEW, len(names) / 2):
         raise ValueError(
             f"{held} {len(different)} different texts in {len(names)} items, such as {different[0][:40]!r}: categories "
@@ -170,6 +177,12 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return text.strip().lower() in HOLES
     return True
+
+
+def _is_written(text: str) -> bool:
+    """Is this a number with a currency, a percent sign, parted thousands or a decimal comma, or a hole among such?"""
+    bare = PARTED.sub("", text.strip().strip("$€£¥%").strip())
+    return _is_number(text) or (bare != "" and _is_number(bare.replace(",", ".")))
 
 
 def _like(given: Any, numbers: np.ndarray, there: np.ndarray) -> Any:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from types import MappingProxyType
+from pickle import PickleError
+from types import MappingProxyType, ModuleType
 from typing import Any
 from urllib.parse import unquote
 
@@ -56,23 +57,37 @@ class Program(nn.Module):
             return super().__call__(*args, **kwargs)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Program:
-        """A copy, without the graph behind what a transform remembers of its last value."""
-        held = (x for module in self.modules() for x in _tensors(vars(module)))
-        memo |= {id(x): x.detach() for x in held if not x.is_leaf}
+        """A copy, without the graph behind what a transform remembers of its last value.
+
+        Raises:
+            ValueError: it holds what has no copy, such as a file.
+        """
+        for x in (x for module in self.modules() for x in _held(vars(module))):
+            if isinstance(x, SHARED) or not x.is_leaf:
+                memo[id(x)] = x if isinstance(x, SHARED) else x.detach()
         new = memo[id(self)] = object.__new__(type(self))
-        new.__dict__ = copy.deepcopy(self.__dict__, memo)
+        try:
+            new.__dict__ = copy.deepcopy(self.__dict__, memo)
+        except (TypeError, PickleError) as error:
+            raise ValueError(
+                f"{type(self).__name__} holds what has no copy ({error}), and programs are copied to be compared: "
+                "make it in the text, or outside of the program"
+            ) from error
         return new
 
 
-def _tensors(held: Any) -> Iterator[torch.Tensor]:
-    """The tensors in containers, transforms and distributions, which are no modules."""
+SHARED = (ModuleType, torch.jit.ScriptFunction)  # which a copy holds as well
+
+
+def _held(held: Any) -> Iterator[Any]:
+    """The tensors, and what copies share, in containers, transforms and distributions, which are no modules."""
     waiting, seen = [held], set()
     while waiting:
         value = waiting.pop()
         if id(value) in seen:  # a transform and its inverse hold each other
             continue
         seen.add(id(value))
-        if type(value) is torch.Tensor:  # what stands in for one on NumPyro has no graph
+        if type(value) is torch.Tensor or isinstance(value, SHARED):  # what stands in for one on NumPyro has no graph
             yield value
         elif isinstance(value, Transform | Distribution):
             waiting.append(vars(value))

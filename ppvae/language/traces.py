@@ -36,7 +36,7 @@ def random_sites(program: Any, batch: Batch, latents: Mapping[str, Any] | None =
     try:
         trace = words.trace(words.condition(program, data=latents) if latents else program).get_trace(batch)
     except (AttributeError, TypeError, ValueError, RuntimeError) as error:
-        if "NoneType" in str(error) and not isinstance(error, ValueError):
+        if _of_none(error):
             raise ValueError(f"{program.__class__.__name__} fails where {_lacking(program, batch, error)}") from error
         said, *table = str(error).splitlines() or [""]  # below its sentence Pyro draws a table of all sites
         raise (type(error)(said) if table and type(error) in PLAIN else error) from error
@@ -50,6 +50,13 @@ def random_sites(program: Any, batch: Batch, latents: Mapping[str, Any] | None =
     found = Traced({name: {**site, **known, "scale": weight(site)} for name, site in sites.items()})
     found.rows = {name: site["value"] for name, site in trace.nodes.items() if items().picks_rows(site)}
     return found
+
+
+def _of_none(error: Exception) -> bool:
+    """Did a text fail since it took None for data? Distributions say so of a parameter in words of their own."""
+    if isinstance(error, ValueError):
+        return str(error).startswith("Input arguments must all be instances of Number")
+    return "NoneType" in str(error)
 
 
 def _lacking(program: Any, batch: Batch, error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Automatic guides: Pyro's own, which find a model's latents by running it, in the words of the running backend."""
+"""Automatic and easy guides: Pyro's own, made of the model that they run, in the words of the running backend."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from pyro.contrib.easyguide import EasyGuide, easyguide
 from pyro.infer.autoguide import AutoGuide, AutoGuideList, guides, structured
 from torch import nn
 
@@ -15,13 +16,14 @@ from ppvae.language import ppl
 from ppvae.language.program import Program
 from ppvae.language.traces import is_local
 
-guides.pyro = structured.pyro = ppl.pyro  # which is Pyro itself outside of ppvae
+guides.pyro = structured.pyro = easyguide.pyro = ppl.pyro  # which is Pyro itself outside of ppvae
+KINDS = (AutoGuide, EasyGuide)
 
 
 class Automatic(Program):
-    """A guide that is one of Pyro's ``AutoGuide``s, made of the model."""
+    """A guide that is one of Pyro's ``AutoGuide``s or ``EasyGuide``s, made of the model."""
 
-    def __init__(self, guide: AutoGuide) -> None:
+    def __init__(self, guide: AutoGuide | EasyGuide) -> None:
         super().__init__()
         self.guide = guide
 
@@ -29,21 +31,21 @@ class Automatic(Program):
         return self.guide(batch)
 
 
-def automatic(program: nn.Module) -> Iterator[AutoGuide]:
-    """The automatic guides that a program holds."""
-    return (module for module in program.modules() if isinstance(module, AutoGuide))
+def automatic(program: nn.Module) -> Iterator[AutoGuide | EasyGuide]:
+    """The automatic and easy guides that a program holds."""
+    return (module for module in program.modules() if isinstance(module, KINDS))
 
 
-_theirs = AutoGuide._setup_prototype
+_theirs: dict[type, Any] = {kind: kind._setup_prototype for kind in KINDS}
 
 
-def _found(self: AutoGuide, *args: Any, **kwargs: Any) -> None:
+def _found(self: AutoGuide | EasyGuide, *args: Any, **kwargs: Any) -> None:
     """What the model's latents are; within ppvae those that all items share, in the run's dtype.
 
     Raises:
         ValueError: each item has one of the latents of its own.
     """
-    _theirs(self, *args, **kwargs)
+    _theirs[EasyGuide if isinstance(self, EasyGuide) else AutoGuide](self, *args, **kwargs)
     sites, known = dict(self.prototype_trace.iter_stochastic_nodes()), ppl.engaged()
     local = [name for name, site in sites.items() if known and is_local(site)]
     if local and not isinstance(self, AutoGuideList):
@@ -61,7 +63,13 @@ def _found(self: AutoGuide, *args: Any, **kwargs: Any) -> None:
             site["value"] = site["value"].to(torch.get_default_dtype())
 
 
-def _copied(self: AutoGuide, memo: dict[int, Any]) -> AutoGuide:
+def _sized(self: EasyGuide, name: str, size: int | None = None, *args: Any, **kwargs: Any) -> Any:
+    """A plate of an easy guide, which Pyro would leave without a size where the guide's text gives none."""
+    frame = self.frames.get(name)
+    return _plate(self, name, frame.size if size is None and frame else size, *args, **kwargs)
+
+
+def _copied(self: AutoGuide | EasyGuide, memo: dict[int, Any]) -> AutoGuide | EasyGuide:
     """A copy, of the copied model where that is copied too; Pyro's own way takes the model from the original."""
     new = memo[id(self)] = object.__new__(type(self))
     memo[id(self.prototype_trace)] = self.prototype_trace
@@ -72,5 +80,8 @@ def _copied(self: AutoGuide, memo: dict[int, Any]) -> AutoGuide:
     return new
 
 
-AutoGuide._setup_prototype = _found  # type: ignore[method-assign]
-AutoGuide.__deepcopy__ = _copied  # type: ignore[attr-defined]
+_plate: Any = EasyGuide.plate
+EasyGuide.plate = _sized  # type: ignore[method-assign]
+for _kind in KINDS:
+    _kind._setup_prototype = _found  # type: ignore[method-assign]
+    _kind.__deepcopy__ = _copied  # type: ignore[union-attr]

@@ -9,14 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from pyro.contrib.easyguide import EasyGuide
-from pyro.infer.autoguide import AutoGuide
 from torch import nn
 
 from ppvae.language.plates import Layout
 from ppvae.language.program import Program
 from ppvae.objectives import stages
-from ppvae.runs.automatic import Automatic
+from ppvae.runs.automatic import KINDS, Automatic
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,8 +23,8 @@ class VAE:
 
     Attributes:
         model: the generative program: prior over latents, one likelihood per modality.
-        guide: the amortised posterior; it samples every latent site of the model and no other. An automatic guide of
-            Pyro's is taken for the program that runs it.
+        guide: the amortised posterior; it samples every latent site of the model and no other. An automatic or
+            easy guide of Pyro's is taken for the program that runs it.
         objective: a name of :mod:`ppvae.objectives`, what one of its functions makes, your own function of the same
             kind, or an ELBO of Pyro or NumPyro, a class or an estimator made of it, whose namesake the other backend
             runs; a tuple of stages takes them in turn.
@@ -39,14 +37,11 @@ class VAE:
     recipe: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if isinstance(self.guide, AutoGuide):
+        if isinstance(self.guide, KINDS):
             object.__setattr__(self, "guide", Automatic(self.guide))
         for role in ("model", "guide"):
             if not isinstance(getattr(self, role), Program):
                 raise TypeError(f"the {role} must be a ppvae.Program, not {_named(getattr(self, role))}")
-            for module in getattr(self, role).modules():
-                if isinstance(module, EasyGuide):
-                    raise TypeError(f"the {role} cannot hold {_named(module)}")
         stages(self.objective)
 
     @property
@@ -127,11 +122,6 @@ class VAE:
 def _named(held: Any) -> str:
     """What somebody gives in place of a program, with what to do."""
     name = type(held).__name__
-    if isinstance(held, EasyGuide):
-        return (
-            "Pyro's EasyGuide, which knows the items of one data set alone and has no text for NumPyro: write a "
-            "Program that draws each latent of the model, with parameters by pyro.param or from a network of the data"
-        )
     if isinstance(held, nn.Module):
         return f"{name}: let it inherit from ppvae.Program, whose forward takes a batch, x = batch.get('x')"
     return f"{name}: write it as the forward of a ppvae.Program, which takes a batch, x = batch.get('x')"

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from itertools import product
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
+import numpyro
 import numpyro.distributions as nd
 import pytest
 import torch
@@ -13,6 +15,7 @@ from scipy import stats
 import ppvae
 from ppvae import VAE, Program, dist, pyro
 from ppvae.backends.distributions.supports import constraint
+from ppvae.language import ppl
 
 CLOSE = {"rtol": 2e-5, "atol": 2e-5}
 
@@ -100,3 +103,10 @@ def test_a_difference_that_is_not_a_number_is_not_ok() -> None:
 
     data = ppvae.Dataset({"x": np.zeros(3)}, modalities=[ppvae.Modality("x", ())])
     assert not ppvae.parity(VAE(Said(broken), Said(nothing)), data.batch(), dtype="float64")["ok"]
+
+
+def test_an_improper_distribution_of_more_dims_than_its_support_has_a_density_an_item() -> None:
+    with ppl.running("numpyro"), numpyro.validation_enabled():
+        flat = dist.ImproperUniform(dist.constraints.positive, (3,), (2,))
+        assert flat.support.event_dim == 1
+        np.testing.assert_array_equal(flat.log_prob(jnp.ones((3, 2))), np.zeros(3))

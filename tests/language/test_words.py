@@ -12,7 +12,6 @@ import numpyro
 import pyro as library
 import pytest
 import torch
-from pyro.contrib.autoname import scope
 from pyro.infer import config_enumerate, reparam
 from pyro.infer.reparam import AutoReparam, HaarReparam, LocScaleReparam
 from scipy import stats
@@ -480,9 +479,8 @@ def loop_over_drawn(model: Any, batch: Any) -> None:
         pass
 
 
-def scoped(model: Any, batch: Any) -> None:
-    with scope(prefix="a"), batch.plate():
-        pyro.sample("z", dist.Normal(0.0, 1.0))
+def equalized(model: Any, batch: Any) -> None:
+    library.poutine.equalize(latent, "z")(batch)
 
 
 def collide(model: Any, batch: Any) -> None:
@@ -500,7 +498,10 @@ REFUSED: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
     "two plates": (collide, "the plates 'a' and 'b' both take dim -1"),
     "rows": (lambda m, b: pyro.plate("a", 9, 3, subsample=[1]), r"'a'\) has subsample_size 3 and 1 rows"),
     "own plate": (own_plate, r"site 'z' is within Pyro's own plate, .* take pyro.plate within forward"),
-    "scope": (scoped, r"site 'z' is within Pyro's own scope, which NumPyro cannot follow; leave it out, or train with"),
+    "equalize": (
+        equalized,
+        r"site 'z' is within Pyro's own equalize, which NumPyro cannot follow; leave it out, or train with",
+    ),
     "numpy": (
         lambda m, b: np.maximum(b.get("x"), 0.0),
         "NumPy's maximum of an array has no mirror .* function of torch",

@@ -12,6 +12,7 @@ import pytest
 import torch
 from pyro import poutine
 from pyro.infer import SVI, Trace_ELBO, autoguide
+from pyro.infer.reparam import LocScaleReparam
 from torch import nn
 
 import ppvae
@@ -175,3 +176,23 @@ def test_a_copy_is_of_the_copied_model_and_leaves_the_original_whole() -> None:
         copied.guide(DATA.batch())
     assert copied.guide.guide.prototype_trace is not None
     assert vae.guide.guide.prototype_trace is None
+
+
+def centred(x: Any) -> None:
+    """How far each location is centred is a parameter, which Pyro's reparametrisation declares."""
+    with pyro.poutine.reparam(config={"locs": LocScaleReparam()}):
+        mean = pyro.sample("mean", dist.Normal(0.0, 5.0))
+        with pyro.plate("parts", 3):
+            locs = pyro.sample("locs", dist.Normal(mean, 0.5))
+    with pyro.plate("data", len(x)):
+        pyro.sample("x", dist.Normal(locs, 1.0).to_event(1), obs=x)
+
+
+@both
+def test_a_learned_reparametrisation_trains_with_an_automatic_guide(backend: str) -> None:
+    vae = VAE(Said(centred), Said(autoguide.AutoNormal(centred)))
+    assert ppvae.parity(vae, DATA.batch(slice(6)), dtype="float64")["ok"]
+    run = ppvae.fit(vae, DATA, backend=backend, epochs=20, batch_size=24, lr=0.05, progress=False)
+    weights = run.vae.pair.state_dict()
+    assert float(weights["model.pyro_params.locs_centered"].abs().max()) > 0.1  # halfway is zero
+    assert run.history[-1]["loss"] < run.history[0]["loss"]

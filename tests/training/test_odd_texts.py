@@ -8,7 +8,6 @@ import numpy as np
 import pyro as library
 import pytest
 import torch
-from pyro.contrib.easyguide import easy_guide
 
 import ppvae
 from ppvae import VAE, Dataset, Modality, Program, dist, pyro
@@ -224,11 +223,6 @@ def test_sites_of_pyro_itself_are_named_where_numpyro_has_them_not() -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (
-            easy_guide(items)(prior),
-            "must be a ppvae.Program, not Pyro's EasyGuide, which knows the items of one data set alone",
-        ),
-        (Said(easy_guide(items)(prior)), "cannot hold Pyro's EasyGuide, .* write a Program that draws each latent"),
         (prior, "must be a ppvae.Program, not function: write it as the forward of a ppvae.Program"),
         (torch.nn.Linear(1, 1), "must be a ppvae.Program, not Linear: let it inherit from ppvae.Program"),
     ],
@@ -276,6 +270,24 @@ def test_what_a_model_takes_as_given_is_named_where_the_guide_takes_it_too(backe
     assert run.query(data, draws=2)["x"].shape == (2, 8, 1)
 
 
+class Scaled(Program):
+    """Items of one number, whose deviation is given."""
+
+    conditions = ("b",)
+
+    def forward(self, batch: Any) -> None:
+        with batch.plate():
+            pyro.sample("x", dist.Normal(0.0, batch.get("b")).to_event(1), obs=batch.get("x"))
+
+
+@both
+def test_a_parameter_that_is_not_given_is_named(backend: str) -> None:
+    data = Dataset({"x": np.ones((6, 1)), "b": np.ones((6, 1))})
+    run = ppvae.fit(VAE(Scaled(), Said(nothing)), data, backend=backend, epochs=1, progress=False)
+    with pytest.raises(ValueError, match="the modality 'b', which it takes as given, is not there"):
+        run.query(data, given=["x"])
+
+
 class Unsaid(library.distributions.TorchDistribution):
     """A density of a user's, who has not said on what."""
 
@@ -301,3 +313,46 @@ def unsupported(data: Any) -> None:
 def test_a_distribution_that_does_not_say_its_support_is_trained(backend: str) -> None:
     run = ppvae.fit(VAE(Said(unsupported), Said(nothing)), DATA, backend=backend, epochs=1, progress=False)
     assert run.history[0]["loss"] == pytest.approx((HEADS**2).mean())
+
+
+class Holding(Program):
+    """Items by what it holds: a module of Python's, a compiled function, or anything."""
+
+    def __init__(self, function: Any, held: Any):
+        super().__init__()
+        self.function, self.held, self.loc = function, [held], torch.nn.Parameter(torch.zeros(()))
+
+    def forward(self, batch: Any) -> None:
+        with batch.plate():
+            logits = self.function(self.held[0], self.loc)
+            pyro.sample("obs", dist.Bernoulli(logits=logits), obs=batch.get("obs"))
+
+
+@both
+def test_a_module_of_python_that_a_program_holds_is_shared_by_its_copies(backend: str) -> None:
+    vae = VAE(Holding(lambda held, x: held.exp(x), torch), Said(nothing))
+    run = ppvae.fit(vae, DATA, backend=backend, epochs=1, progress=False)
+    assert run.vae.model.held == [torch]
+    assert ppvae.parity(vae, DATA.batch(), dtype="float64")["ok"]
+
+
+@both
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_a_compiled_function_that_a_program_holds_is_shared_by_its_copies(backend: str) -> None:
+    traced = torch.jit.trace(lambda x: torch.exp(x), torch.zeros(()))
+    vae = VAE(Holding(lambda held, x: held(x), traced), Said(nothing))
+    plain = VAE(Holding(lambda held, x: held.exp(x), torch), Said(nothing))
+    first, second = (ppvae.fit(v, DATA, backend=backend, epochs=2, progress=False) for v in (vae, plain))
+    assert first.history[-1]["loss"] == pytest.approx(second.history[-1]["loss"], rel=1e-6)
+
+
+@both
+def test_what_has_no_copy_is_refused_in_a_sentence(backend: str) -> None:
+    with pytest.raises(ValueError, match=r"^Holding holds what has no copy \(cannot pickle 'generator' object\), and"):
+        ppvae.fit(
+            VAE(Holding(lambda _, x: x, (i for i in ())), Said(nothing)),
+            DATA,
+            backend=backend,
+            epochs=1,
+            progress=False,
+        )

@@ -60,7 +60,9 @@ class PyroDistribution(nd.Distribution):
                 own = self.text.support
             except NotImplementedError:  # it does not say
                 return nd.constraints.independent(nd.constraints.real, self.event_dim)
-            return constraint(own, array)
+            found = constraint(own, array)
+        missing = self.event_dim - found.event_dim  # an improper distribution may be of more dims than its support
+        return nd.constraints.independent(found, missing) if missing > 0 else found
 
     def sample(self, key: jax.Array | None, sample_shape: Shape = ()) -> jax.Array:
         """A draw, which remembers how it was made: its density needs no inverse of a transform."""
@@ -83,7 +85,7 @@ class PyroDistribution(nd.Distribution):
         return self.ask(lambda text: text.expand(torch.Size(batch_shape)))
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or name == "text":
+        if (name.startswith("_") and name != "_mask") or name == "text":
             raise AttributeError(name)
         found = self.ask(lambda text: getattr(text, name))
         if not callable(found) or isinstance(found, nd.Distribution):

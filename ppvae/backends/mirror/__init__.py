@@ -5,6 +5,7 @@ how torch code is run; ``functions``, where one is added; ``layers``, where one 
 """
 
 from ppvae.backends.mirror import functions, layers
+from ppvae.backends.mirror.running import transformed
 from ppvae.backends.mirror.running.interpret import forward, to_jax
 from ppvae.backends.mirror.running.parameters import Parameters, aliases, arrays, views
 from ppvae.backends.mirror.running.tables import (
@@ -20,7 +21,7 @@ from ppvae.backends.mirror.running.tables import (
 )
 
 # Importing a file fills the tables.
-RULES = (*functions.RULES, *layers.RULES)
+RULES = (*functions.RULES, *layers.RULES, transformed)
 
 __all__ = [
     "FUNCTIONS",

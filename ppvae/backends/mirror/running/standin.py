@@ -154,7 +154,10 @@ class StandIn(torch.Tensor):
         raise refusal(f"NumPy's {name} of an array has no mirror", "write the function of torch instead")
 
     def _unknown(self, *_: Any, **__: Any) -> Any:
-        advice = "use torch.where, drop an assert, or give the module a mirror of its own with @mirror.layer"
+        advice = (
+            "use torch.where, drop an assert, keep a number such as int(x.max()) as an attribute of the program, or "
+            "give the module a mirror of its own with @mirror.layer"
+        )
         raise refusal("control flow on the values of an array has no mirror", advice)
 
     __complex__ = __contains__ = is_nonzero = _unknown
