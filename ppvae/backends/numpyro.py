@@ -18,7 +18,7 @@ import torch
 from numpyro import infer
 
 from ppvae.backends import jax_faults, mirror
-from ppvae.backends.devices import in_jax
+from ppvae.backends.devices import in_jax, keys
 from ppvae.backends.devices.in_jax import join as join
 from ppvae.backends.devices.in_jax import together
 from ppvae.backends.mirror.running.program import Mirror
@@ -150,7 +150,7 @@ def _step(state: State, batch: Batch, pace: Pace) -> tuple[State, Info]:
     plan, run = state.plan, state.run
     here, seen, index = in_jax.divided(plan.settings, (batch.arrays, batch.observed, batch.index))
     batch = replace(batch, arrays=here, observed=seen, index=index)
-    key = jax.random.fold_in(jax.random.key(state.seed), state.step)
+    key = jax.random.fold_in(keys.key(state.seed), state.step)
     gradient = jax.grad(loss_by_site, has_aux=True)
     grads, shares = gradient(state.params, state, batch, pace.beta, key, training=True)
     resting = {name for name in grads if plan.rests(name, state.stage)}
