@@ -80,7 +80,7 @@ def stretches(path: Any, times: int, lags: int) -> Any:
 
 def picked(stretches: Any, weights: Any) -> Any:
     """The mean over lags, ``(..., times, width)``, by weights ``(..., lags)``; the one seen for a one-hot weight."""
-    return ops.matmul(stretches, weights[..., None, :, None])[..., 0]
+    return ops.einsum("...twl,...l->...tw", stretches, weights)
 
 
 def realigned(values: Any, weights: Any, grid: int) -> Any:
