@@ -1,4 +1,4 @@
-"""Keys: the bits of JAX's own, whatever is asked of them, in a step without a loop, and all of torch's draws by them."""
+"""Keys: the bits of JAX's own, whatever is asked of them, and no loop."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,9 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ppvae.backends import mirror
 from ppvae.backends.devices import keys
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -19,7 +21,9 @@ SHAPES = st.lists(st.integers(0, 7), max_size=3).map(tuple) | st.just((3, 1001))
 def assert_same(asked: Callable[[jax.Array], Any], seed: int) -> None:
     """Both keys answer with the same bits, traced and not."""
     for run in (lambda f: f, jax.jit):
-        ours, theirs = (run(lambda s, made=made: asked(made(s)))(jnp.uint32(seed)) for made in (keys.key, jax.random.key))
+        ours, theirs = (
+            run(lambda s, made=made: asked(made(s)))(jnp.uint32(seed)) for made in (keys.key, jax.random.key)
+        )
         np.testing.assert_array_equal(ours, theirs)
         assert ours.dtype == theirs.dtype
 
@@ -59,10 +63,22 @@ def test_seeds(seed):
     np.testing.assert_array_equal(jax.random.key_data(keys.key(seed)), jax.random.key_data(jax.random.key(seed)))
 
 
-@pytest.mark.parametrize("sampler", [jax.random.gamma, jax.random.poisson])
-def test_samplers_by_rejection_take_the_plain_key(sampler):
-    rate = jnp.linspace(0.5, 30, 50)
-    assert_same(lambda key: sampler(keys.plain(key), rate), 3)
+@pytest.mark.parametrize(
+    ("function", "given"),
+    [
+        (torch.poisson, (np.linspace(0.5, 30, 50),)),
+        (torch._standard_gamma, (np.linspace(0.5, 30, 50),)),
+        (torch._sample_dirichlet, (np.linspace(0.5, 30, 50).reshape(10, 5),)),
+        (torch.binomial, (np.full(20, 9.0), np.linspace(0.1, 0.9, 20))),
+        (torch.multinomial, (np.ones((3, 4)), 2)),
+        (torch.bernoulli, (np.linspace(0.1, 0.9, 20),)),
+        (torch.randperm, (9,)),
+    ],
+    ids=lambda part: getattr(part, "__name__", None),
+)
+def test_draws_of_torch(function, given):
+    arrays = [jnp.asarray(x, jnp.float32) if isinstance(x, np.ndarray) else x for x in given]
+    assert_same(lambda key: mirror.RANDOM_FUNCTIONS[function](lambda: key, *arrays), 3)
 
 
 @pytest.mark.parametrize("key", [jax.random.key(1), jax.random.key(1, impl="rbg"), jax.random.PRNGKey(1)])
