@@ -1,7 +1,7 @@
 """Keys: JAX's own random keys, bit for bit, whose draws are computed without a loop.
 
-On a CPU JAX runs the rounds of Threefry (Salmon, Moraes, Dror and Shaw, 2011) as a loop. XLA then takes five turns of it for
-each key that is split and each draw, which in a small step is as long as all the rest; written out they are one operation.
+On a CPU JAX runs the rounds of Threefry (Salmon, Moraes, Dror and Shaw, 2011) as a loop. XLA then takes five turns of it
+for each key that is split and each draw, in a small step as long as all the rest; written out they are one operation.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _split(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     return jnp.stack(_hashed(key, *_counts(shape)), -1)
 
 
-def _folded(key: jax.Array, data: jax.Array) -> jax.Array:
+def _folded(key: jax.Array, data: Any) -> jax.Array:
     return jnp.stack(_hashed(key, *_seeded(data.astype(jnp.uint32))))
 
 

@@ -1,4 +1,4 @@
-"""Leftovers: memory that a compiler has freed and the C library keeps; a gradient step that follows cannot use all of it."""
+"""Leftovers: memory that a compiler has freed and the C library keeps, which a step cannot use all of."""
 
 from __future__ import annotations
 
