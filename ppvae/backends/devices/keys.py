@@ -1,7 +1,7 @@
 """Keys: JAX's own random keys, bit for bit, whose draws are computed without a loop.
 
-On a CPU JAX runs the rounds of Threefry (Salmon, Moraes, Dror and Shaw, 2011) as a loop. XLA then takes five turns of it
-for each key that is split and each draw, in a small step as long as all the rest; written out they are one operation.
+On a CPU JAX runs the rounds of Threefry (Salmon, Moraes, Dror and Shaw, 2011) as a loop, of which XLA takes five turns
+for each key split and each draw, in a small step as long as all the rest. Written out they are one operation.
 """
 
 from __future__ import annotations
