@@ -18,9 +18,10 @@ import torch
 from numpyro import infer
 
 from ppvae.backends import jax_faults, mirror
-from ppvae.backends.devices import in_jax
+from ppvae.backends.devices import in_jax, keys
 from ppvae.backends.devices.in_jax import join as join
 from ppvae.backends.devices.in_jax import together
+from ppvae.backends.devices.leftovers import give_back
 from ppvae.backends.mirror.running.program import Mirror
 from ppvae.backends.numpyro_answers import Arrays, programs
 from ppvae.backends.numpyro_answers import each_item as each_item
@@ -150,7 +151,7 @@ def _step(state: State, batch: Batch, pace: Pace) -> tuple[State, Info]:
     plan, run = state.plan, state.run
     here, seen, index = in_jax.divided(plan.settings, (batch.arrays, batch.observed, batch.index))
     batch = replace(batch, arrays=here, observed=seen, index=index)
-    key = jax.random.fold_in(jax.random.key(state.seed), state.step)
+    key = jax.random.fold_in(keys.key(state.seed), state.step)
     gradient = jax.grad(loss_by_site, has_aux=True)
     grads, shares = gradient(state.params, state, batch, pace.beta, key, training=True)
     resting = {name for name in grads if plan.rests(name, state.stage)}
@@ -210,6 +211,7 @@ def compile_epoch(
         lowered = jax.jit(lambda *given: _epoch(*given), donate_argnums=0).lower(*inputs)
     with in_jax.defaults(state.plan.settings):
         state.run.compiled["epoch", state.stage] = lowered.compile()
+    give_back()
 
 
 def epoch(
@@ -248,10 +250,15 @@ def _epoch(
 
 def validate(state: State, arrays: Arrays, observed: Arrays, draw: int) -> float:
     """The loss on other items, in nats per item, without training; ``draw`` numbers its random draws."""
-    if "validate" not in state.run.compiled:
-        state.run.compiled["validate"] = jax.jit(lambda *given: _validate(*given))
+    known = "validate", len(next(iter(arrays.values()))), state.stage
+    fresh = known not in state.run.compiled
+    if fresh:
+        state.run.compiled[known] = jax.jit(lambda *given: _validate(*given))
     with together():
-        return float(state.run.compiled["validate"](state, arrays, observed, draw))
+        loss = float(state.run.compiled[known](state, arrays, observed, draw))
+    if fresh:
+        give_back()
+    return loss
 
 
 def _validate(state: State, arrays: Arrays, observed: Arrays, draw: jax.Array) -> jax.Array:

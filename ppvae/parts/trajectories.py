@@ -20,20 +20,34 @@ def markov(loc: Any, log_keep: Any, scale: Any) -> Any:
     A Gaussian process whose precision is tridiagonal: so is the posterior of one that is read with independent noise.
     There is no linear algebra in it, which JAX would leave to LAPACK. The first ``log_keep``, 0 or less, has no part.
     """
-    reach = ops.cumsum(log_keep, -1)
-    gaps = ops.clamp(reach[..., :, None] - reach[..., None, :], max=0.0)
-    spread = ops.tril(ops.exp(gaps)) * scale[..., None, :]
+    keep = ops.cat([ops.zeros_like(log_keep[..., :1]), ops.exp(log_keep[..., 1:])], -1)
     noise = dist.Normal(ops.zeros_like(loc), ops.ones_like(loc)).to_event(2)
 
     def sample(draw: Any) -> Any:
-        return loc + ops.matmul(spread, draw(noise)[..., None])[..., 0]
+        return loc + carried(keep, scale * draw(noise))
 
     def log_prob(z: Any) -> Any:
         off = z - loc
         before = ops.cat([ops.zeros_like(off[..., :1]), off[..., :-1]], -1)
-        return dist.Normal(ops.exp(log_keep) * before, scale).log_prob(off).sum((-2, -1))
+        return dist.Normal(keep * before, scale).log_prob(off).sum((-2, -1))
 
-    return distribution(sample, log_prob, loc.shape[:-2], loc.shape[-2:], loc, (spread**2).sum(-1))
+    return distribution(sample, log_prob, loc.shape[:-2], loc.shape[-2:], loc, carried(keep**2, scale**2))
+
+
+def carried(keep: Any, given: Any) -> Any:
+    """``y_t = keep_t y_{t−1} + given_t``, ``(..., times)``, by doubling the reach of a step; the first ``keep`` is 0.
+
+    Hillis and Steele, 1986. All that it multiplies is ``keep``: no gap is a difference of large numbers.
+    """
+    reach, times = 1, given.shape[-1]
+    while reach < times:
+        blank = ops.zeros_like(keep[..., :reach])
+        keep, given = (
+            keep * ops.cat([blank, keep[..., :-reach]], -1),
+            given + keep * ops.cat([blank + ops.zeros_like(given[..., :reach]), given[..., :-reach]], -1),
+        )
+        reach *= 2
+    return given
 
 
 class Reverting(Program):
@@ -66,7 +80,7 @@ def stretches(path: Any, times: int, lags: int) -> Any:
 
 def picked(stretches: Any, weights: Any) -> Any:
     """The mean over lags, ``(..., times, width)``, by weights ``(..., lags)``; the one seen for a one-hot weight."""
-    return ops.matmul(stretches, weights[..., None, :, None])[..., 0]
+    return ops.einsum("...twl,...l->...tw", stretches, weights)
 
 
 def realigned(values: Any, weights: Any, grid: int) -> Any:

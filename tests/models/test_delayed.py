@@ -19,7 +19,7 @@ from ppvae.guides.delayed import Delayed as Guide
 from ppvae.language.traces import latents, paired, random_sites
 from ppvae.models.delayed import Delayed
 from ppvae.objectives.elbo import elbo
-from ppvae.parts.trajectories import Reverting, markov, picked, realigned, stretches
+from ppvae.parts.trajectories import Reverting, carried, markov, picked, realigned, stretches
 
 TIMES, LAGS = 4, 3
 
@@ -158,6 +158,17 @@ def test_the_path_is_a_gaussian_process_that_forgets_exponentially() -> None:
         for i, memory in ((0, np.exp(0.3)), (1, np.exp(1.7)))
     ]
     np.testing.assert_allclose(fn.log_prob(z).detach(), sum(exact), rtol=1e-10)
+
+
+@pytest.mark.parametrize("times", [1, 2, 7, 8, 9])
+def test_what_is_carried_is_the_recursion_step_by_step(times: int) -> None:
+    rng = np.random.default_rng(times)
+    keep, given = rng.uniform(size=(2, 3, times))
+    keep[:, 0], keep[0, 1:2] = 0.0, 1e-300
+    wanted = np.zeros((3, times))
+    for time in range(times):
+        wanted[:, time] = given[:, time] + (keep[:, time] * wanted[:, time - 1] if time else 0.0)
+    np.testing.assert_allclose(carried(torch.tensor(keep), torch.tensor(given)), wanted, rtol=1e-14)
 
 
 def test_a_markov_path_has_the_covariance_of_its_recursion() -> None:

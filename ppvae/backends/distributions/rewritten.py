@@ -19,6 +19,7 @@ from pyro.distributions.transforms.utils import clamp_preserve_gradients
 from pyro.nn import PyroModule
 from pyro.ops.special import _SafeLog
 
+from ppvae.backends.devices.keys import plain
 from ppvae.backends.mirror.running.standin import StandIn, interpreter
 from ppvae.language import ppl
 
@@ -243,7 +244,7 @@ def _drawn_by(numpyros: Any, names: tuple[str, ...], *args: Any) -> Any:
     running: Any = interpreter.get()
     sample_shape = tuple(rest[0]) if rest else ()
     parameters = {name: running.array(getattr(self, name)) for name in names}
-    return StandIn(jax.lax.stop_gradient(numpyros(**parameters).sample(running.key(), sample_shape)))
+    return StandIn(jax.lax.stop_gradient(numpyros(**parameters).sample(plain(running.key()), sample_shape)))
 
 
 instead(td.VonMises, "sample")(partial(_drawn_by, nd.VonMises, ("loc", "concentration")))

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import torch
 import torch.nn.functional as F
 
+from ppvae.backends.devices.keys import plain
 from ppvae.backends.mirror.functions.arguments import Dtype, cast, default_dtype, refuse, sizes, to_dtype
 from ppvae.backends.mirror.functions.creation import placed
 from ppvae.backends.mirror.running.tables import Key, random_function
@@ -85,7 +86,7 @@ def bernoulli_(key: Key, self: jax.Array, p: Any = 0.5) -> jax.Array:
 @random_function(torch.poisson)
 def poisson(key: Key, input: jax.Array) -> jax.Array:
     """Floats; from a million on a draw is normal, which is then right to a thousandth of its deviation."""
-    first, second = jax.random.split(key())
+    first, second = jax.random.split(plain(key()))
     rate = jax.lax.stop_gradient(input)
     small = jax.random.poisson(first, jnp.minimum(rate, NORMAL_FROM))
     large = jnp.round(rate + jnp.sqrt(rate) * jax.random.normal(second, rate.shape, rate.dtype))
@@ -101,14 +102,14 @@ def binomial(key: Key, count: jax.Array, prob: jax.Array) -> jax.Array:
 @random_function(torch._standard_gamma)
 def standard_gamma(key: Key, input: jax.Array) -> jax.Array:
     """Never zero, as in torch; with the gradient of its parameter."""
-    return jnp.maximum(jax.random.gamma(key(), input), jnp.finfo(input.dtype).tiny)
+    return jnp.maximum(jax.random.gamma(plain(key()), input), jnp.finfo(input.dtype).tiny)
 
 
 @random_function(torch._sample_dirichlet)
 def sample_dirichlet(key: Key, input: jax.Array) -> jax.Array:
     """Kept off the edges of the simplex, as in torch; with the gradient of its parameter."""
     kind = jnp.finfo(input.dtype)
-    return jnp.clip(jax.random.dirichlet(key(), input), kind.tiny, 1 - kind.epsneg)
+    return jnp.clip(jax.random.dirichlet(plain(key()), input), kind.tiny, 1 - kind.epsneg)
 
 
 @random_function(torch.multinomial)
