@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Hashable
+from contextlib import nullcontext
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -75,8 +76,9 @@ def iterated(step: Any, state: Any, times: int) -> Any:
     """See :func:`ppvae.language.ppl.iterated`; called within a program's text."""
     running: Any = interpreter.get()
 
-    def one(carried: Any, key: jax.Array) -> Any:
-        with interpreting(key):
+    def one(carried: Any, key: jax.Array | None) -> Any:
+        seeded = nullcontext() if key is None else numpyro.handlers.seed(rng_seed=key)  # sites that a step runs draw too
+        with interpreting(key), seeded:
             return nested(step(nested(carried, spoken)), array)
 
     key = running.key()

@@ -144,3 +144,22 @@ def test_where_the_density_is_no_number_it_stays_near_the_network() -> None:
         fn, start = (random_sites(guide, batch)["z"]["fn"] for guide in (vae.guide, vae.guide.start))
     np.testing.assert_allclose(fn.loc, start.loc)
     np.testing.assert_allclose(fn.scale_tril, start.scale_tril / np.sqrt(FLAT))
+
+
+class Plainly(ppvae.Program):
+    """``z ~ Normal(0, I)``, and two things that stand near it, each drawn where it is not given."""
+
+    def forward(self, batch: Batch) -> None:
+        with batch.plate():
+            z = ppvae.pyro.sample("z", dist.Normal(0.0, 1.0).expand([2]).to_event(1))
+            for name in ("x", "y"):
+                ppvae.pyro.sample(name, dist.Normal(z, 0.3).to_event(1), obs=batch.get(name))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_model_may_draw_what_is_not_shown(backend: str) -> None:
+    modalities = [Modality("x", (2,)), Modality("y", (2,))]
+    vae, random = started(modalities, Plainly()), np.random.default_rng(0)
+    data = Dataset({name: random.normal(size=(6, 2)) for name in "xy"}, modalities=modalities)
+    run = Fitted(vae, tuple(modalities), Settings(backend=backend, dtype="float64", device="cpu"), [], Snapshot({}))
+    assert (khat(run, data, [("x",), ("x", "y")], draws=50).khat == -np.inf).all()
