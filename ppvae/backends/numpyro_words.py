@@ -77,7 +77,9 @@ def iterated(step: Any, state: Any, times: int) -> Any:
     running: Any = interpreter.get()
 
     def one(carried: Any, key: jax.Array | None) -> Any:
-        seeded = nullcontext() if key is None else numpyro.handlers.seed(rng_seed=key)  # sites that a step runs draw too
+        seeded = (
+            nullcontext() if key is None else numpyro.handlers.seed(rng_seed=key)
+        )  # sites that a step runs draw too
         with interpreting(key), seeded:
             return nested(step(nested(carried, spoken)), array)
 
