@@ -37,7 +37,7 @@ def normal(*shape, seed=0):
 @settings(max_examples=25, deadline=None)
 @given(latent=st.integers(1, 5), context=st.integers(0, 2), layers=st.integers(1, 5), seed=st.integers(0, 99))
 def test_the_inverse_undoes_the_flow_and_its_jacobian(latent, context, layers, seed):
-    flow = shaken(Flow(latent, context, layers, (8,)), seed)
+    flow = shaken(Flow(latent, context, layers, (8,)), seed, size=0.25)  # larger ones are worse conditioned than 1e-10
     noise, given_ = normal(3, 4, latent, seed=seed), normal(4, context, seed=seed + 1) if context else None
     z, log_det = flow(noise, given_)
     back, inverse_log_det = flow.inverse(z, given_)
