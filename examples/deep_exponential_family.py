@@ -67,7 +67,7 @@ def vae() -> VAE:
 def main(backend: str = "numpyro", epochs: int = 100) -> dict[str, float]:
     """Nats a picture that training never saw: by the bound, and with a rate for each point."""
     train, test = data()
-    fitted = fit(vae(), train, backend=backend, epochs=epochs, lr=3e-2)
+    fitted = fit(vae(), train, backend=backend, epochs=epochs, lr=3e-2, schedule="cosine")
     bound = fitted.elbo_and_evidence(test, particles=20)[0].mean()
     rate = train.arrays["ink"].mean(0) + 1e-3
     alone = stats.poisson.logpmf(test.arrays["ink"], rate).sum(-1).mean()
