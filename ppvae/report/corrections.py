@@ -5,7 +5,7 @@ Predictions by posteriors that are right are wrong by the model's fault alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,6 +19,7 @@ from ppvae.inference.fitted import Fitted
 from ppvae.inference.questions import Unanswerable
 from ppvae.language.batch import over
 from ppvae.report.subsets import Effort, Subset
+from ppvae.training.progress import tracked
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,34 +41,22 @@ class Corrections:
 
 
 def corrections(
-    fitted: Fitted, rows: Dataset, subsets: Iterable[Subset], effort: Effort, alpha: float = ALPHA
+    fitted: Fitted, rows: Dataset, subsets: Sequence[Subset], effort: Effort, progress: bool | None = None
 ) -> Corrections:
-    """Correct some rows and some simulated items of each subset whose guide is suspect, of one after the other.
+    """Correct some rows and some simulated items of each subset whose guide is suspect.
 
     Different rows and items are taken for different subsets, as far as there are, so that they can count together:
     simulated items of one number are made from the same latents for all subsets.
-
-    Args:
-        fitted: the pair.
-        rows: that the subsets were measured on.
-        subsets: what was measured of each.
-        effort: how much is drawn.
-        alpha: see :func:`suspect`.
     """
-    khat: dict[tuple[str, ...], np.ndarray] = {}
-    honest, ranks, found, why_not = {}, [], {}, None
-    for each in subsets:
-        if not suspect(each, alpha):
-            honest[each.given] = each.predictions
-        elif effort.corrected and not why_not:
-            number = len(khat)
-            try:
-                khat[each.given], found[each.given] = _predictions(fitted, rows, each.given, number, effort)
-                ranks.append(_ranks(fitted, rows, each, number, effort))
-            except (Unanswerable, NotImplementedError) as error:  # a latent is discrete, or JAX lacks something
-                why_not = str(error)
-    if why_not:
-        return Corrections({}, None, _pooled(honest), why_not)
+    suspects = [each for each in subsets if suspect(each, ALPHA / len(subsets))]
+    honest = {each.given: each.predictions for each in subsets if each not in suspects}
+    khat, ranks, found = {}, [], {}
+    try:
+        for number, each in enumerate(tracked(suspects if effort.corrected else [], "correcting", progress)):
+            khat[each.given], found[each.given] = _predictions(fitted, rows, each.given, number, effort)
+            ranks.append(_ranks(fitted, rows, each, number, effort))
+    except (Unanswerable, NotImplementedError) as error:  # a latent is discrete, or JAX has not what Pyro's run has
+        return Corrections({}, None, _pooled(honest), str(error))
     latents = Uniform("corrected latents", ranks[0].names, np.concatenate([r.values for r in ranks])) if ranks else None
     return Corrections(khat, latents, _pooled({**honest, **found}))
 

@@ -7,12 +7,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from ppvae.data.dataset import Dataset
-from ppvae.diagnostics.calibration import ALPHA
 from ppvae.diagnostics.modality_contributions import Contribution, contribution
 from ppvae.inference import subset_questions
 from ppvae.inference.consistency import Consistency, pairwise_consistency
@@ -24,8 +23,6 @@ from ppvae.metrics.skills import Skill, skills
 from ppvae.report.corrections import Corrections, corrections
 from ppvae.report.subsets import Effort, Subset, subset
 from ppvae.training.progress import tracked
-
-Key = TypeVar("Key")
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +84,7 @@ def measure(
     effort = replace(effort, items=min(effort.items, max(len(data), Effort.items)))
     numbers = np.random.default_rng(effort.seed).permutation(len(data))[: effort.items]
     rows, seed = data.take(numbers), effort.seed
-    tasks = {given: partial(subset, fitted, rows, given, effort) for given in _subsets(fitted, data, also)}
+    tasks = [partial(subset, fitted, rows, given, effort) for given in _subsets(fitted, data, also)]
     rest: dict[str, Callable[[], Any]] = {
         "parts": partial(contribution, fitted, rows, seed=seed),
         "skills": partial(skills, fitted, rows, train, seed=seed),
@@ -95,16 +92,15 @@ def measure(
         "coherent": partial(label_coherences, fitted, rows, seed=seed),
         "consistency": partial(_consistency, fitted, rows, effort),
     }
-    with _beside(rest) as waiting, _beside(tasks) as measured:
-        found = (measured[given].result() for given in tracked(list(measured), "measuring", progress))
-        corrected = corrections(fitted, rows, found, effort, ALPHA / len(tasks))
+    with _beside(rest) as waiting:
+        found = tuple(task() for task in tracked(tasks, "measuring", progress))
+        corrected = corrections(fitted, rows, found, effort, progress)
         others = {name: waiting[name].result() for name in tracked(list(waiting), "comparing", progress)}
-    subsets = tuple(each.result() for each in measured.values())
-    return Measures(fitted, effort, len(rows), trained_on, subsets, corrected, **others, rows=numbers)
+    return Measures(fitted, effort, len(rows), trained_on, found, corrected, **others, rows=numbers)
 
 
 @contextmanager
-def _beside(tasks: Mapping[Key, Callable[[], Any]]) -> Iterator[dict[Key, Future[Any]]]:
+def _beside(tasks: Mapping[str, Callable[[], Any]]) -> Iterator[dict[str, Future[Any]]]:
     """Tasks that are done one after the other beside the block: one program is compiled while others run.
 
     Nobody waits for them where the block fails or is interrupted.
