@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Hashable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -77,15 +77,17 @@ def iterated(step: Any, state: Any, times: int) -> Any:
     running: Any = interpreter.get()
 
     def one(carried: Any, key: jax.Array | None) -> Any:
-        seeded = (
-            nullcontext() if key is None else numpyro.handlers.seed(rng_seed=key)
-        )  # sites that a step runs draw too
-        with interpreting(key), seeded:
+        with interpreting(key), _drawing(key):
             return nested(step(nested(carried, spoken)), array)
 
     key = running.key()
     keys = None if key is None else jax.random.split(key, times)  # none is needed where nothing is drawn
     return spoken(jax.lax.scan(one, nested(state, array), keys, times)[1])
+
+
+def _drawing(key: jax.Array | None) -> AbstractContextManager[Any]:
+    """What lets the sites that a step runs draw, by its own key: one from around the loop would keep what is traced."""
+    return nullcontext() if key is None else numpyro.handlers.seed(rng_seed=key)
 
 
 def derivatives(function: Any, at: Any) -> Any:
