@@ -76,6 +76,7 @@ def measure(case: str, library: str, shared: bool, device: str, seconds: float) 
     with loops.engine.environment(Settings(**made.options(backend, device))):
         both = loops.Loops(case, made, clock, device)
         difference = both.check()
+        both.ours()  # until its steps are recorded
         timing = interleave(both.hand, both.ours, len(both.rows), seconds, clock)
     return {
         "case": case,

@@ -17,8 +17,8 @@ import optax
 import torch
 from numpyro import infer
 
-from ppvae.backends import jax_faults, mirror
-from ppvae.backends.devices import in_jax, keys
+from ppvae.backends import mirror
+from ppvae.backends.devices import in_jax, jax_faults, keys
 from ppvae.backends.devices.in_jax import join as join
 from ppvae.backends.devices.in_jax import together
 from ppvae.backends.devices.leftovers import give_back

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import nn
 from torch.backends import cudnn
 
 from ppvae.backends import pyro_estimators as estimators
+from ppvae.backends import pyro_recorded as recorded
 from ppvae.backends.devices import processes, shared_noise
 from ppvae.backends.devices.in_torch import Resident, averaged, device, rows_of
 from ppvae.backends.optimizers import in_torch
@@ -41,7 +43,7 @@ class State:
     """A pair in training. The module and the optimiser are updated in place; ``step`` counts.
 
     ``estimator`` is the library's, where the stage's objective is; otherwise None. ``noise`` says what a stage draws,
-    where processes share its batches.
+    where processes share its batches. ``recordings`` are of steps that repeat, where such may be recorded.
     """
 
     plan: Plan
@@ -51,6 +53,7 @@ class State:
     step: int = 0
     stage: int = 0
     noise: dict[int, Any] = field(default_factory=dict)
+    recordings: dict[Any, Any] | None = None
 
 
 @contextmanager
@@ -118,11 +121,22 @@ def enter(state: State, stage: int) -> State:
     estimator = None
     if isinstance(objective, Estimator):
         estimator = objective.build("pyro", infer, plan.settings.particles)
-    return replace(state, stage=stage, estimator=estimator, optimizer=in_torch.made(plan, state.pair, stage))
+    optimizer = in_torch.made(plan, state.pair, stage)
+    recordings: dict[Any, Any] | None = {} if _records(plan, state.pair, estimator or objective) else None
+    return replace(state, stage=stage, estimator=estimator, optimizer=optimizer, recordings=recordings)
+
+
+def _records(plan: Plan, pair: nn.Module, maximised: Any) -> bool:
+    """Is a run long enough for its steps to be recorded, and may they be?"""
+    epochs = plan.settings.epochs
+    steps = recorded.WORTH if epochs == "auto" else epochs * plan.steps
+    alone = device(plan.settings.device).type == "cpu" and not processes.joined()
+    return alone and steps >= recorded.WORTH and recorded.stock(pair, maximised)
 
 
 def step(state: State, batch: Batch, pace: Pace) -> tuple[State, Info]:
     """One gradient step on a batch, of which a process among several takes its share."""
+    state = replace(state, recordings=None)  # who writes the loop may change the pair between steps
     return _step(state, rows_of(batch, processes.own(batch.size)), pace, batch.size)
 
 
@@ -161,6 +175,11 @@ def _differentiated(
     if state.estimator is not None and not estimators.by_site(state.estimator):
         with noise:
             return estimators.differentiated(state.estimator, state.pair, batch, state.plan.sites, parameters)
+    if state.recordings is not None and parameters:
+        loss_of = partial(loss_by_site, state, beta=beta)
+        shares = recorded.differentiated(state.recordings, (state.stage, beta), loss_of, batch, parameters)
+        if shares is not None:
+            return shares
     with noise:
         loss, shares = loss_by_site(state, batch, beta)
     if parameters:

@@ -18,6 +18,7 @@ from ppvae.backends import pyro
 from ppvae.backends.devices.in_torch import Resident
 from ppvae.datasets.lagged import lagged
 from ppvae.language.modality import REALS
+from ppvae.runs.plan import Pace
 from ppvae.training import fit as fitting
 from ppvae.zoo.table import METHODS
 
@@ -219,6 +220,27 @@ def test_no_step_on_pyro_reads_a_number_from_the_device(method):
             loss, shares = pyro.loss_by_site(replace(state, stage=stage), batch, 1.0)
             loss.backward()
             assert shares
+
+
+@every_method
+def test_steps_on_pyro_that_are_recorded_have_the_bits_of_those_that_are_not(method, monkeypatch):
+    """Losses, shares, gradients' norms, and so weights, in every stage."""
+    data, rows = data_for(method), np.arange(60).reshape(3, 20)
+    monkeypatch.setattr(pyro.recorded, "AFTER", 0)
+    state = fitting.init(fresh(method), data, backend="pyro", device="cpu", batch_size=20)
+    with pyro.environment(state.plan.settings):
+        arrays, observed = pyro.put(data.arrays), pyro.put(data.observed)
+    pace = Pace(np.ones(3, np.float32), np.ones(3, np.float32))
+    start = pyro.export(state)
+    for stage in range(state.plan.stages):
+        told = []
+        for recordings in (None, {}):
+            state = replace(pyro.enter(pyro.restore(state, start), stage), recordings=recordings)
+            told.append(pyro.epoch(state, arrays, observed, rows, rows, pace)[1])
+        assert [type(held) for held in recordings.values()] == [pyro.recorded.Recording]
+        np.testing.assert_array_equal(told[0].gradient_norm, told[1].gradient_norm)
+        for name, share in told[0].shares.items():
+            np.testing.assert_array_equal(share, told[1].shares[name])
 
 
 def test_an_unknown_method_or_option_is_one_sentence():

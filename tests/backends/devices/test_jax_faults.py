@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from packaging.requirements import Requirement
 
-from ppvae.backends.jax_faults import FAULTS, FLAG, fault
+from ppvae.backends.devices.jax_faults import FAULTS, FLAG, fault
 
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
