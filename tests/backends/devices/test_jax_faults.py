@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 
 from ppvae.backends.devices.jax_faults import FAULTS, FLAG, fault
 
-PROJECT = Path(__file__).parents[2] / "pyproject.toml"
+PROJECT = Path(__file__).parents[3] / "pyproject.toml"
 
 
 def sums_of_squares(rows: jax.Array) -> jax.Array:
