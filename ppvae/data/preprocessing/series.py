@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -12,9 +13,11 @@ from pydantic import Field, FiniteFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from ppvae.data.preprocessing.extra import extra
+from ppvae.data.preprocessing.lengths import SHORT, bounded
 
 SUFFIXES = (".csv",)
 CLOCK = "time"  # the column of a file that says when
+SPARSE = 10  # ticks for each time of the longest series, above which a clock is another than was meant
 
 
 class Trace(NamedTuple):
@@ -93,10 +96,14 @@ def fitted(
 ) -> Series:
     """Series with the channels of the first, whose clock runs from the first time of all to the last.
 
-    Its step is the median between two times.
+    Its step is the median between two times. What is far longer than the rest is cut:
+    :func:`~ppvae.data.preprocessing.lengths.bounded`.
+
+    Warns:
+        UserWarning: some are cut.
 
     Raises:
-        ValueError: there is no series, or no step between two times.
+        ValueError: there is no series, no step between two times, or hardly anything on most of the clock's ticks.
     """
     traces = [each for each in raw if each is not None and len(each.times)]
     if not traces:
@@ -107,8 +114,27 @@ def fitted(
         raise ValueError("no series has two times, so nothing says how far they are apart: give step")
     begin = min(clock[0] for clock in clocks) if start is None else start
     apart = float(np.median(steps)) if step is None else step
-    ticks = int(np.rint((max(clock[-1] for clock in clocks) - begin) / apart)) + 1 if times is None else times
+    ticks = _ticks(clocks, begin, apart) if times is None else times
     return Series(traces[0].channels, float(begin), apart, ticks)
+
+
+def _ticks(clocks: list[np.ndarray], begin: float, apart: float) -> int:
+    """How often a clock ticks that nobody said an end of."""
+    needed = [max(int(np.rint((clock[-1] - begin) / apart)) + 1, 1) for clock in clocks]
+    ticks, most = bounded(needed), max(map(len, clocks))
+    if ticks > max(SHORT, SPARSE * most):
+        raise ValueError(
+            f"a clock from {begin:g} with a step of {apart:g} would tick {ticks} times, and no series has more than "
+            f"{most}: let the time of each begin at 0, or give step, or times = {ticks}"
+        )
+    if cut := sum(each > ticks for each in needed):
+        warnings.warn(
+            f"{cut} of {len(needed)} series are cut off after {ticks} ticks of the clock; times = {max(needed)} keeps "
+            "all, and makes every one so long",
+            UserWarning,
+            stacklevel=3,
+        )
+    return ticks
 
 
 def windows(trace: Trace, length: float, every: float | None = None) -> Iterator[Trace]:
