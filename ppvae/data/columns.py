@@ -53,9 +53,12 @@ def table(path: Path, identity: str | None = None, counted: bool = False) -> Any
         raise ValueError(f"{_lacking(frame, identity, path)}; name the one that tells the items apart as id")
     if frame[identity].isna().any():
         raise ValueError(f"{str(path)!r} has a row without an id in its column {identity!r}")
-    ids = frame[identity].astype(str)
+    ids = frame[identity].astype(str).str.strip().str.normalize("NFC")
+    if ids.str.fullmatch(r"-?\d+\.0").all():  # as pandas writes whole numbers that once had holes
+        ids = ids.str.removesuffix(".0")
     if ids.duplicated().any():
-        raise ValueError(f"{str(path)!r} has the id {ids[ids.duplicated()].iloc[0]!r} twice in its column {identity!r}")
+        twice = ids[ids.duplicated()].iloc[0]
+        raise ValueError(f"{str(path)!r} has the id {twice!r} twice in its column {identity!r}; keep one row an item")
     return frame.set_axis(extra("pandas").Index(ids, name=identity))
 
 
