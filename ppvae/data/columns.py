@@ -13,7 +13,7 @@ from typing import Any
 from ppvae.data.preprocessing.extra import extra
 from ppvae.language.intake import EXACT, too_long
 
-HOLES = ("", "na", "n/a", "nan", "null", "none")  # among numbers; of texts the empty one alone
+HOLES = ("", "na", "n/a", "nan", "null", "none", "#n/a", "<na>")  # among numbers; of texts the empty one alone
 DOUBTFUL = ("na", "n/a", "nan", "null", "<na>")  # among texts: what may be a hole, and may be a name
 BINARY = {".parquet": "read_parquet", ".pq": "read_parquet", ".feather": "read_feather"}
 OTHERS = {  # what pandas reads by another function, and only with options of the user's
@@ -32,6 +32,7 @@ TRUTHS = {"true": "1", "false": "0"}  # as pandas and R write them
 DECIMAL = (
     r"[+-]?\d*,\d+([eE][+-]?\d+)?"  # in files that part their cells by semicolons, as Excel writes in half of Europe
 )
+THOUSANDS = r"[+-]?[1-9]\d{0,2}(\.\d{3})+"  # in the same half of Europe
 IDS = "id"  # the column that tells the items, where nobody names another
 PLAIN = ("string", "integer", "floating", "mixed-integer-float", "boolean", "decimal", "empty")  # by pandas' names
 
@@ -72,9 +73,10 @@ def texts(frame: Any, column: str, path: Path) -> dict[str, str]:
         ValueError: there is no such column.
     """
     _check_columns(frame, [column], path)
-    there = frame[column].dropna()
+    there = frame[column].dropna().astype(str)
+    there = there[there.str.strip() != ""]
     warn_of_holes(f"{str(path)!r}, column {column!r}", there.unique())
-    return dict(zip(there.index, there.astype(str), strict=True))
+    return dict(zip(there.index, there, strict=True))
 
 
 def warn_of_holes(where: str, names: Iterable[Any]) -> None:
@@ -111,17 +113,26 @@ def numbers(frame: Any, columns: Sequence[str], path: Path) -> Any:
         if (wrong := found[name].isna() & cells.notna()).any():
             cell, identity = cells[wrong].iloc[0], cells[wrong].index[0]
             raise ValueError(
-                f"{str(path)!r} holds {str(cell)[:40]!r}, no number, in column {name!r} of id {identity!r}"
+                f"{str(path)!r} holds {str(cell)[:40]!r}, no number, in column {name!r} of id {identity!r}: leave "
+                "empty what is missing, write numbers alone, as 1234.5, and make a column of names kind = 'category'"
             )
     return pandas.DataFrame(found, index=frame.index)
 
 
 def _pointed(cells: Any, text: Any, where: str) -> Any:
-    """Cells with a point for the comma of decimals."""
+    """Cells with a point for the comma of decimals.
+
+    Raises:
+        ValueError: points may be either mark.
+    """
     decimal = text.str.fullmatch(DECIMAL).fillna(False).astype(bool)
     if decimal.any() and (pointed := text[text.str.contains(".", regex=False).fillna(False).astype(bool)]).size:
         both = f"{text[decimal].iloc[0]!r} beside {pointed.iloc[0]!r}"
         raise ValueError(f"{where} holds {both}, so that the decimal mark may be either; write all with a point")
+    held = text[cells.notna()].astype(str)
+    apart = held.str.fullmatch(THOUSANDS)
+    if apart.any() and (apart | held.str.fullmatch(r"[+-]?\d{1,3}")).all():
+        raise ValueError(f"{where} holds {held[apart].iloc[0]!r}, whose point may part thousands; write none, or a comma")
     return cells.mask(decimal, text.str.replace(",", "."))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ppvae.data.columns import numbers, table, texts
 from ppvae.data.dataset import Dataset
-from ppvae.data.entries import Description, InFolder, Numbers, parsed
+from ppvae.data.entries import Captions, Description, InFolder, Numbers, parsed
 from ppvae.data.ids.alike import check_apart
 from ppvae.data.ids.folders import by_file, files, named
 from ppvae.data.preprocessing import Preprocessing, library_of, preprocessing
@@ -160,7 +160,10 @@ def _cells(path: Path, entry: Any, alone: bool) -> Any:
     """What a table holds by id, or by row where it is ``alone`` and has none: a data frame of numbers, or texts."""
     file = path.parent / entry.table
     frame = table(file, entry.id, counted=alone)
-    return numbers(frame, entry.columns, file) if isinstance(entry, Numbers) else texts(frame, entry.column, file)
+    if isinstance(entry, Numbers):
+        return numbers(frame, entry.columns, file)
+    found = texts(frame, entry.column, file)
+    return found if isinstance(entry, Captions) else {identity: name.strip() for identity, name in found.items()}
 
 
 def _ids(found: Any) -> Any:
