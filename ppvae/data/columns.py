@@ -46,7 +46,7 @@ def table(path: Path, identity: str | None = None, counted: bool = False) -> Any
     Raises:
         ValueError: there is no such file or column, it is damaged, or an id is missing or stands there twice.
     """
-    frame = _read(path)
+    frame = cells(path)
     identity = identity or (IDS if IDS in frame else frame.attrs.get("index"))
     if counted and identity is None:
         return frame.set_axis(list(map(str, range(len(frame)))))
@@ -99,19 +99,14 @@ def numbers(frame: Any, columns: Sequence[str], path: Path) -> Any:
     for name in columns:
         if (held := pandas.api.types.infer_dtype(frame[name], skipna=True)) not in PLAIN:
             raise ValueError(f"{str(path)!r} holds {held} values, no numbers, in column {name!r}")
-        text = frame[name].astype("string").str.strip()
-        cells = frame[name].mask(text.str.lower().isin(HOLES).fillna(False).astype(bool))
-        if frame.attrs.get("decimal"):
-            cells = _pointed(cells, text, f"{str(path)!r}, column {name!r}")
-        truths = text.str.lower().map(TRUTHS)
-        if truths.notna().any() and not (truths.isna() & cells.notna()).any():
-            cells = truths
-        read = pandas.to_numeric(cells, errors="coerce")
+        where = f"{str(path)!r}, column {name!r}"
+        there = _written(frame[name], frame.attrs.get("decimal", False), where)
+        read = pandas.to_numeric(there, errors="coerce")
         found[name] = read.astype(float)
         if pandas.api.types.is_integer_dtype(read) and (read.abs() > EXACT).any():
-            raise too_long(f"{str(path)!r}, column {name!r}")
-        if (wrong := found[name].isna() & cells.notna()).any():
-            cell, identity = cells[wrong].iloc[0], cells[wrong].index[0]
+            raise too_long(where)
+        if (wrong := found[name].isna() & there.notna()).any():
+            cell, identity = there[wrong].iloc[0], there[wrong].index[0]
             raise ValueError(
                 f"{str(path)!r} holds {str(cell)[:40]!r}, no number, in column {name!r} of id {identity!r}: leave "
                 "empty what is missing, write numbers alone, as 1234.5, and make a column of names kind = 'category'"
@@ -119,7 +114,18 @@ def numbers(frame: Any, columns: Sequence[str], path: Path) -> Any:
     return pandas.DataFrame(found, index=frame.index)
 
 
-def _pointed(cells: Any, text: Any, where: str) -> Any:
+def _written(held: Any, decimal: bool, where: str) -> Any:
+    """The cells of a column, with nothing where they say so, as programs write numbers."""
+    if not decimal and not (held.notna() & extra("pandas").to_numeric(held, errors="coerce").isna()).any():
+        return held  # as nearly all are
+    text = held.astype("string").str.strip()
+    there = held.mask(text.str.lower().isin(HOLES).fillna(False).astype(bool))
+    there = _pointed(there, text, where) if decimal else there
+    truths = text.str.lower().map(TRUTHS)
+    return truths if truths.notna().any() and not (truths.isna() & there.notna()).any() else there
+
+
+def _pointed(there: Any, text: Any, where: str) -> Any:
     """Cells with a point for the comma of decimals.
 
     Raises:
@@ -129,14 +135,21 @@ def _pointed(cells: Any, text: Any, where: str) -> Any:
     if decimal.any() and (pointed := text[text.str.contains(".", regex=False).fillna(False).astype(bool)]).size:
         both = f"{text[decimal].iloc[0]!r} beside {pointed.iloc[0]!r}"
         raise ValueError(f"{where} holds {both}, so that the decimal mark may be either; write all with a point")
-    held = text[cells.notna()].astype(str)
+    held = text[there.notna()].astype(str)
     apart = held.str.fullmatch(THOUSANDS)
     if apart.any() and (apart | held.str.fullmatch(r"[+-]?\d{1,3}")).all():
         raise ValueError(f"{where} holds {held[apart].iloc[0]!r}, whose point may part thousands; write none, or a comma")
-    return cells.mask(decimal, text.str.replace(",", "."))
+    return there.mask(decimal, text.str.replace(",", "."))
 
 
-def _read(path: Path) -> Any:
+def cells(path: Path) -> Any:
+    """A file as a data frame whose columns are those of the file; cells of a CSV file are text.
+
+    Its ``attrs`` say under ``index`` which column is the index that pandas or R wrote.
+
+    Raises:
+        ValueError: there is no such file, or it is damaged.
+    """
     pandas = extra("pandas")
     if not path.is_file():
         raise ValueError(f"there is no file {str(path)!r}")
@@ -179,8 +192,9 @@ def _of_text(path: Path) -> Any:
     frame = pandas.read_csv(path, sep=apart, dtype=str, keep_default_na=False, na_values=[""], index_col=False)
     found = Counter(name.strip() for name in next(csv.reader([line], delimiter=apart)))
     frame.columns = frame.columns.str.strip()
-    if IDS not in frame:
+    if IDS not in frame and "Unnamed: 0" in frame:
         frame = frame.rename(columns={"Unnamed: 0": IDS})  # the index, as pandas and R write it
+        frame.attrs["index"] = IDS
     frame.attrs |= {"decimal": apart == ";", "twice": [name for name, times in found.items() if times > 1]}
     return frame
 

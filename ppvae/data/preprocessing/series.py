@@ -12,10 +12,11 @@ import numpy as np
 from pydantic import Field, FiniteFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
+from ppvae.data.columns import cells, numbers
 from ppvae.data.preprocessing.extra import extra
 from ppvae.data.preprocessing.lengths import SHORT, bounded
 
-SUFFIXES = (".csv",)
+SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".feather")
 CLOCK = "time"  # the column of a file that says when
 SPARSE = 10  # ticks for each time of the longest series, above which a clock is another than was meant
 
@@ -151,22 +152,34 @@ def windows(trace: Trace, length: float, every: float | None = None) -> Iterator
 
 
 def read(path: str | Path) -> Trace:
-    """The series in a CSV file with a column ``time`` and one for each channel.
+    """The series in a table with a column ``time`` and one for each channel.
 
     Raises:
-        ValueError: it is damaged, holds something else than numbers, or its times do not rise.
+        ValueError: it is damaged, holds something else than finite numbers and holes, or its times do not rise.
     """
-    pandas = extra("pandas")
     try:
-        frame = pandas.read_csv(path, dtype=np.float64).drop(columns="Unnamed: 0", errors="ignore")  # pandas' index
+        return _read(Path(path))
     except ValueError as error:
-        raise ValueError(f"cannot read {str(path)!r} as a series: {str(error).splitlines()[0]}") from None
-    if CLOCK not in frame or frame.shape[1] < 2:
-        raise ValueError(f"cannot read {str(path)!r} as a series: it needs a column {CLOCK!r}, and others beside it")
-    times = frame.pop(CLOCK).to_numpy()
+        raise ValueError(f"cannot read {str(path)!r} as a series: {error}") from None
+
+
+def _read(path: Path) -> Trace:
+    frame = cells(path)
+    if (index := frame.attrs.get("index")) not in (None, CLOCK):
+        frame = frame.drop(columns=index)
+    channels = [str(name) for name in frame.columns if name != CLOCK]
+    if CLOCK not in frame or not channels:
+        raise ValueError(f"it needs a column {CLOCK!r}, and others beside it; it has {', '.join(frame.columns)}")
+    try:
+        times = numbers(frame, [CLOCK], path)[CLOCK].to_numpy()
+    except ValueError:
+        raise ValueError("its times are no numbers: write the seconds or days since the first, or what suits") from None
     if not (np.isfinite(times).all() and (np.diff(times) > 0).all()):
-        raise ValueError(f"cannot read {str(path)!r} as a series: its times must rise from row to row")
-    return Trace(tuple(frame.columns), times, frame.to_numpy())
+        raise ValueError("its times must rise from row to row: sort them, and leave one row of each")
+    values = numbers(frame, channels, path).to_numpy()
+    if np.isinf(values).any():
+        raise ValueError("it holds infinite values; leave empty what was not measured")
+    return Trace(tuple(channels), times, values)
 
 
 def write(path: str | Path, trace: Trace) -> None:

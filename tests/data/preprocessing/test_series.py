@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -78,7 +79,11 @@ def test_a_file_comes_back_and_a_damaged_one_is_one_sentence(tmp_path: Path) -> 
     assert read(tmp_path / "c.csv").channels == ("x",)
     for text, told in {
         "x,y\n1,2": "needs a column 'time'",
-        "time\n1": "others beside it",
+        "time\n1": "others beside it; it has time",
+        "time,x\n2024-01-01 10:00,2": "its times are no numbers: write the seconds or days since the first",
+        "time,x\n1,2\n2,inf": "infinite values; leave empty",
+        "time,x,x\n1,2,3": "the column 'x' twice",
+        "time,x\n1,2,3": "more cells than the header",
         "time,x\n1,2\n1,3": "times must rise",
         "time,x\n1,much": "cannot read",
         "": "cannot read",
@@ -86,3 +91,19 @@ def test_a_file_comes_back_and_a_damaged_one_is_one_sentence(tmp_path: Path) -> 
         (tmp_path / "b.csv").write_text(text)
         with pytest.raises(ValueError, match=told):
             read(tmp_path / "b.csv")
+
+
+@pytest.mark.parametrize("form", ["tsv", "semicolons", "blanks", "parquet", "parquet by time", "feather"])
+def test_a_series_is_read_from_every_table(form: str, tmp_path: Path) -> None:
+    trace = Trace(("x", "y"), np.array([0.0, 1.5]), np.array([[1.25, np.nan], [2.0, 3.0]]))
+    frame = pandas.DataFrame({"time": trace.times, "x": trace.values[:, 0], "y": trace.values[:, 1]})
+    file = tmp_path / ("a." + {"semicolons": "csv", "blanks": "csv"}.get(form, form.split()[0]))
+    if file.suffix in (".parquet", ".feather"):
+        getattr(frame.set_index("time") if "by" in form else frame, f"to_{file.suffix[1:]}")(file)
+    else:
+        options = {"tsv": {"sep": "\t"}, "semicolons": {"sep": ";", "decimal": ","}, "blanks": {"na_rep": " NA "}}
+        frame.to_csv(file, index=False, **options[form])
+    again = read(file)
+    assert again.channels == trace.channels
+    np.testing.assert_array_equal(again.times, trace.times)
+    np.testing.assert_array_equal(again.values, trace.values)
