@@ -138,7 +138,9 @@ def _pointed(there: Any, text: Any, where: str) -> Any:
     held = text[there.notna()].astype(str)
     apart = held.str.fullmatch(THOUSANDS)
     if apart.any() and (apart | held.str.fullmatch(r"[+-]?\d{1,3}")).all():
-        raise ValueError(f"{where} holds {held[apart].iloc[0]!r}, whose point may part thousands; write none, or a comma")
+        raise ValueError(
+            f"{where} holds {held[apart].iloc[0]!r}, whose point may part thousands; write none, or a comma"
+        )
     return there.mask(decimal, text.str.replace(",", "."))
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import ppvae
-from ppvae.language.guesses import guess_likelihood
 from ppvae import Dataset, Modality
+from ppvae.language.guesses import guess_likelihood
 
 RNG = np.random.default_rng(0)
 DOUBTFUL = {

@@ -59,7 +59,9 @@ def test_points_that_may_part_thousands_are_refused_between_semicolons(tmp_path:
 
 def test_a_cell_that_is_no_number_says_what_to_write(tmp_path: Path) -> None:
     for cell in ("yes", "?", "10 %", "2024-01-01", "3 cm"):
-        with pytest.raises(ValueError, match="no number, in column 'x' of id '0': leave empty what is missing, write nu"):
+        with pytest.raises(
+            ValueError, match="no number, in column 'x' of id '0': leave empty what is missing, write nu"
+        ):
             described_column(tmp_path, f"id,x\n0,{cell}\n1,2.5\n", "vector", 'columns = ["x"]')
     data = described_column(tmp_path, "id,x\n0,#N/A\n1,2.5\n2,<NA>\n", "vector", 'columns = ["x"]')
     assert data.observed["a"].tolist() == [False, True, False]

@@ -14,7 +14,16 @@ FORMS = ("{:02}".format, "{}".format)
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("4", "004"), (4, "04"), ("4", "4.0"), ("a", "A"), ("a 1", "a1"), ("cat_07", "cat_7"), ("x", " x\n"), ("\u00e9", "e\u0301")],
+    [
+        ("4", "004"),
+        (4, "04"),
+        ("4", "4.0"),
+        ("a", "A"),
+        ("a 1", "a1"),
+        ("cat_07", "cat_7"),
+        ("x", " x\n"),
+        ("\u00e9", "e\u0301"),
+    ],
 )
 def test_ids_of_one_item_in_two_ways_of_writing_are_refused(one, other) -> None:
     with pytest.raises(ValueError, match="would be two items, and may be one in two ways of writing, as 1 such pairs"):
@@ -43,4 +52,3 @@ def test_frames_whose_ids_are_the_same_for_some_items_alone_are_refused() -> Non
     with pytest.raises(ValueError, match="'4' of modality 'b' and '04' of modality 'a' would be two items.* 6 such"):
         ppvae.Dataset({"a": padded, "b": bare})
     assert len(ppvae.Dataset({"a": padded, "b": padded.iloc[3:]})) == 12
-
