@@ -50,17 +50,27 @@ def table(path: Path, identity: str | None = None, counted: bool = False) -> Any
     identity = identity or (IDS if IDS in frame else frame.attrs.get("index"))
     if counted and identity is None:
         return frame.set_axis(list(map(str, range(len(frame)))))
-    if (identity := identity or IDS) not in frame:
-        raise ValueError(f"{_lacking(frame, identity, path)}; name the one that tells the items apart as id")
-    if frame[identity].isna().any():
-        raise ValueError(f"{str(path)!r} has a row without an id in its column {identity!r}")
-    ids = frame[identity].astype(str).str.strip().str.normalize("NFC")
-    if ids.str.fullmatch(r"-?\d+\.0").all():  # as pandas writes whole numbers that once had holes
-        ids = ids.str.removesuffix(".0")
+    identity = identity or IDS
+    ids = ids_in(frame, identity, path)
     if ids.duplicated().any():
         twice = ids[ids.duplicated()].iloc[0]
         raise ValueError(f"{str(path)!r} has the id {twice!r} twice in its column {identity!r}; keep one row an item")
     return frame.set_axis(extra("pandas").Index(ids, name=identity))
+
+
+def ids_in(frame: Any, identity: str, path: Path) -> Any:
+    """A column of ids as text.
+
+    Raises:
+        ValueError: there is no such column, or an id is missing.
+    """
+    if identity not in frame:
+        raise ValueError(f"{_lacking(frame, identity, path)}; name the one that tells the items apart as id")
+    if frame[identity].isna().any():
+        raise ValueError(f"{str(path)!r} has a row without an id in its column {identity!r}")
+    ids = frame[identity].astype(str).str.strip().str.normalize("NFC")
+    whole = ids.str.fullmatch(r"-?\d+\.0").all()  # as pandas writes whole numbers that once had holes
+    return ids.str.removesuffix(".0") if whole else ids
 
 
 def texts(frame: Any, column: str, path: Path) -> dict[str, str]:

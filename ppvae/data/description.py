@@ -12,7 +12,7 @@ import numpy as np
 
 from ppvae.data.columns import numbers, table, texts
 from ppvae.data.dataset import Dataset
-from ppvae.data.entries import Captions, Description, InFolder, Numbers, parsed
+from ppvae.data.entries import Captions, Description, Numbers, Traces, parsed
 from ppvae.data.ids.alike import check_apart
 from ppvae.data.ids.folders import by_file, files, named
 from ppvae.data.preprocessing import Preprocessing, library_of, preprocessing
@@ -24,7 +24,7 @@ LIKELIHOODS = {"text": "autoregressive", "image": "logistic", "category": "categ
 
 
 class Items(NamedTuple):
-    """What a description leads to: ids of all items, and by modality what each id has: a file, a text or numbers."""
+    """What a description leads to: ids of all items, and by modality what each id has: a file, words, a series or numbers."""
 
     path: Path
     description: Description
@@ -52,23 +52,22 @@ def described(path: str | Path) -> Items:
     """
     path = Path(path)
     description = parsed(path)
-    every = [*description.modalities.values(), *description.labels.values()]
-    alone = len({entry.folder if isinstance(entry, InFolder) else entry.table for entry in every}) == 1
-    found: dict[str, Any] = {}
+    kept = [*description.modalities.values(), *description.labels.values()]
+    alone = len({_folder(entry) or entry.table for entry in kept}) == 1
+    filed: dict[str, dict[str, Path]] = {}
     names: dict[str, str] = {}
     for name, entry in description.modalities.items():
         with _at(path, f"modalities.{name}"):
             Modality(name, ())
-            if isinstance(entry, InFolder):
-                found[name] = files(path.parent / entry.folder, library_of(entry.kind).SUFFIXES)
-                names |= named(path.parent / entry.folder, found[name])
-    labels = {}
+            if folder := _folder(entry):
+                filed[name] = files(path.parent / folder, library_of(entry.kind).SUFFIXES)
+                names |= named(path.parent / folder, filed[name])
+    found: dict[str, Any] = {}
+    labels: dict[str, Any] = {}
     for key, entries, into in (("modalities", description.modalities, found), ("labels", description.labels, labels)):
-        for name, entry in entries.items():
-            if not isinstance(entry, InFolder):
-                with _at(path, f"{key}.{name}"):
-                    into[name] = by_file(_cells(path, entry, alone), names)
-    found = {name: found[name] for name in description.modalities}
+        for name, each in entries.items():
+            with _at(path, f"{key}.{name}"):
+                into[name] = filed[name] if _folder(each) else by_file(_cells(path, each, alone), names)
     ids = list(dict.fromkeys(identity for held in found.values() for identity in _ids(held)))
     _check_joined(path, found, labels)
     return Items(path, description, ids, found, labels)
@@ -151,14 +150,22 @@ def _things(items: Items, name: str, ids: Sequence[str]) -> Iterator[Any]:
     """What each id has, read from its file where it is one; None where it has nothing."""
     entry: Any = items.description.modalities[name]
     found = items.found[name]
-    read = library_of(entry.kind).read if isinstance(entry, InFolder) else str
+    read = library_of(entry.kind).read if _folder(entry) else lambda thing: thing
     for identity in ids:
         yield read(found[identity]) if identity in found else None
 
 
+def _folder(entry: Any) -> str | None:
+    """The folder whose files are the things of an entry, None where a table holds them."""
+    found: str | None = getattr(entry, "folder", None)
+    return found
+
+
 def _cells(path: Path, entry: Any, alone: bool) -> Any:
-    """What a table holds by id, or by row where it is ``alone`` and has none: a data frame of numbers, or texts."""
+    """What a table holds by id, or by row where it is ``alone`` and has none: a frame of numbers, texts or series."""
     file = path.parent / entry.table
+    if isinstance(entry, Traces):
+        return library_of(entry.kind).several(file, entry.id)
     frame = table(file, entry.id, counted=alone)
     if isinstance(entry, Numbers):
         return numbers(frame, entry.columns, file)

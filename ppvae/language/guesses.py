@@ -49,7 +49,7 @@ def _marked(array: np.ndarray, names: Sequence[str | int] | None) -> str:
     columns = array.reshape(len(array), -1)
     there = np.isfinite(columns)
     for ends in (np.where(there, columns, np.inf).min(0), np.where(there, columns, -np.inf).max(0)):
-        for i in np.flatnonzero(np.isin(ends, CODES)):
+        for i in np.flatnonzero(np.isin(ends, CODES)).tolist():
             column = columns[there[:, i], i]
             rest = column[column != ends[i]]
             if rest.size and np.abs(rest - ends[i]).min() > np.ptp(rest):

@@ -83,14 +83,11 @@ def _shown(folder: Path) -> Iterator[PurePosixPath]:
     """What is in a folder and in those within, each but once, without what is hidden."""
     been = {os.path.realpath(folder)}
     for root, inner, names in os.walk(folder, followlinks=True):
-        inner[:] = [name for name in inner if not name.startswith(".") and _first(os.path.join(root, name), been)]
+        real = {name: os.path.realpath(os.path.join(root, name)) for name in inner if not name.startswith(".")}
+        inner[:] = [name for name, path in real.items() if path not in been]
+        been |= set(real.values())
         within = PurePosixPath(Path(root).relative_to(folder).as_posix())
         yield from (within / name for name in names if not name.startswith("."))
-
-
-def _first(folder: str, been: set[str]) -> bool:
-    real = os.path.realpath(folder)
-    return real not in been and not been.add(real)
 
 
 def _id(file: PurePosixPath) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field, FiniteFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from ppvae.data.columns import cells, numbers
+from ppvae.data.columns import IDS, cells, ids_in, numbers
 from ppvae.data.preprocessing.extra import extra
 from ppvae.data.preprocessing.lengths import SHORT, bounded
 
@@ -163,10 +163,40 @@ def read(path: str | Path) -> Trace:
         raise ValueError(f"cannot read {str(path)!r} as a series: {error}") from None
 
 
+def several(path: Path, identity: str | None = None) -> dict[str, Trace]:
+    """The series in one table, by a column of ids: those of an item are its rows, in their order.
+
+    Raises:
+        ValueError: as of :func:`read`, or there is no column of ids.
+    """
+    frame = cells(path)
+    identity = identity or IDS
+    ids = ids_in(frame, identity, path)
+    try:
+        whole = _numbers(frame.drop(columns=identity), path)
+        return {
+            name: _rising(whole, rows, f", of {name!r},") for name, rows in ids.groupby(ids, sort=False).indices.items()
+        }
+    except ValueError as error:
+        raise ValueError(f"cannot read {str(path)!r} as series: {error}") from None
+
+
 def _read(path: Path) -> Trace:
     frame = cells(path)
-    if (index := frame.attrs.get("index")) not in (None, CLOCK):
-        frame = frame.drop(columns=index)
+    index = frame.attrs.get("index")
+    return _rising(_numbers(frame if index in (None, CLOCK) else frame.drop(columns=index), path))
+
+
+def _rising(trace: Trace, rows: Any = slice(None), of: str = "") -> Trace:
+    """These rows of a series, whose times must rise."""
+    times = trace.times[rows]
+    if not (np.isfinite(times).all() and (np.diff(times) > 0).all()):
+        raise ValueError(f"its times{of} must rise from row to row: sort them, and leave one row of each")
+    return Trace(trace.channels, times, trace.values[rows])
+
+
+def _numbers(frame: Any, path: Path) -> Trace:
+    """All rows of a table as finite numbers and holes."""
     channels = [str(name) for name in frame.columns if name != CLOCK]
     if CLOCK not in frame or not channels:
         raise ValueError(f"it needs a column {CLOCK!r}, and others beside it; it has {', '.join(frame.columns)}")
@@ -174,8 +204,6 @@ def _read(path: Path) -> Trace:
         times = numbers(frame, [CLOCK], path)[CLOCK].to_numpy()
     except ValueError:
         raise ValueError("its times are no numbers: write the seconds or days since the first, or what suits") from None
-    if not (np.isfinite(times).all() and (np.diff(times) > 0).all()):
-        raise ValueError("its times must rise from row to row: sort them, and leave one row of each")
     values = numbers(frame, channels, path).to_numpy()
     if np.isinf(values).any():
         raise ValueError("it holds infinite values; leave empty what was not measured")

@@ -49,6 +49,6 @@ def test_zeros_go_before_numbers_alone() -> None:
 
 def test_frames_whose_ids_are_the_same_for_some_items_alone_are_refused() -> None:
     padded, bare = (pandas.DataFrame({"x": np.arange(12) + 0.5}, [form(i) for i in range(4, 16)]) for form in FORMS)
-    with pytest.raises(ValueError, match="'4' of modality 'b' and '04' of modality 'a' would be two items.* 6 such"):
+    with pytest.raises(ValueError, match=r"'4' of modality 'b' and '04' of modality 'a' would be two items.* 6 such"):
         ppvae.Dataset({"a": padded, "b": bare})
     assert len(ppvae.Dataset({"a": padded, "b": padded.iloc[3:]})) == 12

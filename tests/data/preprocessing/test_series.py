@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ppvae.data.description import data_set, described
 from ppvae.data.preprocessing import preprocessing
 from ppvae.data.preprocessing.series import Series, Trace, fitted, read, windows, write
 
@@ -107,3 +108,41 @@ def test_a_series_is_read_from_every_table(form: str, tmp_path: Path) -> None:
     assert again.channels == trace.channels
     np.testing.assert_array_equal(again.times, trace.times)
     np.testing.assert_array_equal(again.values, trace.values)
+
+
+def test_series_of_one_table_are_those_of_files_and_told_by_their_ids(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    frame = pandas.DataFrame({"who": np.repeat(["a", "b", "c"], 5), "time": np.tile(np.arange(5) / 2, 3)})
+    frame["x"], frame["y"] = rng.normal(size=(2, 15)).round(3)
+    frame = frame.drop(index=[3, 14]).sort_values(["time", "who"])
+    frame.to_csv(tmp_path / "walks.csv", index=False)
+    (tmp_path / "walks").mkdir()
+    for name, one in frame.groupby("who"):
+        one.drop(columns="who").to_csv(tmp_path / "walks" / f"{name}.csv", index=False)
+    found = []
+    for where in ('folder = "walks"', 'table = "walks.csv"\nid = "who"'):
+        (tmp_path / "mine.toml").write_text(f'[modalities.walk]\nkind = "series"\n{where}\n')
+        found.append(data_set(described(tmp_path / "mine.toml")))
+    assert found[0].ids.tolist() == found[1].ids.tolist() == ["a", "b", "c"]
+    np.testing.assert_array_equal(found[0].arrays["walk"], found[1].arrays["walk"])
+    np.testing.assert_array_equal(found[0].observed["walk"], found[1].observed["walk"])
+    assert found[0].modalities[0].preprocessing == found[1].modalities[0].preprocessing
+
+
+@pytest.mark.parametrize(
+    ("where", "told"),
+    [
+        (
+            'table = "w.csv"',
+            r"modalities\.walk: .*no column 'id'; it has who, time, x; name the one that tells the items",
+        ),
+        ('table = "w.csv"\nid = "who"', r"cannot read '.*w\.csv' as series: its times, of 'b', must rise"),
+        ('table = "w.csv"\nfolder = "w"', "say a folder of files or a table, and not both"),
+        ("step = 1.0", "say a folder of files or a table, and not both"),
+    ],
+)
+def test_a_table_of_series_that_cannot_be_read_is_told(where: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "w.csv").write_text("who,time,x\na,0,1\nb,1,2\nb,0,2\n")
+    (tmp_path / "mine.toml").write_text(f'[modalities.walk]\nkind = "series"\n{where}\n')
+    with pytest.raises(ValueError, match=told):
+        data_set(described(tmp_path / "mine.toml"))
