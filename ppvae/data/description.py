@@ -24,7 +24,7 @@ LIKELIHOODS = {"text": "autoregressive", "image": "logistic", "category": "categ
 
 
 class Items(NamedTuple):
-    """What a description leads to: ids of all items, and by modality what each id has: a file, words, a series or numbers."""
+    """What a description leads to: ids of all items, and by modality what each has: a file, words, series or numbers."""
 
     path: Path
     description: Description
@@ -52,7 +52,7 @@ def described(path: str | Path) -> Items:
     """
     path = Path(path)
     description = parsed(path)
-    kept = [*description.modalities.values(), *description.labels.values()]
+    kept: list[Any] = [*description.modalities.values(), *description.labels.values()]
     alone = len({_folder(entry) or entry.table for entry in kept}) == 1
     filed: dict[str, dict[str, Path]] = {}
     names: dict[str, str] = {}

@@ -131,7 +131,7 @@ def fitted(
     Raises:
         ValueError: there is no recording, or there are more bands than frequencies in a window.
     """
-    found = [(each.rate, len(each.samples) / each.rate, np.any(each.samples)) for each in raw if each is not None]
+    found = [(each.rate, len(each.samples) / each.rate, _heard(each)) for each in raw if each is not None]
     if not found:
         raise ValueError("there is no recording to find a rate and a length from")
     if not any(heard for *_, heard in found):
@@ -152,6 +152,11 @@ def fitted(
     made = Sounds(rate, bands, frames, wide, step)
     _check_bands(made)
     return made
+
+
+def _heard(recording: Recording) -> bool:
+    """Is any sample above what counts as silence?"""
+    return bool(np.max(np.square(recording.samples), initial=0) > FLOOR)
 
 
 def read(path: str | Path) -> Recording:
