@@ -24,7 +24,7 @@ LIKELIHOODS = {"text": "autoregressive", "image": "logistic", "category": "categ
 
 
 class Items(NamedTuple):
-    """What a description leads to: ids of all items, and by modality what each has: a file, words, series or numbers."""
+    """What a description leads to: ids of all items, and by modality what each has: a file, words, numbers."""
 
     path: Path
     description: Description
