@@ -16,6 +16,7 @@ from ppvae.language.modality import Modality
 
 ENDINGS = {"image": ".png", "sound": ".wav", "series": ".csv"}  # of files that hold one thing; others are lines
 NUMBERS = "numbers.npz"
+UNFIT = re.compile(r"[^\w/ .()+=@,;&!~'#-]|(?<![^/]) |[ .](?![^/])")  # in names of files, or first or last
 
 
 def writable(out: Path, force: bool) -> Path:
@@ -73,11 +74,12 @@ def _write_things(out: Path, modality: Modality, array: np.ndarray, ids: np.ndar
     if told["kind"] not in ENDINGS:
         _write_lines(out / f"{name}.csv", [name], ((item, draw, [thing]) for item, draw, thing in things), ids)
         return
-    (out / name).mkdir(parents=True, exist_ok=True)
     names = _file_names(array.shape[1], ids)
     for item, draw, thing in things:
         end = f"-{draw + 1}" if len(array) > 1 else ""
-        library_of(told["kind"]).write(out / name / f"{names[item]}{end}{ENDINGS[told['kind']]}", thing)
+        file = out / name / f"{names[item]}{end}{ENDINGS[told['kind']]}"
+        file.parent.mkdir(exist_ok=True, parents=True)
+        library_of(told["kind"]).write(file, thing)
 
 
 def _pairs(array: np.ndarray) -> Iterator[tuple[int, int]]:
@@ -95,9 +97,16 @@ def _write_lines(
 
 
 def _file_names(items: int, ids: np.ndarray | None) -> list[str]:
-    """The ids, where all are fit to be names of files on any system; else the rows, counted from 0."""
-    names = [] if ids is None else [str(identity) for identity in ids]
+    """The ids, with folders where they have ``/`` and ``%`` and a code for what some systems do not take, or the rows.
+
+    These, counted from 0, stand where an id is no path below, or two are alike but for their case.
+    """
+    names = [] if ids is None else [UNFIT.sub(_coded, str(identity)) for identity in ids]
     apart = len({name.casefold() for name in names}) == items
-    if apart and all(re.fullmatch(r"\w[\w.-]{0,199}", name) for name in names):
+    if apart and all(re.fullmatch(r"[^/.][^/]{0,149}(/[^/.][^/]{0,149}){0,9}", name) for name in names):
         return names
     return [f"{row:0{len(str(items - 1))}}" for row in range(items)]
+
+
+def _coded(unfit: re.Match[str]) -> str:
+    return "".join(f"%{byte:02X}" for byte in unfit[0].encode(errors="surrogatepass"))

@@ -13,7 +13,7 @@ from typing import Any
 from ppvae.data.preprocessing.extra import extra
 from ppvae.language.intake import EXACT, too_long
 
-HOLES = ("", "na", "n/a", "nan", "null", "none")  # among numbers; of texts the empty one alone
+HOLES = ("", "na", "n/a", "nan", "null", "none", "#n/a", "<na>")  # among numbers; of texts the empty one alone
 DOUBTFUL = ("na", "n/a", "nan", "null", "<na>")  # among texts: what may be a hole, and may be a name
 BINARY = {".parquet": "read_parquet", ".pq": "read_parquet", ".feather": "read_feather"}
 OTHERS = {  # what pandas reads by another function, and only with options of the user's
@@ -32,6 +32,7 @@ TRUTHS = {"true": "1", "false": "0"}  # as pandas and R write them
 DECIMAL = (
     r"[+-]?\d*,\d+([eE][+-]?\d+)?"  # in files that part their cells by semicolons, as Excel writes in half of Europe
 )
+THOUSANDS = r"[+-]?[1-9]\d{0,2}(\.\d{3})+"  # in the same half of Europe
 IDS = "id"  # the column that tells the items, where nobody names another
 PLAIN = ("string", "integer", "floating", "mixed-integer-float", "boolean", "decimal", "empty")  # by pandas' names
 
@@ -45,18 +46,31 @@ def table(path: Path, identity: str | None = None, counted: bool = False) -> Any
     Raises:
         ValueError: there is no such file or column, it is damaged, or an id is missing or stands there twice.
     """
-    frame = _read(path)
+    frame = cells(path)
     identity = identity or (IDS if IDS in frame else frame.attrs.get("index"))
     if counted and identity is None:
         return frame.set_axis(list(map(str, range(len(frame)))))
-    if (identity := identity or IDS) not in frame:
+    identity = identity or IDS
+    ids = ids_in(frame, identity, path)
+    if ids.duplicated().any():
+        twice = ids[ids.duplicated()].iloc[0]
+        raise ValueError(f"{str(path)!r} has the id {twice!r} twice in its column {identity!r}; keep one row an item")
+    return frame.set_axis(extra("pandas").Index(ids, name=identity))
+
+
+def ids_in(frame: Any, identity: str, path: Path) -> Any:
+    """A column of ids as text.
+
+    Raises:
+        ValueError: there is no such column, or an id is missing.
+    """
+    if identity not in frame:
         raise ValueError(f"{_lacking(frame, identity, path)}; name the one that tells the items apart as id")
     if frame[identity].isna().any():
         raise ValueError(f"{str(path)!r} has a row without an id in its column {identity!r}")
-    ids = frame[identity].astype(str)
-    if ids.duplicated().any():
-        raise ValueError(f"{str(path)!r} has the id {ids[ids.duplicated()].iloc[0]!r} twice in its column {identity!r}")
-    return frame.set_axis(extra("pandas").Index(ids, name=identity))
+    ids = frame[identity].astype(str).str.strip().str.normalize("NFC")
+    whole = ids.str.fullmatch(r"-?\d+\.0").all()  # as pandas writes whole numbers that once had holes
+    return ids.str.removesuffix(".0") if whole else ids
 
 
 def texts(frame: Any, column: str, path: Path) -> dict[str, str]:
@@ -69,9 +83,10 @@ def texts(frame: Any, column: str, path: Path) -> dict[str, str]:
         ValueError: there is no such column.
     """
     _check_columns(frame, [column], path)
-    there = frame[column].dropna()
+    there = frame[column].dropna().astype(str)
+    there = there[there.str.strip() != ""]
     warn_of_holes(f"{str(path)!r}, column {column!r}", there.unique())
-    return dict(zip(there.index, there.astype(str), strict=True))
+    return dict(zip(there.index, there, strict=True))
 
 
 def warn_of_holes(where: str, names: Iterable[Any]) -> None:
@@ -94,35 +109,59 @@ def numbers(frame: Any, columns: Sequence[str], path: Path) -> Any:
     for name in columns:
         if (held := pandas.api.types.infer_dtype(frame[name], skipna=True)) not in PLAIN:
             raise ValueError(f"{str(path)!r} holds {held} values, no numbers, in column {name!r}")
-        text = frame[name].astype("string").str.strip()
-        cells = frame[name].mask(text.str.lower().isin(HOLES).fillna(False).astype(bool))
-        if frame.attrs.get("decimal"):
-            cells = _pointed(cells, text, f"{str(path)!r}, column {name!r}")
-        truths = text.str.lower().map(TRUTHS)
-        if truths.notna().any() and not (truths.isna() & cells.notna()).any():
-            cells = truths
-        read = pandas.to_numeric(cells, errors="coerce")
+        where = f"{str(path)!r}, column {name!r}"
+        there = _written(frame[name], frame.attrs.get("decimal", False), where)
+        read = pandas.to_numeric(there, errors="coerce")
         found[name] = read.astype(float)
         if pandas.api.types.is_integer_dtype(read) and (read.abs() > EXACT).any():
-            raise too_long(f"{str(path)!r}, column {name!r}")
-        if (wrong := found[name].isna() & cells.notna()).any():
-            cell, identity = cells[wrong].iloc[0], cells[wrong].index[0]
+            raise too_long(where)
+        if (wrong := found[name].isna() & there.notna()).any():
+            cell, identity = there[wrong].iloc[0], there[wrong].index[0]
             raise ValueError(
-                f"{str(path)!r} holds {str(cell)[:40]!r}, no number, in column {name!r} of id {identity!r}"
+                f"{str(path)!r} holds {str(cell)[:40]!r}, no number, in column {name!r} of id {identity!r}: leave "
+                "empty what is missing, write numbers alone, as 1234.5, and make a column of names kind = 'category'"
             )
     return pandas.DataFrame(found, index=frame.index)
 
 
-def _pointed(cells: Any, text: Any, where: str) -> Any:
-    """Cells with a point for the comma of decimals."""
+def _written(held: Any, decimal: bool, where: str) -> Any:
+    """The cells of a column, with nothing where they say so, as programs write numbers."""
+    if not decimal and not (held.notna() & extra("pandas").to_numeric(held, errors="coerce").isna()).any():
+        return held  # as nearly all are
+    text = held.astype("string").str.strip()
+    there = held.mask(text.str.lower().isin(HOLES).fillna(False).astype(bool))
+    there = _pointed(there, text, where) if decimal else there
+    truths = text.str.lower().map(TRUTHS)
+    return truths if truths.notna().any() and not (truths.isna() & there.notna()).any() else there
+
+
+def _pointed(there: Any, text: Any, where: str) -> Any:
+    """Cells with a point for the comma of decimals.
+
+    Raises:
+        ValueError: points may be either mark.
+    """
     decimal = text.str.fullmatch(DECIMAL).fillna(False).astype(bool)
     if decimal.any() and (pointed := text[text.str.contains(".", regex=False).fillna(False).astype(bool)]).size:
         both = f"{text[decimal].iloc[0]!r} beside {pointed.iloc[0]!r}"
         raise ValueError(f"{where} holds {both}, so that the decimal mark may be either; write all with a point")
-    return cells.mask(decimal, text.str.replace(",", "."))
+    held = text[there.notna()].astype(str)
+    apart = held.str.fullmatch(THOUSANDS)
+    if apart.any() and (apart | held.str.fullmatch(r"[+-]?\d{1,3}")).all():
+        raise ValueError(
+            f"{where} holds {held[apart].iloc[0]!r}, whose point may part thousands; write none, or a comma"
+        )
+    return there.mask(decimal, text.str.replace(",", "."))
 
 
-def _read(path: Path) -> Any:
+def cells(path: Path) -> Any:
+    """A file as a data frame whose columns are those of the file; cells of a CSV file are text.
+
+    Its ``attrs`` say under ``index`` which column is the index that pandas or R wrote.
+
+    Raises:
+        ValueError: there is no such file, or it is damaged.
+    """
     pandas = extra("pandas")
     if not path.is_file():
         raise ValueError(f"there is no file {str(path)!r}")
@@ -165,8 +204,9 @@ def _of_text(path: Path) -> Any:
     frame = pandas.read_csv(path, sep=apart, dtype=str, keep_default_na=False, na_values=[""], index_col=False)
     found = Counter(name.strip() for name in next(csv.reader([line], delimiter=apart)))
     frame.columns = frame.columns.str.strip()
-    if IDS not in frame:
+    if IDS not in frame and "Unnamed: 0" in frame:
         frame = frame.rename(columns={"Unnamed: 0": IDS})  # the index, as pandas and R write it
+        frame.attrs["index"] = IDS
     frame.attrs |= {"decimal": apart == ";", "twice": [name for name, times in found.items() if times > 1]}
     return frame
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,9 @@ import numpy as np
 
 from ppvae.data.columns import numbers, table, texts
 from ppvae.data.dataset import Dataset
-from ppvae.data.entries import Description, InFolder, Numbers, parsed
+from ppvae.data.entries import Captions, Description, Numbers, Traces, parsed
+from ppvae.data.ids.alike import check_apart
+from ppvae.data.ids.folders import by_file, files, named
 from ppvae.data.preprocessing import Preprocessing, library_of, preprocessing
 from ppvae.data.stored import encoded
 from ppvae.language.modality import Modality
@@ -23,7 +24,7 @@ LIKELIHOODS = {"text": "autoregressive", "image": "logistic", "category": "categ
 
 
 class Items(NamedTuple):
-    """What a description leads to: ids of all items, and by modality what each id has: a file, a text or numbers."""
+    """What a description leads to: ids of all items, and by modality what each has: a file, words, numbers."""
 
     path: Path
     description: Description
@@ -51,21 +52,23 @@ def described(path: str | Path) -> Items:
     """
     path = Path(path)
     description = parsed(path)
-    every = [*description.modalities.values(), *description.labels.values()]
-    alone = len({entry.folder if isinstance(entry, InFolder) else entry.table for entry in every}) == 1
-    found: dict[str, Any] = {}
+    kept: list[Any] = [*description.modalities.values(), *description.labels.values()]
+    alone = len({_folder(entry) or entry.table for entry in kept}) == 1
+    filed: dict[str, dict[str, Path]] = {}
+    names: dict[str, str] = {}
     for name, entry in description.modalities.items():
         with _at(path, f"modalities.{name}"):
             Modality(name, ())
-            if isinstance(entry, InFolder):
-                found[name] = _files(path.parent / entry.folder, entry.kind)
-            else:
-                found[name] = _cells(path, entry, alone)
+            if folder := _folder(entry):
+                filed[name] = files(path.parent / folder, library_of(entry.kind).SUFFIXES)
+                names |= named(path.parent / folder, filed[name])
+    found: dict[str, Any] = {}
+    labels: dict[str, Any] = {}
+    for key, entries, into in (("modalities", description.modalities, found), ("labels", description.labels, labels)):
+        for name, each in entries.items():
+            with _at(path, f"{key}.{name}"):
+                into[name] = filed[name] if _folder(each) else by_file(_cells(path, each, alone), names)
     ids = list(dict.fromkeys(identity for held in found.values() for identity in _ids(held)))
-    labels = {}
-    for name, label in description.labels.items():
-        with _at(path, f"labels.{name}"):
-            labels[name] = _cells(path, label, alone)
     _check_joined(path, found, labels)
     return Items(path, description, ids, found, labels)
 
@@ -147,54 +150,27 @@ def _things(items: Items, name: str, ids: Sequence[str]) -> Iterator[Any]:
     """What each id has, read from its file where it is one; None where it has nothing."""
     entry: Any = items.description.modalities[name]
     found = items.found[name]
-    read = library_of(entry.kind).read if isinstance(entry, InFolder) else str
+    read = library_of(entry.kind).read if _folder(entry) else lambda thing: thing
     for identity in ids:
         yield read(found[identity]) if identity in found else None
 
 
-def _files(folder: Path, kind: str) -> dict[str, Path]:
-    """The files of a kind in a folder, by their names without the ending, in order.
-
-    Where all are in folders within, as those of classes, by ``FOLDER/NAME``.
-
-    Warns:
-        UserWarning: some are in the folder itself and others in folders within, which are left out; or files have
-            endings of another kind, and no file of this kind is called like them.
-    """
-    if not folder.is_dir():
-        packed = f", but a file: unpack it into {folder.with_suffix('').name!r}" if folder.is_file() else ""
-        raise ValueError(f"there is no folder {str(folder)!r}{packed}")
-    suffixes = library_of(kind).SUFFIXES
-    every = [file.relative_to(folder) for file in folder.rglob("*") if file.is_file()]
-    shown = [file for file in every if not any(part.startswith(".") for part in file.parts)]
-    seen = [file for file in shown if file.suffix.lower() in suffixes]
-    if not seen:
-        raise ValueError(f"the folder {str(folder)!r} holds no file that ends in {', '.join(suffixes)}")
-    own = [file for file in seen if len(file.parts) == 1]
-    if own and len(own) < len(seen):
-        left = min(set(seen) - set(own)).as_posix()
-        warnings.warn(f"{str(folder)!r}: what its folders hold, such as {left}, is left out", stacklevel=2)
-    found: dict[str, Path] = {}
-    for file in sorted(own or seen):
-        identity = file.with_suffix("").as_posix()
-        if identity in found:
-            raise ValueError(f"the id {identity!r} is there twice, as {found[identity].name} and as {file.name}")
-        found[identity] = folder / file
-    beside = [file for file in shown if not own or len(file.parts) == 1]
-    if others := sorted(file for file in beside if file.with_suffix("").as_posix() not in found):
-        warnings.warn(
-            f"{str(folder)!r}: of other endings than {', '.join(suffixes)}, and so left out: {others[0].as_posix()}"
-            + (f" and {len(others) - 1} more" if len(others) > 1 else ""),
-            stacklevel=2,
-        )
+def _folder(entry: Any) -> str | None:
+    """The folder whose files are the things of an entry, None where a table holds them."""
+    found: str | None = getattr(entry, "folder", None)
     return found
 
 
 def _cells(path: Path, entry: Any, alone: bool) -> Any:
-    """What a table holds by id, or by row where it is ``alone`` and has none: a data frame of numbers, or texts."""
+    """What a table holds by id, or by row where it is ``alone`` and has none: a frame of numbers, texts or series."""
     file = path.parent / entry.table
+    if isinstance(entry, Traces):
+        return library_of(entry.kind).several(file, entry.id)
     frame = table(file, entry.id, counted=alone)
-    return numbers(frame, entry.columns, file) if isinstance(entry, Numbers) else texts(frame, entry.column, file)
+    if isinstance(entry, Numbers):
+        return numbers(frame, entry.columns, file)
+    found = texts(frame, entry.column, file)
+    return found if isinstance(entry, Captions) else {identity: name.strip() for identity, name in found.items()}
 
 
 def _ids(found: Any) -> Any:
@@ -210,6 +186,10 @@ def _check_joined(path: Path, found: Mapping[str, Any], labels: Mapping[str, Any
             raise ValueError(
                 f"{str(path)!r}: {name} has no id in common with another: one of its own is {own}, of theirs {theirs}"
             )
+    try:
+        check_apart({name: _ids(held) for name, held in {**found, **labels}.items()})
+    except ValueError as error:
+        raise ValueError(f"{str(path)!r}: {error}") from None
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from ppvae.data import toml
 
@@ -41,13 +41,21 @@ class Recordings(Entry):
 
 
 class Traces(Entry):
-    """A folder of CSV files, each a series with a column ``time``; the id of each is its name without the ending."""
+    """A folder of tables, each a series with a column ``time``, whose id is its name; or one table of all, by id."""
 
     kind: Literal["series"]
-    folder: str
+    folder: str | None = None
+    table: str | None = None
+    id: str | None = None
     start: float | None = None
     step: PositiveFloat | None = None
     times: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Traces:
+        if (self.folder is None) == (self.table is None):
+            raise ValueError("say a folder of files or a table, and not both")
+        return self
 
 
 class Captions(Entry):
@@ -78,9 +86,6 @@ class Numbers(Entry):
     table: str
     id: str | None = None
     columns: Annotated[list[str], Field(min_length=1)]
-
-
-InFolder = Pictures | Recordings | Traces  # each thing in a file of its own
 
 
 class Label(BaseModel):

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ppvae.data.ids.alike import check_apart
 from ppvae.language.intake import as_mask, as_numbers, library, over
 
 
@@ -84,6 +85,7 @@ def _ids(indexes: Mapping[str, Any]) -> Any:
                 f"modality {name!r} has no id in common with another: its index holds {index[:1].tolist()}, "
                 f"the others {theirs}; use set_index on the column that names the items"
             )
+    check_apart({f"modality {name!r}": index for name, index in indexes.items()})
     ids, *rest = indexes.values()
     for index in rest:
         new = index[~index.isin(ids)]

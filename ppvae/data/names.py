@@ -10,7 +10,7 @@ import numpy as np
 
 from ppvae.data.columns import HOLES, warn_of_holes
 from ppvae.data.preprocessing import preprocessing
-from ppvae.data.preprocessing.categories import Categories
+from ppvae.data.preprocessing.categories import Categories, warn_of_twins
 from ppvae.language.guesses import FEW
 from ppvae.language.intake import is_missing, library
 from ppvae.language.modality import Modality
@@ -167,6 +167,7 @@ def _categories(name: str, column: Column) -> Categories:
             f"declared, modalities=[ppvae.data.preprocessing.text.modality({name!r}, x)]"
         )
     warn_of_holes(f"modality {name!r}", different)
+    warn_of_twins(different)
     return Categories(tuple(different))
 
 

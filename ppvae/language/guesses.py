@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 FEW = 20  # different whole numbers, up to which they may be categories or grades
+CODES = (-1, -9, -99, -999, -9999, 99, 999, 9999, 99999)  # that people write where nothing was measured
+PIXELS, WHITE = 16, 255  # numbers a row that may be a picture, and the largest of one byte
 HEAD = 10_000  # values that tell most arrays of many numbers from those of few
 
 
@@ -28,15 +30,38 @@ def guess_likelihood(array: np.ndarray, names: Sequence[str | int] | None = None
     """
     values = array[np.isfinite(array)]
     if (values != np.round(values)).any():
-        return Guess("normal", "fractions")
+        return Guess("normal", "fractions", _marked(array, names), ("laplace", "student_t"))
     if values.min(initial=0) < 0:
         doubt = "they may be categories, to be counted from 0, or mark with -1 or -999 what is missing, to be NaN"
         return Guess("normal", "whole numbers, some below 0", doubt, ("laplace",))
     if values.max(initial=0) <= 1:
         doubt = "each row holds a single 1, as one-hot code does, whose x.argmax(1) is categorical"
         return Guess("bernoulli", "zeros and ones", doubt if is_one_hot(array) else "", ("categorical",))
+    if values.max() == WHITE and array[0].size >= PIXELS:
+        doubt = "the largest is 255, as in pictures, which are logistic, or from 0 to 1 where divided by it"
+        return Guess("negative_binomial", "whole numbers of 0 or more", doubt, ("logistic",))
     others = ("poisson", "categorical", "normal")
     return Guess("negative_binomial", "whole numbers of 0 or more", _doubt(array, values, names), others)
+
+
+def _marked(array: np.ndarray, names: Sequence[str | int] | None) -> str:
+    """Why a number may be none: it is a code, and further from the others of its column than these are apart."""
+    columns = array.reshape(len(array), -1)
+    there = np.isfinite(columns)
+    for ends in (np.where(there, columns, np.inf).min(0), np.where(there, columns, -np.inf).max(0)):
+        for i in np.flatnonzero(np.isin(ends, CODES)).tolist():
+            column = columns[there[:, i], i]
+            rest = column[column != ends[i]]
+            if rest.size and np.abs(rest - ends[i]).min() > np.ptp(rest):
+                return (
+                    f"{_element(i, names)} holds {ends[i]:g} in {len(column) - len(rest)} items, far from all else, "
+                    "as if to mark what is missing, to be NaN"
+                )
+    return ""
+
+
+def _element(i: int, names: Sequence[str | int] | None) -> str | int:
+    return names[i] if names is not None else f"element {i}"
 
 
 def is_one_hot(array: np.ndarray) -> bool:
@@ -55,5 +80,5 @@ def _doubt(array: np.ndarray, values: np.ndarray, names: Sequence[str | int] | N
     for i, column in enumerate(columns.T):
         found = np.unique(column[np.isfinite(column)])
         if 1 < len(found) <= min(FEW, len(array) // 3) and found[0] > 0:
-            return f"{names[i] if names is not None else f'element {i}'} takes only {len(found)}, and never 0"
+            return f"{_element(i, names)} takes only {len(found)}, and never 0"
     return ""

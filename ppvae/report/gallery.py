@@ -67,7 +67,8 @@ def gallery(
 
 def _things(name: str, told_of: Mapping[str, Any], numbers: np.ndarray) -> list[Thing]:
     """Things from numbers ``(items, *shape)`` of a modality, by its preprocessing."""
-    found, kind = preprocessing(name, told_of).decode(numbers), told_of["kind"]
+    shown = {key: value for key, value in told_of.items() if key != "white"}  # a page shows 1 as white
+    found, kind = preprocessing(name, shown).decode(numbers), told_of["kind"]
     return [Thing(name, kind, thing if kind == "text" else _address(kind, thing)) for thing in found]
 
 

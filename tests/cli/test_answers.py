@@ -85,6 +85,20 @@ def test_a_damaged_preprocessing_is_one_sentence(tmp_path: Path) -> None:
             write(tmp_path, {name: DRAWN[name]}, [wrong])
 
 
+@pytest.mark.parametrize(
+    ("ids", "names"),
+    [
+        (["cats/0", "dogs/0", "a b"], ["cats/0", "dogs/0", "a b"]),
+        (["\u65e5\u672c", "a:b", "c."], ["\u65e5\u672c", "a%3Ab", "c%2E"]),
+        (["a", "/etc/x", "b"], ["0", "1", "2"]),
+        (["a", "b/../../x", "b"], ["0", "1", "2"]),
+    ],
+)
+def test_files_are_called_by_their_ids_with_folders_and_codes(ids: list[str], names: list[str], tmp_path: Path) -> None:
+    write(tmp_path, {"look": DRAWN["look"][:1]}, MODALITIES, np.array(ids))
+    assert files(tmp_path) == {f"look/{name}.png" for name in names}
+
+
 def test_commands_write_into_a_folder_and_never_over_what_is_there(tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     look = Modality("look", (1, 2, 3), kind="image", preprocessing=Images(1, 2, 3).plain())

@@ -9,6 +9,7 @@ import pytest
 
 import ppvae
 from ppvae import Dataset, Modality
+from ppvae.language.guesses import guess_likelihood
 
 RNG = np.random.default_rng(0)
 DOUBTFUL = {
@@ -121,3 +122,23 @@ def test_numbers_that_mark_what_is_missing_by_their_size_are_refused_before_trai
 def test_a_method_takes_modalities_and_no_data_set() -> None:
     with pytest.raises(TypeError, match=r"those of a data set by data\.modalities, not Dataset"):
         ppvae.method("vae", Dataset({"x": RNG.normal(size=(20, 2))}))
+
+
+@pytest.mark.parametrize("code", [-999.0, -9.0, 9999.0])
+def test_a_number_that_marks_what_is_missing_is_asked_about(code: float) -> None:
+    heights = np.random.default_rng(0).uniform(1.5, 2.0, (30, 2))
+    assert not guess_likelihood(heights).doubt
+    heights[[2, 5], 1] = code
+    told = guess_likelihood(heights, ["h", "w"])
+    assert (told.likelihood, told.doubt.partition(",")[0]) == ("normal", f"w holds {code:g} in 2 items")
+    heights[:, 1] = np.linspace(code - 1, code + 300, 30)  # no further from the others than these are apart
+    assert not guess_likelihood(heights).doubt
+
+
+def test_pictures_of_bytes_are_asked_about() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 4, 4)).astype(np.uint8)
+    pixels[0, 0, 0] = 255
+    told = guess_likelihood(pixels)
+    assert (told.likelihood, told.others) == ("negative_binomial", ("logistic",))
+    assert "as in pictures" in told.doubt
+    assert not guess_likelihood(pixels.astype(int) * 2).doubt

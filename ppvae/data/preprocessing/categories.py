@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from pydantic.dataclasses import dataclass
 
+from ppvae.data.ids.alike import plain
 from ppvae.data.preprocessing.stacking import stacked
 
 
@@ -58,10 +59,27 @@ class Categories:
 def fitted(raw: Iterable[str | None]) -> Categories:
     """The names that there are, sorted.
 
+    Warns:
+        UserWarning: two differ in writing alone.
+
     Raises:
         ValueError: there is none.
     """
     names = {name for name in raw if name is not None}
     if not names:
         raise ValueError("there is no name of a category")
+    warn_of_twins(names)
     return Categories(tuple(sorted(names)))
+
+
+def warn_of_twins(names: Iterable[Any]) -> None:
+    """Warn where two names are alike but for case, blanks or zeros before a number."""
+    seen: dict[str, Any] = {}
+    for name in sorted(names, key=str):
+        if (twin := seen.setdefault(plain(name), name)) is not name:
+            warnings.warn(
+                f"the names {twin!r} and {name!r} differ in writing alone, and count as two categories: write them "
+                "alike where they are one",
+                UserWarning,
+                stacklevel=3,
+            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -11,10 +12,13 @@ import numpy as np
 from pydantic import Field, FiniteFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
+from ppvae.data.columns import IDS, cells, ids_in, numbers
 from ppvae.data.preprocessing.extra import extra
+from ppvae.data.preprocessing.lengths import SHORT, bounded
 
-SUFFIXES = (".csv",)
+SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".feather")
 CLOCK = "time"  # the column of a file that says when
+SPARSE = 10  # ticks for each time of the longest series, above which a clock is another than was meant
 
 
 class Trace(NamedTuple):
@@ -93,10 +97,14 @@ def fitted(
 ) -> Series:
     """Series with the channels of the first, whose clock runs from the first time of all to the last.
 
-    Its step is the median between two times.
+    Its step is the median between two times. What is far longer than the rest is cut:
+    :func:`~ppvae.data.preprocessing.lengths.bounded`.
+
+    Warns:
+        UserWarning: some are cut.
 
     Raises:
-        ValueError: there is no series, or no step between two times.
+        ValueError: there is no series, no step between two times, or hardly anything on most of the clock's ticks.
     """
     traces = [each for each in raw if each is not None and len(each.times)]
     if not traces:
@@ -107,8 +115,27 @@ def fitted(
         raise ValueError("no series has two times, so nothing says how far they are apart: give step")
     begin = min(clock[0] for clock in clocks) if start is None else start
     apart = float(np.median(steps)) if step is None else step
-    ticks = int(np.rint((max(clock[-1] for clock in clocks) - begin) / apart)) + 1 if times is None else times
+    ticks = _ticks(clocks, begin, apart) if times is None else times
     return Series(traces[0].channels, float(begin), apart, ticks)
+
+
+def _ticks(clocks: list[np.ndarray], begin: float, apart: float) -> int:
+    """How often a clock ticks that nobody said an end of."""
+    needed = [max(int(np.rint((clock[-1] - begin) / apart)) + 1, 1) for clock in clocks]
+    ticks, most = bounded(needed), max(map(len, clocks))
+    if ticks > max(SHORT, SPARSE * most):
+        raise ValueError(
+            f"a clock from {begin:g} with a step of {apart:g} would tick {ticks} times, and no series has more than "
+            f"{most}: let the time of each begin at 0, or give step, or times = {ticks}"
+        )
+    if cut := sum(each > ticks for each in needed):
+        warnings.warn(
+            f"{cut} of {len(needed)} series are cut off after {ticks} ticks of the clock; times = {max(needed)} keeps "
+            "all, and makes every one so long",
+            UserWarning,
+            stacklevel=3,
+        )
+    return ticks
 
 
 def windows(trace: Trace, length: float, every: float | None = None) -> Iterator[Trace]:
@@ -125,22 +152,62 @@ def windows(trace: Trace, length: float, every: float | None = None) -> Iterator
 
 
 def read(path: str | Path) -> Trace:
-    """The series in a CSV file with a column ``time`` and one for each channel.
+    """The series in a table with a column ``time`` and one for each channel.
 
     Raises:
-        ValueError: it is damaged, holds something else than numbers, or its times do not rise.
+        ValueError: it is damaged, holds something else than finite numbers and holes, or its times do not rise.
     """
-    pandas = extra("pandas")
     try:
-        frame = pandas.read_csv(path, dtype=np.float64).drop(columns="Unnamed: 0", errors="ignore")  # pandas' index
+        return _read(Path(path))
     except ValueError as error:
-        raise ValueError(f"cannot read {str(path)!r} as a series: {str(error).splitlines()[0]}") from None
-    if CLOCK not in frame or frame.shape[1] < 2:
-        raise ValueError(f"cannot read {str(path)!r} as a series: it needs a column {CLOCK!r}, and others beside it")
-    times = frame.pop(CLOCK).to_numpy()
+        raise ValueError(f"cannot read {str(path)!r} as a series: {error}") from None
+
+
+def several(path: Path, identity: str | None = None) -> dict[str, Trace]:
+    """The series in one table, by a column of ids: those of an item are its rows, in their order.
+
+    Raises:
+        ValueError: as of :func:`read`, or there is no column of ids.
+    """
+    frame = cells(path)
+    identity = identity or IDS
+    ids = ids_in(frame, identity, path)
+    try:
+        whole = _numbers(frame.drop(columns=identity), path)
+        return {
+            name: _rising(whole, rows, f", of {name!r},") for name, rows in ids.groupby(ids, sort=False).indices.items()
+        }
+    except ValueError as error:
+        raise ValueError(f"cannot read {str(path)!r} as series: {error}") from None
+
+
+def _read(path: Path) -> Trace:
+    frame = cells(path)
+    index = frame.attrs.get("index")
+    return _rising(_numbers(frame if index in (None, CLOCK) else frame.drop(columns=index), path))
+
+
+def _rising(trace: Trace, rows: Any = slice(None), of: str = "") -> Trace:
+    """These rows of a series, whose times must rise."""
+    times = trace.times[rows]
     if not (np.isfinite(times).all() and (np.diff(times) > 0).all()):
-        raise ValueError(f"cannot read {str(path)!r} as a series: its times must rise from row to row")
-    return Trace(tuple(frame.columns), times, frame.to_numpy())
+        raise ValueError(f"its times{of} must rise from row to row: sort them, and leave one row of each")
+    return Trace(trace.channels, times, trace.values[rows])
+
+
+def _numbers(frame: Any, path: Path) -> Trace:
+    """All rows of a table as finite numbers and holes."""
+    channels = [str(name) for name in frame.columns if name != CLOCK]
+    if CLOCK not in frame or not channels:
+        raise ValueError(f"it needs a column {CLOCK!r}, and others beside it; it has {', '.join(frame.columns)}")
+    try:
+        times = numbers(frame, [CLOCK], path)[CLOCK].to_numpy()
+    except ValueError:
+        raise ValueError("its times are no numbers: write the seconds or days since the first, or what suits") from None
+    values = numbers(frame, channels, path).to_numpy()
+    if np.isinf(values).any():
+        raise ValueError("it holds infinite values; leave empty what was not measured")
+    return Trace(tuple(channels), times, values)
 
 
 def write(path: str | Path, trace: Trace) -> None:

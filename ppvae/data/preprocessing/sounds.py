@@ -14,11 +14,13 @@ from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 
 from ppvae.data.preprocessing.extra import extra
+from ppvae.data.preprocessing.lengths import bounded
 from ppvae.data.preprocessing.stacking import stacked
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
 FASTEST = 16_000  # samples a second, where no rate is asked for
 FLOOR = 1e-8  # power, -80 decibels: what is weaker counts as silence
+LOUDEST = 16  # of samples in floating point, which may pass 1 a little; whole numbers written as such pass by far
 ROUNDS = 32  # of Griffin-Lim
 
 
@@ -64,7 +66,9 @@ class Sounds:
         if recording.rate != self.rate:
             samples = librosa.resample(samples, orig_sr=recording.rate, target_sr=self.rate)
         samples = librosa.util.fix_length(samples, size=self.length)
-        mel = librosa.feature.melspectrogram(y=samples, pad_mode="constant", **self._window())
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "n_fft=")  # of sounds that are shorter than a window
+            mel = librosa.feature.melspectrogram(y=samples, pad_mode="constant", **self._window())
         return (10 * np.log10(np.maximum(mel.astype(np.float64), FLOOR))).astype(np.float32)
 
     def encode(self, raw: Iterable[Recording | None]) -> tuple[np.ndarray, np.ndarray]:
@@ -112,6 +116,8 @@ def fitted(
 ) -> Sounds:
     """Sounds of the rate that most recordings have, at most 16,000 a second, as long as the longest of them.
 
+    One that is far longer than the rest is cut: :func:`~ppvae.data.preprocessing.lengths.bounded`.
+
     Args:
         raw: the recordings to train on.
         rate: samples a second.
@@ -119,26 +125,45 @@ def fitted(
         seconds: how long every sound is made.
         hop, window: seconds from one frame to the next, and those that a frame sees.
 
+    Warns:
+        UserWarning: some are cut, or all are silent.
+
     Raises:
         ValueError: there is no recording, or there are more bands than frequencies in a window.
     """
-    found = [(each.rate, len(each.samples) / each.rate) for each in raw if each is not None]
+    found = [(each.rate, len(each.samples) / each.rate, _heard(each)) for each in raw if each is not None]
     if not found:
         raise ValueError("there is no recording to find a rate and a length from")
-    rates = Counter(each for each, _ in found)
+    if not any(heard for *_, heard in found):
+        warnings.warn("all recordings are silent, or their channels cancel each other", UserWarning, stacklevel=2)
+    rates = Counter(each for each, *_ in found)
     rate = rate or min(min(rates, key=lambda each: (-rates[each], each)), FASTEST)
-    seconds = seconds or max(length for _, length in found)
     step, wide = max(round(hop * rate), 1), max(round(window * rate), 2)
-    made = Sounds(rate, bands, int(np.ceil(seconds * rate / step)) + 1, wide, step)
+    needed = [int(np.ceil(length * rate / step)) + 1 for _, length, _ in found]
+    frames = bounded(needed) if seconds is None else int(np.ceil(seconds * rate / step)) + 1
+    if seconds is None and (cut := sum(each > frames for each in needed)):
+        longest = max(length for _, length, _ in found)
+        warnings.warn(
+            f"{cut} of {len(needed)} recordings are cut off after {(frames - 1) * step / rate:.3g} seconds; "
+            f"seconds = {longest:.4g} keeps all, and makes every one so long",
+            UserWarning,
+            stacklevel=2,
+        )
+    made = Sounds(rate, bands, frames, wide, step)
     _check_bands(made)
     return made
+
+
+def _heard(recording: Recording) -> bool:
+    """Is any sample above what counts as silence?"""
+    return bool(np.max(np.square(recording.samples), initial=0) > FLOOR)
 
 
 def read(path: str | Path) -> Recording:
     """A recording, the mean of its channels.
 
     Raises:
-        ValueError: it is damaged, no sound, empty, or not finite.
+        ValueError: it is damaged, no sound, empty, not finite, or on another scale than from -1 to 1.
     """
     soundfile = extra("soundfile")
     try:
@@ -149,6 +174,8 @@ def read(path: str | Path) -> Recording:
         raise ValueError(f"cannot read {str(path)!r} as a sound: it holds no sample")
     if not np.isfinite(samples).all():
         raise ValueError(f"cannot read {str(path)!r} as a sound: it holds samples that are no finite numbers")
+    if (peak := np.abs(samples).max()) > LOUDEST:
+        raise ValueError(f"cannot read {str(path)!r} as a sound: it reaches {peak:.4g}, where 1 is as loud as can be")
     return Recording(samples.mean(axis=1), rate)
 
 

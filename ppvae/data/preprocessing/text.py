@@ -15,6 +15,7 @@ from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 
 from ppvae.data.preprocessing.extra import extra
+from ppvae.data.preprocessing.lengths import bounded
 from ppvae.data.preprocessing.stacking import stacked
 from ppvae.language.intake import is_missing
 from ppvae.language.modality import Modality
@@ -65,9 +66,13 @@ class Texts:
             ValueError: one is no text.
         """
         rows = [None if is_missing(text) else _ids(self._loaded, text) for text in raw]
-        if cut := sum(len(row or ()) > self.length for row in rows):
+        lengths = [len(row or ()) for row in rows]
+        if cut := sum(length > self.length for length in lengths):
             warnings.warn(
-                f"{cut} of {len(rows)} texts are cut off after {self.length} tokens", UserWarning, stacklevel=2
+                f"{cut} of {len(rows)} texts are cut off after {self.length} tokens; length = {max(lengths) + 1} keeps "
+                "all, and makes every row so long",
+                UserWarning,
+                stacklevel=2,
             )
         return stacked(self._row, rows, self.shape)
 
@@ -95,7 +100,7 @@ class Texts:
 def fitted(
     raw: Iterable[str | None], tokens: Tokens = "characters", vocabulary: int | None = None, length: int | None = None
 ) -> Texts:
-    """The tokens of texts, and rows as long as the longest text and its END.
+    """The tokens of texts, and rows as long as the longest text and its END, unless that is far longer than the rest.
 
     Args:
         raw: the texts to train on, None where there is none.
@@ -103,7 +108,7 @@ def fitted(
             are often neighbours, joined again and again (``bpe``, Sennrich et al. 2016).
         vocabulary: at most so many tokens, the four special ones among them: the most frequent. All if None, and 1,000
             of ``bpe``; this has at least one for each byte that occurs.
-        length: tokens in a row.
+        length: tokens in a row; if None as :func:`~ppvae.data.preprocessing.lengths.bounded` says.
 
     Raises:
         ValueError: there is no text, or one that is none.
@@ -114,8 +119,8 @@ def fitted(
     if not texts:
         raise ValueError("there is no text to find tokens in")
     made = MAKERS[tokens]([_checked(text) for text in texts], vocabulary)
-    longest = max(len(_ids(made, text)) for text in texts) + 1
-    return Texts(json.loads(made.to_str()), longest if length is None else length)
+    needed = [len(_ids(made, text)) + 1 for text in texts]
+    return Texts(json.loads(made.to_str()), bounded(needed) if length is None else length)
 
 
 def modality(name: str, raw: Iterable[str | None], **options: Any) -> Modality:

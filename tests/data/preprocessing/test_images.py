@@ -65,13 +65,71 @@ def test_another_size_is_the_mean_of_what_it_covers() -> None:
 
 
 def test_size_and_channels_are_those_of_the_training_pictures() -> None:
-    grey, colour = Image.new("L", (6, 4)), Image.new("RGB", (5, 5))
+    grey, colour = Image.new("L", (6, 4), 255), Image.new("RGB", (5, 5), "white")
     assert fitted([grey, None, grey]) == Images(1, 4, 6)
     assert fitted([grey, grey, colour], levels=256) == Images(3, 4, 6, 256)
-    assert fitted([Image.new("RGB", (640, 320))]) == Images(3, 32, 64)
+    assert fitted([Image.new("RGB", (640, 320), "red")]) == Images(3, 32, 64)
     assert fitted([colour], size=(8, 9), channels=1) == Images(1, 8, 9)
     with pytest.raises(ValueError, match="there is no picture"):
         fitted([None])
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+@pytest.mark.parametrize("levels", [None, 256])
+def test_pictures_of_few_bits_in_16_use_the_whole_scale_and_come_back_in_their_own(tmp_path, bits, levels) -> None:
+    pixels = np.random.default_rng(bits).integers(0, 2**bits, (3, 5, 4)).astype(np.uint16)
+    pixels[0, 0, 0] = 2**bits - 1
+    for i, each in enumerate(pixels):
+        Image.fromarray(each).save(tmp_path / f"{i}.tif")
+    raw = [read(tmp_path / f"{i}.tif") for i in range(3)]
+    images = fitted(raw, levels=levels)
+    assert images == Images(1, 5, 4, levels, 2**bits - 1)
+    array, _ = images.encode(raw)
+    top = 1 if levels is None else 255
+    np.testing.assert_allclose(array[:, 0], pixels * (top / (2**bits - 1)), atol=0.5 if levels else 1e-6)
+    write(tmp_path / "a.png", images.decode(array)[1])
+    back = np.asarray(Image.open(tmp_path / "a.png")).astype(int)
+    assert np.abs(back - pixels[1]).max() <= (2**bits / 2 / 255 if levels else 0)
+    assert preprocessing("a", images.plain()) == images
+
+
+def test_brighter_pictures_than_those_of_training_go_beyond_one_and_come_back() -> None:
+    images, bright = Images(1, 1, 2, white=4095), Image.fromarray(np.array([[0, 8190]], np.uint16))
+    array, _ = images.encode([bright])
+    np.testing.assert_allclose(array.ravel(), [0, 2])
+    assert np.array_equal(np.asarray(images.decode(array)[0]), np.asarray(bright))
+    assert Images(1, 1, 2, 256, 4095).encode([bright])[0].max() == 255
+
+
+def test_grey_pictures_of_32_bits_that_need_16_are_of_16_and_stand_beside_colours() -> None:
+    wide = Image.fromarray(np.array([[0, 1023]], np.int32))
+    assert fitted([wide]) == Images(1, 1, 2, white=1023)
+    images = fitted([wide, Image.new("RGB", (2, 1), "red")])
+    assert images == Images(3, 1, 2, white=1023)
+    assert images.decode(images.encode([wide])[0])[0].tobytes() == bytes([0, 0, 0, 255, 255, 255])
+
+
+@pytest.mark.parametrize("values", [0, 3, 63])
+def test_pictures_that_are_nearly_black_are_told(values: int) -> None:
+    with pytest.warns(UserWarning, match=f"no picture is brighter than {values} of 255"):
+        fitted([Image.new("L", (2, 2), values)])
+
+
+@pytest.mark.parametrize("ending", ["gif", "tif", "webp", "png"])
+def test_a_file_of_several_pictures_is_refused_and_a_preview_is_not(tmp_path: Path, ending: str) -> None:
+    first, second, preview = (Image.new("L", size, grey) for size, grey in (((4, 4), 9), ((4, 4), 200), ((2, 2), 9)))
+    first.save(tmp_path / f"a.{ending}", save_all=True, append_images=[second])
+    with pytest.raises(ValueError, match=r"a\.\w+' as a picture: it holds 2 pages or moments"):
+        read(tmp_path / f"a.{ending}")
+    if ending == "tif":
+        first.save(tmp_path / "b.tif", save_all=True, append_images=[preview])
+        assert read(tmp_path / "b.tif").tobytes() == first.tobytes()
+
+
+def test_a_file_without_a_white_is_named(tmp_path: Path) -> None:
+    Image.new("F", (2, 2)).save(tmp_path / "a.tif")
+    with pytest.raises(ValueError, match=r"a\.tif' as a picture: a picture of Pillow's mode 'F' has no known white"):
+        read(tmp_path / "a.tif")
 
 
 def test_a_file_comes_back_and_stands_upright(tmp_path: Path) -> None:

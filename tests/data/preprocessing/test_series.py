@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ppvae.data.description import data_set, described
 from ppvae.data.preprocessing import preprocessing
 from ppvae.data.preprocessing.series import Series, Trace, fitted, read, windows, write
 
@@ -78,7 +80,11 @@ def test_a_file_comes_back_and_a_damaged_one_is_one_sentence(tmp_path: Path) -> 
     assert read(tmp_path / "c.csv").channels == ("x",)
     for text, told in {
         "x,y\n1,2": "needs a column 'time'",
-        "time\n1": "others beside it",
+        "time\n1": "others beside it; it has time",
+        "time,x\n2024-01-01 10:00,2": "its times are no numbers: write the seconds or days since the first",
+        "time,x\n1,2\n2,inf": "infinite values; leave empty",
+        "time,x,x\n1,2,3": "the column 'x' twice",
+        "time,x\n1,2,3": "more cells than the header",
         "time,x\n1,2\n1,3": "times must rise",
         "time,x\n1,much": "cannot read",
         "": "cannot read",
@@ -86,3 +92,57 @@ def test_a_file_comes_back_and_a_damaged_one_is_one_sentence(tmp_path: Path) -> 
         (tmp_path / "b.csv").write_text(text)
         with pytest.raises(ValueError, match=told):
             read(tmp_path / "b.csv")
+
+
+@pytest.mark.parametrize("form", ["tsv", "semicolons", "blanks", "parquet", "parquet by time", "feather"])
+def test_a_series_is_read_from_every_table(form: str, tmp_path: Path) -> None:
+    trace = Trace(("x", "y"), np.array([0.0, 1.5]), np.array([[1.25, np.nan], [2.0, 3.0]]))
+    frame = pandas.DataFrame({"time": trace.times, "x": trace.values[:, 0], "y": trace.values[:, 1]})
+    file = tmp_path / ("a." + {"semicolons": "csv", "blanks": "csv"}.get(form, form.split()[0]))
+    if file.suffix in (".parquet", ".feather"):
+        getattr(frame.set_index("time") if "by" in form else frame, f"to_{file.suffix[1:]}")(file)
+    else:
+        options = {"tsv": {"sep": "\t"}, "semicolons": {"sep": ";", "decimal": ","}, "blanks": {"na_rep": " NA "}}
+        frame.to_csv(file, index=False, **options[form])
+    again = read(file)
+    assert again.channels == trace.channels
+    np.testing.assert_array_equal(again.times, trace.times)
+    np.testing.assert_array_equal(again.values, trace.values)
+
+
+def test_series_of_one_table_are_those_of_files_and_told_by_their_ids(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    frame = pandas.DataFrame({"who": np.repeat(["a", "b", "c"], 5), "time": np.tile(np.arange(5) / 2, 3)})
+    frame["x"], frame["y"] = rng.normal(size=(2, 15)).round(3)
+    frame = frame.drop(index=[3, 14]).sort_values(["time", "who"])
+    frame.to_csv(tmp_path / "walks.csv", index=False)
+    (tmp_path / "walks").mkdir()
+    for name, one in frame.groupby("who"):
+        one.drop(columns="who").to_csv(tmp_path / "walks" / f"{name}.csv", index=False)
+    found = []
+    for where in ('folder = "walks"', 'table = "walks.csv"\nid = "who"'):
+        (tmp_path / "mine.toml").write_text(f'[modalities.walk]\nkind = "series"\n{where}\n')
+        found.append(data_set(described(tmp_path / "mine.toml")))
+    assert found[0].ids.tolist() == found[1].ids.tolist() == ["a", "b", "c"]
+    np.testing.assert_array_equal(found[0].arrays["walk"], found[1].arrays["walk"])
+    np.testing.assert_array_equal(found[0].observed["walk"], found[1].observed["walk"])
+    assert found[0].modalities[0].preprocessing == found[1].modalities[0].preprocessing
+
+
+@pytest.mark.parametrize(
+    ("where", "told"),
+    [
+        (
+            'table = "w.csv"',
+            r"modalities\.walk: .*no column 'id'; it has who, time, x; name the one that tells the items",
+        ),
+        ('table = "w.csv"\nid = "who"', r"cannot read '.*w\.csv' as series: its times, of 'b', must rise"),
+        ('table = "w.csv"\nfolder = "w"', "say a folder of files or a table, and not both"),
+        ("step = 1.0", "say a folder of files or a table, and not both"),
+    ],
+)
+def test_a_table_of_series_that_cannot_be_read_is_told(where: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "w.csv").write_text("who,time,x\na,0,1\nb,1,2\nb,0,2\n")
+    (tmp_path / "mine.toml").write_text(f'[modalities.walk]\nkind = "series"\n{where}\n')
+    with pytest.raises(ValueError, match=told):
+        data_set(described(tmp_path / "mine.toml"))

@@ -86,3 +86,18 @@ def test_a_damaged_sound_is_one_sentence(tmp_path: Path) -> None:
     for name in ("empty.wav", "text.wav", "nan.wav"):
         with pytest.raises(ValueError, match=rf"^cannot read '\S*{name}' as a sound: .+"):
             read(tmp_path / name)
+
+
+def test_sounds_on_another_scale_are_refused_and_silent_ones_told(tmp_path: Path) -> None:
+    import soundfile
+
+    soundfile.write(tmp_path / "a.wav", np.array([0.0, 16_384.0]), 8000, subtype="FLOAT")
+    with pytest.raises(ValueError, match=r"a\.wav' as a sound: it reaches 1\.638e\+04, where 1 is as loud as can be"):
+        read(tmp_path / "a.wav")
+    with pytest.warns(UserWarning, match="all recordings are silent"):
+        fitted([Recording(np.zeros(9), 8000)], bands=8)
+
+
+def test_a_sound_shorter_than_a_window_is_no_matter() -> None:
+    short = Recording(np.ones(8), 8000)
+    assert fitted([short], bands=8).one(short).shape == (8, 2)

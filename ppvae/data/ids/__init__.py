@@ -1,0 +1,1 @@
+"""Ids: what tells items apart, and joins what files and tables hold of one."""
