@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from mirror_oracle import assert_mirrors
 from torch import nn
 
-from ppvae.backends.mirror.layers import convolution, subpixel
+from ppvae.backends.mirror.layers import canonical, convolution, subpixel
 
 drawn = settings(max_examples=10, deadline=None, derandomize=True)
 LAYERS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
@@ -89,25 +89,37 @@ def test_a_transposed_convolution_equals_torch(
     assert_mirrors(layer, image(dims, 4, batched))
 
 
-@pytest.mark.parametrize("on_cpu", [True, False])
+@pytest.mark.parametrize("path", [canonical, subpixel, None])
+@pytest.mark.parametrize("layer", [nn.Conv2d, nn.ConvTranspose2d])
 @settings(drawn, max_examples=6)
 @given(data=st.data())
-def test_both_paths_of_a_transposed_convolution_equal_torch(on_cpu: bool, data: st.DataObject) -> None:
+def test_all_paths_equal_torch(path: Any, layer: Any, data: st.DataObject) -> None:
     pair = st.tuples(st.integers(1, 5), st.integers(1, 5))
     kernel, stride = data.draw(pair), data.draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
     padding = data.draw(st.tuples(*(st.integers(0, (k - 1) // 2) for k in kernel)))
-    extra = data.draw(st.tuples(*(st.integers(0, s - 1) for s in stride)))
+    extra = [data.draw(st.tuples(*(st.integers(0, s - 1) for s in stride)))] * (layer is nn.ConvTranspose2d)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(convolution, "on_cpu", lambda: on_cpu)
-        assert_mirrors(nn.ConvTranspose2d(2, 3, kernel, stride, padding, extra), image(2, 2, True))
+        patch.setattr(convolution, "on_cpu", lambda: path is not None)
+        patch.setattr(convolution, "products", lambda x: path)
+        assert_mirrors(layer(2, 3, kernel, stride, padding, *extra), image(2, 2, True))
 
 
-@pytest.mark.parametrize(
-    ("shape", "kernel", "stride", "pads"),
-    [((9, 8), (4, 3), (2, 1), [(1, 1), (1, 1)]), ((5, 7), (2, 5), (3, 2), [(0, 2), (3, 1)])],
-)
-def test_a_convolution_as_a_product_is_xlas_in_value_and_both_derivatives(
-    shape: Any, kernel: Any, stride: Any, pads: Any
+def test_float32_goes_to_the_libraries_that_know_it_alone() -> None:
+    assert convolution.products(jnp.ones(1, jnp.float32)) is canonical
+    assert convolution.products(jnp.ones(1, jnp.float16)) is subpixel
+
+
+GEOMETRIES = [
+    ((9, 8), (4, 3), (2, 1), ((1, 1), (1, 1))),
+    ((5, 7), (2, 5), (3, 2), ((0, 2), (3, 1))),
+    ((6, 5), (1, 2), (2, 3), ((-1, 0), (0, -1))),
+]
+
+
+@pytest.mark.parametrize("path", [canonical, subpixel])
+@pytest.mark.parametrize(("shape", "kernel", "stride", "pads"), GEOMETRIES)
+def test_a_convolution_is_xlas_in_value_and_all_derivatives(
+    path: Any, shape: Any, kernel: Any, stride: Any, pads: Any
 ) -> None:
     rng = np.random.default_rng(0)
     with jax.enable_x64(True):
@@ -115,7 +127,7 @@ def test_a_convolution_as_a_product_is_xlas_in_value_and_both_derivatives(
         along = jnp.asarray(rng.normal(size=weight.shape))
 
         def product(x: jax.Array, weight: jax.Array) -> jax.Array:
-            return (subpixel.convolve(x, weight, stride, pads) ** 2).sum()
+            return (path.convolve(x, weight, stride, pads) ** 2).sum()
 
         def reference(x: jax.Array, weight: jax.Array) -> jax.Array:
             layout = ("NHWC", "OIHW", "NHWC")
@@ -123,7 +135,8 @@ def test_a_convolution_as_a_product_is_xlas_in_value_and_both_derivatives(
 
         def both(f: Any) -> Any:
             forward = lambda: jax.jvp(lambda w: f(x, w), (weight,), (along,))  # noqa: E731
-            return jax.jit(lambda: (forward(), jax.grad(f, (0, 1))(x, weight)))()
+            twice = lambda: jax.grad(lambda x: (jax.grad(f, 1)(x, weight) ** 2).sum())(x)  # noqa: E731
+            return jax.jit(lambda: (forward(), jax.grad(f, (0, 1))(x, weight), twice()))()
 
         for found, expected in zip(*map(jax.tree.leaves, (both(product), both(reference))), strict=True):
             np.testing.assert_allclose(found, expected, rtol=1e-9)
@@ -140,14 +153,15 @@ def test_the_path_follows_the_default_device() -> None:
     assert convolution.on_cpu() == (jax.default_backend() == "cpu")
 
 
-def test_sub_pixel_products_have_second_derivatives_and_batches() -> None:
+@pytest.mark.parametrize("path", [canonical, subpixel])
+def test_transposed_convolutions_have_second_derivatives_and_batches(path: Any) -> None:
     x, weight = jnp.ones((2, 3, 3, 2)), jnp.ones((2, 1, 4, 4))
 
     def score(weight: jax.Array) -> jax.Array:
-        return (subpixel.transpose_convolve(x, weight, (2, 2), (1, 1), (6, 6)) ** 2).sum()
+        return (path.transpose_convolve(x, weight, (2, 2), ((1, 1), (1, 1)), (6, 6)) ** 2).sum()
 
     def reference(weight: jax.Array) -> jax.Array:
-        y = convolution._dilated(x.transpose(0, 3, 1, 2), weight, (2, 2), (1, 1), (0, 0), 1, (1, 1))
+        y = convolution._dilated(x.transpose(0, 3, 1, 2), weight, None, (2, 2), (1, 1), (0, 0), 1, (1, 1))
         return (y**2).sum()
 
     for derivative in (jax.grad, lambda f: jax.vmap(jax.grad(lambda w: jax.grad(f)(w)[0, 0, 0].sum()))):

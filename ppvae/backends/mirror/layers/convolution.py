@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from ppvae.backends.mirror.functions.arguments import alike, mirrors, namesakes
-from ppvae.backends.mirror.layers import subpixel
+from ppvae.backends.mirror.layers import canonical, subpixel
 
 Sizes = int | Sequence[int]
 Numbers = tuple[int, ...]
@@ -49,8 +50,8 @@ def convolve(
     if x.ndim == dims + 1:
         return convolve(x[None], weight, bias, stride, padding, dilation, groups)[0]
     dilation = sizes(dilation, dims)
-    y = _dense(x, weight, sizes(stride, dims), _pads(padding, kernel, dilation), (1,) * dims, dilation, groups)
-    return _biased(y, bias)
+    pads = _pads(padding, kernel, dilation)
+    return _dense(x, weight, bias, sizes(stride, dims), pads, (1,) * dims, dilation, groups)
 
 
 def transpose_convolve(
@@ -69,15 +70,13 @@ def transpose_convolve(
     if x.ndim == dims + 1:
         return transpose_convolve(x[None], weight, bias, stride, padding, output_padding, groups, dilation)[0]
     stride, padding, extra, dilation = (sizes(v, dims) for v in (stride, padding, output_padding, dilation))
-    if _multiplied(dims, groups, dilation) and max(stride) > 1:
-        y = _subpixel(x, weight, stride, padding, extra)
-    else:
-        y = _dilated(x, weight, stride, padding, extra, groups, dilation)
-    return _biased(y, bias)
+    if _rewritten(dims, groups, dilation) and max(stride) > 1:
+        return _subpixel(x, weight, bias, stride, padding, extra)
+    return _dilated(x, weight, bias, stride, padding, extra, groups, dilation)
 
 
-def _multiplied(dims: int, groups: int, *dilations: Numbers) -> bool:
-    """Whether a convolution is a matrix product here; XLA's own takes ten times as long in a loop on a CPU."""
+def _rewritten(dims: int, groups: int, *dilations: Numbers) -> bool:
+    """Whether a convolution is written anew here; as it is, XLA takes ten times as long for it in a loop on a CPU."""
     return on_cpu() and dims <= 2 and groups == 1 and max(map(max, dilations)) == 1
 
 
@@ -88,36 +87,63 @@ def on_cpu() -> bool:
 
 
 def _dilated(
-    x: Array, weight: Array, stride: Numbers, padding: Numbers, extra: Numbers, groups: int, dilation: Numbers
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    stride: Numbers,
+    padding: Numbers,
+    extra: Numbers,
+    groups: int,
+    dilation: Numbers,
 ) -> Array:
     """XLA's own: a convolution of the input with zeros between its elements."""
     reach = [d * (k - 1) - p for k, d, p in zip(weight.shape[2:], dilation, padding, strict=True)]
     pads = [(r, r + e) for r, e in zip(reach, extra, strict=True)]
-    return _dense(x, _adjoint(weight, groups), (1,) * len(stride), pads, stride, dilation, groups)
+    return _dense(x, _adjoint(weight, groups), bias, (1,) * len(stride), pads, stride, dilation, groups)
 
 
 def _dense(
-    x: Array, weight: Array, stride: Any, pads: Pairs, spacing: Numbers, dilation: Numbers, groups: int
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    stride: Any,
+    pads: Pairs,
+    spacing: Numbers,
+    dilation: Numbers,
+    groups: int,
 ) -> Array:
     """A convolution, of the input with zeros between its elements where the spacing is above 1."""
     dims = len(stride)
-    if not _multiplied(dims, groups, spacing, dilation):
+    if not _rewritten(dims, groups, spacing, dilation):
         dense = jax.lax.conv_general_dilated
-        return dense(x, weight, stride, pads, spacing, dilation, feature_group_count=groups)
+        return _biased(dense(x, weight, stride, pads, spacing, dilation, feature_group_count=groups), bias)
     if dims == 1:
-        return _dense(x[:, :, None], weight[:, :, None], (1, *stride), [(0, 0), *pads], (1, 1), (1, 1), 1)[:, :, 0]
-    return subpixel.convolve(x.transpose(0, 2, 3, 1), weight, stride, pads).transpose(0, 3, 1, 2)
+        return _dense(x[:, :, None], weight[:, :, None], bias, (1, *stride), [(0, 0), *pads], (1, 1), (1, 1), 1)[
+            :, :, 0
+        ]
+    return _channels_last(lambda x: products(x).convolve(x, weight, tuple(stride), tuple(map(tuple, pads))), x, bias)
 
 
-def _subpixel(x: Array, weight: Array, stride: Any, padding: Any, extra: Numbers) -> Array:
-    """The same as matrix products, for one dim or two."""
+def _subpixel(x: Array, weight: Array, bias: Array | None, stride: Any, padding: Any, extra: Numbers) -> Array:
+    """The same without zeros between elements, for one dim or two."""
     if len(stride) == 1:
         flat = (1, *stride), (0, *padding), (0, *extra)
-        return _subpixel(x[:, :, None], weight[:, :, None], *flat)[:, :, 0]
+        return _subpixel(x[:, :, None], weight[:, :, None], bias, *flat)[:, :, 0]
     shape = zip(x.shape[2:], weight.shape[2:], stride, padding, extra, strict=True)
     size = tuple((n - 1) * s - 2 * p + k + e for n, k, s, p, e in shape)
-    y = subpixel.transpose_convolve(x.transpose(0, 2, 3, 1), weight, stride, padding, size)
-    return y.transpose(0, 3, 1, 2)
+    pads = tuple((p, p) for p in padding)
+    return _channels_last(lambda x: products(x).transpose_convolve(x, weight, tuple(stride), pads, size), x, bias)
+
+
+def products(x: Array) -> ModuleType:
+    """What computes fast on a CPU: the libraries that XLA hands float32 to, or matrix products for any other."""
+    return canonical if x.dtype == jnp.float32 else subpixel
+
+
+def _channels_last(function: Callable[[Array], Array], x: Array, bias: Array | None) -> Array:
+    """A function of channels last, of channels first; the gradient at the bias is a sum over what lies together."""
+    y = function(x.transpose(0, 2, 3, 1))
+    return (y if bias is None else y + bias).transpose(0, 3, 1, 2)
 
 
 def _adjoint(weight: Array, groups: int) -> Array:

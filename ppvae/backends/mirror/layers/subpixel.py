@@ -1,15 +1,12 @@
-"""Sub-pixel products: convolutions, transposed ones and their gradients as matrix products; XLA's are slow on a CPU.
+"""Sub-pixel products: convolutions, transposed ones and their gradients as matrix products, for any dtype.
 
 A convolution with stride ``s`` sees blocks of ``s * s`` pixels, whose numbers are channels of one image with stride 1;
-one matrix product over its patches gives the answer. A transposed one writes ``s * s`` interleaved images. Each is an
-ordinary convolution of the input with every ``s``-th row and column of the kernel, so one matrix product over patches
-of the input gives all of them. Gradients are products over patches as well. Measured by ``benchmarks/convolution.py``.
+one matrix product over its patches gives the answer. A transposed one is its transpose.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -25,55 +22,30 @@ def convolve(x: Array, weight: Array, stride: Pair, pads: Sequence[Pair]) -> Arr
     return _below(x, kernel, stride, [pad[0] for pad in pads], places) @ _flat(weight, stride)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
-def transpose_convolve(x: Array, weight: Array, stride: Pair, padding: Pair, size: Pair) -> Array:
-    """``(items, height, width, in)`` with a kernel ``(in, out, *kernel)`` to ``(items, *size, out)``.
-
-    Reverse-mode derivatives alone, of any order.
-    """
-    kernel = weight.shape[2:]
-    taps = _taps(kernel, stride)
-    patches = _patches(_framed(x, [(t - 1, t - 1) for t in taps]), taps)
-    phases = patches @ _phase_weights(weight, taps, stride)
-    cropped = [(-p, p + n - s * m) for p, n, s, m in zip(padding, size, stride, phases.shape[1:3], strict=True)]
-    return _framed(_interleaved(phases, stride), cropped)
+def transpose_convolve(x: Array, weight: Array, stride: Pair, pads: Sequence[Pair], size: Pair) -> Array:
+    """``(items, rows, columns, in)`` with a kernel ``(in, out, *kernel)`` to ``(items, *size, out)``."""
+    image = jax.ShapeDtypeStruct((len(x), *size, weight.shape[1]), x.dtype)
+    return jax.linear_transpose(lambda y: convolve(y, weight, stride, pads), image)(x)[0]
 
 
-def _kept(x: Array, weight: Array, stride: Pair, padding: Pair, size: Pair) -> tuple[Array, tuple[Array, Array]]:
-    return transpose_convolve(x, weight, stride, padding, size), (x, weight)
-
-
-def _pulled(stride: Pair, padding: Pair, size: Pair, kept: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
-    """The convolution that this one is the adjoint of, and the product of its patches with the input."""
-    x, weight = kept
-    inputs, outputs, *kernel = weight.shape
-    patches, taps = _below(dy, kernel, stride, padding, x.shape[1:3]), _taps(kernel, stride)
-    dw = (patches.reshape(-1, patches.shape[-1]).T @ x.reshape(-1, inputs)).reshape(*taps, *stride, outputs, inputs)
-    whole = dw.transpose(5, 4, 0, 2, 1, 3).reshape(inputs, outputs, taps[0] * stride[0], taps[1] * stride[1])
-    return patches @ _flat(weight, stride), whole[..., : kernel[0], : kernel[1]]
-
-
-transpose_convolve.defvjp(_kept, _pulled)
-
-
-def _framed(x: Array, pads: Sequence[Pair]) -> Array:
+def framed(x: Array, pads: Sequence[Pair]) -> Array:
     """Zeros around the image, or less of it where a width is negative."""
     return jax.lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *((*pad, 0) for pad in pads), (0, 0, 0)])
 
 
-def _taps(kernel: Sequence[int], stride: Pair) -> list[int]:
+def taps(kernel: Sequence[int], stride: Pair) -> list[int]:
     """How many blocks of a stride's pixels a kernel reaches over."""
     return [-(-k // s) for k, s in zip(kernel, stride, strict=True)]
 
 
 def _below(x: Array, kernel: Sequence[int], stride: Pair, before: Sequence[int], places: Sequence[int]) -> Array:
     """``(items, *places, taps * stride * channels)``: what lies below the kernel, by blocks, ``before`` zeros ahead."""
-    taps = _taps(kernel, stride)
-    size = [place + tap - 1 for place, tap in zip(places, taps, strict=True)]  # in blocks
+    reach = taps(kernel, stride)
+    size = [place + tap - 1 for place, tap in zip(places, reach, strict=True)]  # in blocks
     frame = [(b, m * s - n - b) for n, m, s, b in zip(x.shape[1:3], size, stride, before, strict=True)]
-    blocks = _framed(x, frame).reshape(-1, size[0], stride[0], size[1], stride[1], x.shape[-1])
+    blocks = framed(x, frame).reshape(-1, size[0], stride[0], size[1], stride[1], x.shape[-1])
     channels = blocks.transpose(0, 1, 3, 2, 4, 5).reshape(-1, *size, stride[0] * stride[1] * x.shape[-1])
-    return _patches(channels, taps)
+    return _patches(channels, reach)
 
 
 def _patches(x: Array, kernel: Sequence[int]) -> Array:
@@ -85,25 +57,12 @@ def _patches(x: Array, kernel: Sequence[int]) -> Array:
 
 def _flat(weight: Array, stride: Pair) -> Array:
     """``(taps * stride * in, out)``: a kernel ``(out, in, *kernel)`` as ``_below`` orders what it meets."""
-    dealt = _dealt(weight, _taps(weight.shape[2:], stride), stride)
-    return dealt.transpose(2, 4, 3, 5, 1, 0).reshape(-1, len(weight))
+    parts = dealt(weight, taps(weight.shape[2:], stride), stride)
+    return parts.transpose(2, 4, 3, 5, 1, 0).reshape(-1, len(weight))
 
 
-def _phase_weights(weight: Array, taps: Sequence[int], stride: Pair) -> Array:
-    """``(taps * in, phases * out)``: the kernel's rows and columns, dealt out to the interleaved images."""
-    inputs, outputs = weight.shape[:2]
-    turned = jnp.flip(_dealt(weight, taps, stride), (2, 4)).transpose(2, 4, 0, 3, 5, 1)
-    return turned.reshape(taps[0] * taps[1] * inputs, stride[0] * stride[1] * outputs)
-
-
-def _dealt(weight: Array, taps: Sequence[int], stride: Pair) -> Array:
+def dealt(weight: Array, reach: Sequence[int], stride: Pair) -> Array:
     """The kernel's rows and columns by tap and place within a stride: ``(·, ·, taps, stride, taps, stride)``."""
-    missing = [(0, t * s - k) for t, s, k in zip(taps, stride, weight.shape[2:], strict=True)]
+    missing = [(0, t * s - k) for t, s, k in zip(reach, stride, weight.shape[2:], strict=True)]
     whole = jnp.pad(weight, [(0, 0), (0, 0), *missing])
-    return whole.reshape(*weight.shape[:2], taps[0], stride[0], taps[1], stride[1])
-
-
-def _interleaved(phases: Array, stride: Pair) -> Array:
-    items, rows, columns, _ = phases.shape
-    images = phases.reshape(items, rows, columns, *stride, -1).transpose(0, 1, 3, 2, 4, 5)
-    return images.reshape(items, rows * stride[0], columns * stride[1], -1)
+    return whole.reshape(*weight.shape[:2], reach[0], stride[0], reach[1], stride[1])
