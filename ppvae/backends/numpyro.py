@@ -22,6 +22,7 @@ from ppvae.backends.devices import in_jax, jax_faults, keys
 from ppvae.backends.devices.in_jax import join as join
 from ppvae.backends.devices.in_jax import together
 from ppvae.backends.devices.leftovers import give_back
+from ppvae.backends.devices.sparing import compiled
 from ppvae.backends.mirror.running.program import Mirror
 from ppvae.backends.numpyro_answers import Arrays, programs
 from ppvae.backends.numpyro_answers import each_item as each_item
@@ -99,7 +100,7 @@ def own(size: int) -> slice:
 def put(arrays: Mapping[str, np.ndarray], settings: Settings | None = None) -> Arrays:
     """Arrays on the device, or on all that share a run: floats of the run's dtype, and booleans as they are."""
     dtype = jax.dtypes.canonicalize_dtype(jnp.float64)
-    there = {k: jnp.asarray(v, dtype=None if v.dtype == bool else dtype) for k, v in arrays.items()}
+    there = {k: jnp.asarray(v, dtype=v.dtype if v.dtype == bool else dtype) for k, v in arrays.items()}
     return there if settings is None else in_jax.whole(settings, there)
 
 
@@ -125,13 +126,13 @@ def init(plan: Plan) -> State:
     in_optax.check(plan.settings, optimizer, params)
     run = Run(plan, mirror.aliases(pair), optimizer)
     fixed = {name: array for name, array in arrays.items() if name not in trained}
-    moments = in_optax.fresh(optimizer, params)
-    return State(params, moments, jnp.zeros((), jnp.int32), jnp.uint32(plan.settings.seed), fixed, run)
+    count, seed = jax.device_put((np.int32(0), np.uint32(plan.settings.seed)))
+    return State(params, in_optax.fresh(plan.settings, optimizer, params), count, seed, fixed, run)
 
 
 def enter(state: State, stage: int) -> State:
     """The state at the beginning of a stage of the objective; the optimiser remembers nothing of the one before."""
-    return replace(state, stage=stage, moments=in_optax.fresh(state.run.optimizer, state.params))
+    return replace(state, stage=stage, moments=in_optax.fresh(state.plan.settings, state.run.optimizer, state.params))
 
 
 def step(state: State, batch: Batch, pace: Pace) -> tuple[State, Info]:
@@ -210,7 +211,7 @@ def compile_epoch(
         inputs = _everywhere(state, arrays, observed, rows, places, pace)
         lowered = jax.jit(lambda *given: _epoch(*given), donate_argnums=0).lower(*inputs)
     with in_jax.defaults(state.plan.settings):
-        state.run.compiled["epoch", state.stage] = lowered.compile()
+        state.run.compiled["epoch", state.stage] = compiled(lowered, state.plan.sparing)
     give_back()
 
 
@@ -232,7 +233,7 @@ def _everywhere(
     state: State, arrays: Arrays, observed: Arrays, rows: np.ndarray, places: np.ndarray, pace: Pace
 ) -> Any:
     """The inputs of an epoch on each device that takes part in it."""
-    inputs = state, arrays, observed, jnp.asarray(rows), jnp.asarray(places), pace
+    inputs = state, arrays, observed, rows, places, pace
     return in_jax.whole(state.plan.settings, inputs)
 
 
@@ -253,7 +254,8 @@ def validate(state: State, arrays: Arrays, observed: Arrays, draw: int) -> float
     known = "validate", len(next(iter(arrays.values()))), state.stage
     fresh = known not in state.run.compiled
     if fresh:
-        state.run.compiled[known] = jax.jit(lambda *given: _validate(*given))
+        lowered = jax.jit(lambda *given: _validate(*given)).lower(state, arrays, observed, draw)
+        state.run.compiled[known] = compiled(lowered, state.plan.sparing)
     with together():
         loss = float(state.run.compiled[known](state, arrays, observed, draw))
     if fresh:
@@ -274,6 +276,8 @@ def close(state: State) -> None:
 
 def export(state: State) -> Snapshot:
     """Weights and optimiser state as numpy arrays."""
+    if state.plan.sparing:
+        give_back()
     weights = {**state.fixed, **state.params}
     return Snapshot(
         weights={name: np.array(weights[first]) for name, first in state.run.aliases.items()},
@@ -284,13 +288,13 @@ def export(state: State) -> Snapshot:
 
 def restore(state: State, snapshot: Snapshot) -> State:
     """The state with the weights and optimiser state of a snapshot from either backend."""
-    fresh = {name: jnp.asarray(snapshot.weights[name]) for name in {**state.fixed, **state.params}}
+    fresh = {name: jax.device_put(snapshot.weights[name].copy()) for name in {**state.fixed, **state.params}}
     stage, count = state.plan.reached(snapshot.step)
     return replace(
         state,
         params={name: fresh[name] for name in state.params},
         fixed={name: fresh[name] for name in state.fixed},
         moments=in_optax.restored(state.plan.settings, state.moments, snapshot, count),
-        step=jnp.asarray(snapshot.step, jnp.int32),
+        step=jax.device_put(np.int32(snapshot.step)),
         stage=stage,
     )

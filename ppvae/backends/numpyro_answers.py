@@ -36,7 +36,7 @@ def each_item(
     A mask without dims is that of every item. What nobody shows is then not decoded, whether items are taken together
     or in turn.
     """
-    numbers, seeds = None if rows is None else jnp.asarray(rows), jnp.asarray(keys)
+    numbers, seeds = None if rows is None else jax.device_put(rows), jax.device_put(keys)
     (place,) = seeds.devices()
     ask = asker(question, pair, on_cpu=place.platform == "cpu")
     common = {name: mask for name, mask in observed.items() if not mask.ndim}

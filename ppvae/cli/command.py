@@ -98,7 +98,7 @@ def run(app: typer.Typer, arguments: Sequence[str] | None) -> int:
     except BrokenPipeError:
         return NOBODY_READS
     except Exception as error:
-        reason = _mistake(error)
+        reason = mistake(error)
         if reason is None:
             raise
         if reason:
@@ -117,7 +117,7 @@ def _open_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _mistake(error: Exception) -> str | None:
+def mistake(error: Exception) -> str | None:
     """What to say of a mistake of the user's, or of the machine's limits; None where it is a bug."""
     if isinstance(error, UsageError):
         return error.format_message()  # type: ignore[attr-defined]

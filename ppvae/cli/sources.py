@@ -19,6 +19,7 @@ import numpy as np
 
 from ppvae import datasets
 from ppvae.cli import command, programs
+from ppvae.cli.apart import apart
 from ppvae.data import reader
 from ppvae.data.splits import split_rows
 from ppvae.runs import checkpoint
@@ -61,7 +62,12 @@ def data_set(name: str, max_bytes: int | None = None, likelihood: Sequence[str] 
         wanted: all else.
     """
     chosen = {key: str(value) for key, value in assignments(likelihood, "--likelihood").items()}
-    return source(name, max_bytes)(wanted._replace(likelihood=chosen))
+    wanted = wanted._replace(likelihood=chosen)
+    return apart(_made, name, max_bytes, wanted) if wanted.room else _made(name, max_bytes, wanted)
+
+
+def _made(name: str, max_bytes: int | None, wanted: Wanted) -> Dataset:
+    return source(name, max_bytes)(wanted)
 
 
 def source(name: str, max_bytes: int | None) -> Callable[[Wanted], Dataset]:

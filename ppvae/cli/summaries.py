@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ppvae.data import Dataset
 from ppvae.inference.fitted import Fitted
-from ppvae.metrics.classifiers import Judged
-from ppvae.metrics.skills import Skill
+
+if TYPE_CHECKING:  # scikit-learn, which training does not need
+    from ppvae.metrics.classifiers import Judged
+    from ppvae.metrics.skills import Skill
 
 
 def of_training(fitted: Fitted) -> dict[str, Any]:

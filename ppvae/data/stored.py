@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -85,6 +85,11 @@ def in_blocks(array: Any) -> Iterator[tuple[slice, np.ndarray]]:
     for start in range(0, len(array), size):
         place = slice(start, start + size)
         yield place, array[place]
+
+
+def on_disk(arrays: Mapping[str, Any]) -> bool:
+    """Does one of these arrays lie in a file?"""
+    return any(isinstance(array, Stored) for array in arrays.values())
 
 
 def rows_of(array: Any, rows: np.ndarray) -> Any:

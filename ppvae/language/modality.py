@@ -23,7 +23,7 @@ LEVELED = ("categorical", "autoregressive", "logistic", "logistic_mixture")  # t
 CATEGORIES = ("categorical", "autoregressive")  # whose values are names
 CHANNELLED = {"image": "(channels, height, width)", "sound": "(bands, frames)", "series": "(channels, times)"}
 KINDS = {"vector": "", "text": "(positions,)", **CHANNELLED}
-BLOCK = 2**20  # numbers that are taken to float64 at once
+BLOCK = 2**18  # numbers that are taken to float64 at once
 
 
 @dataclass(frozen=True, eq=False)

@@ -67,6 +67,7 @@ def _epoch(engine: Any, state: Any, feed: Feed, epoch: int) -> tuple[Any, dict[s
         state, info = engine.epoch(state, *block, pace_of(plan, done, len(block.rows)))
         done += len(block.rows)
         infos.append(info)
+        del block
     info = joined(infos)
     seconds = time.perf_counter() - begin
     means = {name: float(np.mean(share, dtype=np.float64)) for name, share in info.shares.items()}

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ppvae.data.dataset import Dataset
-from ppvae.data.stored import Stored
+from ppvae.data.stored import on_disk
 from ppvae.runs.plan import Info
 from ppvae.runs.settings import Settings
 
@@ -37,7 +37,7 @@ def feeding(engine: Any, settings: Settings, data: Dataset) -> Feed:
 
     The data, or those read from disk, are put on every device that takes part, once.
     """
-    if any(isinstance(array, Stored) for array in data.arrays.values()):
+    if on_disk(data.arrays):
         return partial(_from_disk, engine, settings, data)
     with engine.environment(settings):
         arrays, observed = (engine.put(held, settings) for held in (data.arrays, data.observed or {}))
@@ -57,7 +57,10 @@ def _from_disk(engine: Any, settings: Settings, data: Dataset, rows: np.ndarray)
             arrays, observed = (
                 engine.put({n: a[some.ravel()] for n, a in group.items()}, settings) for group in groups
             )
-        yield Block(arrays, observed, some, np.arange(some.size, dtype=np.int32).reshape(some.shape))
+        block = Block(arrays, observed, some, np.arange(some.size, dtype=np.int32).reshape(some.shape))
+        del arrays, observed
+        yield block
+        del block  # before the next one is read
 
 
 def _steps(data: Dataset, rows: np.ndarray) -> int:

@@ -15,6 +15,7 @@ import torch
 
 from ppvae.backends.devices import processes
 from ppvae.data.dataset import Dataset
+from ppvae.data.stored import on_disk
 from ppvae.data.weights import checked
 from ppvae.inference.fitted import Fitted
 from ppvae.language.batch import Batch
@@ -56,7 +57,7 @@ def init(vae: VAE, data: Dataset, weights: Any = None, **options: Any) -> Any:
     if processes.joined():
         vae.pair.load_state_dict(processes.agreed(vae.pair.state_dict()))
     sites, tried = inspection.inspect(vae, data, settings, counts is not None)
-    plan = Plan(vae, settings, sites, len(data), steps_in(len(data), settings), counts)
+    plan = Plan(vae, settings, sites, len(data), steps_in(len(data), settings), counts, on_disk(data.arrays))
     if settings.backend == "numpyro" and is_written_by_user(vae):
         check_agreement(vae, tried)
     with engine.environment(settings):

@@ -14,7 +14,7 @@ from ppvae.data.dataset import Dataset
 from ppvae.runs.vae import VAE
 from ppvae.training.checks.inspection import check_values
 
-CHUNK, NUMBERS = 1000, 2**22  # items, and numbers measured of them, at once, at most
+CHUNK, NUMBERS = 1000, 2**21  # items, and numbers measured of them, at once, at most
 DRAWS = 250  # at least
 
 
@@ -33,7 +33,9 @@ class Validation:
         items = len(next(iter(self.arrays.values())))
         rows = np.tile(np.arange(items), -(-DRAWS // items))
         size = max(min(CHUNK, NUMBERS // sum(math.prod(array.shape[1:]) for array in self.arrays.values())), 1)
-        chunks = [rows[start : start + size] for start in range(0, len(rows), size)]
+        fewest = -(-len(rows) // size)
+        count = next((n for n in range(fewest, 2 * fewest) if len(rows) % n == 0), fewest)  # alike, compiled once
+        chunks = np.array_split(rows, count)
         losses = [self._loss(engine, state, chunk, number) for number, chunk in enumerate(chunks)]
         return float(np.average(losses, weights=[len(chunk) for chunk in chunks]))
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 from PIL import Image
 
 from ppvae import cli
+from ppvae.cli.apart import apart
 
 TOML = """
 [modalities.picture]
@@ -43,6 +46,29 @@ def described(root: Path, items: int, side: int) -> Path:
     (root / "colours.csv").write_text("id,colour\n" + "".join(lines))
     (root / "mine.toml").write_text(TOML)
     return root / "mine.toml"
+
+
+def peak(words: list[str]) -> int:
+    """The most bytes of memory that a command holds, compiled as users' are."""
+    environment = {name: value for name, value in os.environ.items() if name != "JAX_DISABLE_MOST_OPTIMIZATIONS"}
+    code = [sys.executable, "-c", PEAK]
+    run = subprocess.run([*code, *words], capture_output=True, text=True, check=True, env=environment)
+    return int(run.stdout.splitlines()[-1])
+
+
+def test_what_is_wrong_with_data_is_told_by_the_process_that_reads_them(tmp_path: Path, capsys) -> None:
+    file = described(tmp_path, 4, 8)
+    file.write_text(TOML.replace('column = "colour"', 'column = "size"'))
+    words = ["--memory", "10kB", "--out", str(tmp_path / "run")]
+    assert cli.main(["fit", "mvae", "--data", str(file), *words]) == 2
+    captured = capsys.readouterr()
+    assert "has no column 'size'; it has id, colour" in captured.err
+    assert "Traceback" not in captured.err
+
+
+def test_a_process_that_is_ended_says_why() -> None:
+    with pytest.raises(MemoryError, match="the process that read the data was ended"):
+        apart(signal.raise_signal, signal.SIGKILL)
 
 
 def test_what_does_not_fit_is_trained_from_disk_to_the_same_loss(tmp_path: Path, capsys) -> None:
@@ -90,6 +116,14 @@ def test_the_peak_does_not_grow_with_the_data(backend: str, tmp_path: Path) -> N
             "50MB",
         ]
         more = ["--backend", backend, "--epochs", "1", "--batch-size", "16", "--latent", "2"]
-        run = subprocess.run([sys.executable, "-c", PEAK, *words, *more], capture_output=True, text=True, check=True)
-        peaks.append(int(run.stdout.splitlines()[-1]))
+        peaks.append(peak([*words, *more]))
     assert peaks[1] - peaks[0] < 50e6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["pyro", "numpyro"])
+def test_pictures_are_trained_and_validated_within_a_gigabyte(backend: str, tmp_path: Path) -> None:
+    """Two epochs with the default networks, in batches of 64: one epoch leaves less for the next."""
+    words = ["fit", "mvae", "--data", str(described(tmp_path, 800, 64)), "--out", str(tmp_path / "run")]
+    more = ["--memory", "20MB", "--backend", backend, "--epochs", "2", "--batch-size", "64"]
+    assert peak([*words, *more]) < 1e9

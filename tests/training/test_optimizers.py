@@ -9,6 +9,7 @@ from typing import Any
 
 import hand_loops as hand
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -16,7 +17,9 @@ import torch
 from torch import nn
 
 import ppvae
+from ppvae.backends.optimizers import in_optax
 from ppvae.inference.fitted import Fitted
+from ppvae.runs.settings import Settings
 from ppvae.training.epochs import order
 
 BACKENDS = ("pyro", "numpyro")
@@ -228,3 +231,14 @@ def test_a_callback_sees_the_pair_of_the_moment_and_cannot_change_it(backend: st
     assert [entry["loss"] for entry in run.history] == [entry["loss"] for entry in plain.history]
     assert not np.array_equal(*seen)
     np.testing.assert_array_equal(seen[1], plain.encode(hand.data())["z"])
+
+
+@pytest.mark.parametrize("name", in_optax.OPTIMIZERS)
+def test_what_an_optimiser_remembers_at_first_is_what_optax_begins_with(name: str) -> None:
+    settings, params = Settings(optimizer=name), {"a": jnp.ones((2, 3)), "b": jnp.ones(4)}
+    optimizer = in_optax.made(settings)
+    found, expected = in_optax.fresh(settings, optimizer, params), optimizer.init(params)
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    for one, other in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other)

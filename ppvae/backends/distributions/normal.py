@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from pyro import distributions as dist
 
@@ -25,7 +26,7 @@ class LogDensity(torch.autograd.Function):
         ctx.dims = dims
         square, constant = residual.square(), scale.log() + HALF_LOG_TAU
         if dims:
-            axes, shape = tuple(range(-dims, 0)), torch.broadcast_shapes(scale.shape, residual.shape[-dims:])
+            axes, shape = tuple(range(-dims, 0)), np.broadcast_shapes(scale.shape, residual.shape[-dims:])
             square, constant = square.sum(axes), constant.expand(shape).sum(axes)
         return square.mul_(-0.5).sub_(constant)
 

@@ -34,9 +34,11 @@ def made(settings: Settings) -> optax.GradientTransformationExtraArgs:
     return optax.with_extra_args_support(optimizer)
 
 
-def fresh(optimizer: optax.GradientTransformation, params: Arrays) -> Any:
-    """What an optimiser remembers before its first step, as arrays whose types stay."""
-    return jax.jit(lambda params: jax.tree.map(jnp.array, optimizer.init(params)))(params)
+def fresh(settings: Settings, optimizer: optax.GradientTransformation, params: Arrays) -> Any:
+    """What an optimiser remembers before its first step, as arrays whose types stay; zeros, but for optax's own."""
+    if settings.foreign:
+        return jax.jit(lambda params: jax.tree.map(jnp.array, optimizer.init(params)))(params)
+    return jax.tree.map(lambda a: jax.device_put(np.zeros(a.shape, a.dtype)), jax.eval_shape(optimizer.init, params))
 
 
 def check(settings: Settings, optimizer: optax.GradientTransformation, params: Arrays) -> None:
@@ -45,7 +47,7 @@ def check(settings: Settings, optimizer: optax.GradientTransformation, params: A
         return
 
     def first() -> Any:
-        moments = fresh(optimizer, params)
+        moments = fresh(settings, optimizer, params)
         return optimizer.update(params, moments, params, value=jnp.zeros(())), moments
 
     try:
@@ -119,9 +121,11 @@ def restored(settings: Settings, moments: Any, snapshot: Snapshot, count: int) -
     if settings.foreign:
         return _refilled(settings, moments, snapshot.foreign) if snapshot.step else moments
     for name, values in snapshot.moments.items():
-        moments = optax.tree_utils.tree_set(moments, **{name: {key: jnp.asarray(v) for key, v in values.items()}})
+        moments = optax.tree_utils.tree_set(
+            moments, **{name: {key: jax.device_put(v.copy()) for key, v in values.items()}}
+        )
     if "mu" in snapshot.moments:
-        moments = optax.tree_utils.tree_set(moments, count=jnp.asarray(count, jnp.int32))
+        moments = optax.tree_utils.tree_set(moments, count=jax.device_put(np.int32(count)))
     return moments
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from itertools import zip_longest
 from typing import Any
 
-import torch
+import numpy as np
 
 from ppvae.language.batch import Batch
 from ppvae.language.pieces import misnumbered, owner
@@ -193,7 +193,7 @@ def _summed_out_in_plates(sites: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def _extends(site: Any, dim: int) -> bool:
     """Has the density of a site several entries along a dimension?"""
-    shape = torch.broadcast_shapes(
+    shape = np.broadcast_shapes(
         site["fn"].batch_shape, site["value"].shape[: site["value"].ndim - site["fn"].event_dim]
     )
     return len(shape) >= -dim and shape[dim] > 1

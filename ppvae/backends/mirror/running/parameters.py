@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from torch import nn
 
@@ -54,7 +53,7 @@ def aliases(module: nn.Module) -> dict[str, str]:
 
 def arrays(module: nn.Module) -> dict[str, jax.Array]:
     """The module's parameters and buffers as JAX arrays, tied weights once, names and layout unchanged."""
-    return {name: jnp.asarray(array.copy()) for name, array in views(module).items()}
+    return {name: jax.device_put(array.copy()) for name, array in views(module).items()}
 
 
 def views(module: nn.Module) -> dict[str, np.ndarray]:
