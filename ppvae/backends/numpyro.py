@@ -211,7 +211,7 @@ def compile_epoch(
         inputs = _everywhere(state, arrays, observed, rows, places, pace)
         lowered = jax.jit(lambda *given: _epoch(*given), donate_argnums=0).lower(*inputs)
     with in_jax.defaults(state.plan.settings):
-        state.run.compiled["epoch", state.stage] = compiled(lowered, state.plan.sparing)
+        state.run.compiled["epoch", state.stage] = compiled(lowered, state.plan)
     give_back()
 
 
@@ -255,7 +255,7 @@ def validate(state: State, arrays: Arrays, observed: Arrays, draw: int) -> float
     fresh = known not in state.run.compiled
     if fresh:
         lowered = jax.jit(lambda *given: _validate(*given)).lower(state, arrays, observed, draw)
-        state.run.compiled[known] = compiled(lowered, state.plan.sparing)
+        state.run.compiled[known] = compiled(lowered, state.plan)
     with together():
         loss = float(state.run.compiled[known](state, arrays, observed, draw))
     if fresh:
@@ -276,7 +276,7 @@ def close(state: State) -> None:
 
 def export(state: State) -> Snapshot:
     """Weights and optimiser state as numpy arrays."""
-    if state.plan.sparing:
+    if state.plan.stored:
         give_back()
     weights = {**state.fixed, **state.params}
     return Snapshot(

@@ -40,8 +40,8 @@ class Sites:
 class Plan:
     """A pair, how to train it, what its sites are, the number of items, and that of steps in an epoch.
 
-    ``weights`` say how much each item counts, ``(items,)``; None where all count alike. The data of ``sparing``
-    runs are on disk, since memory is short.
+    ``weights`` say how much each item counts, ``(items,)``; None where all count alike. The data of
+    ``stored`` runs are on disk, since memory is short.
     """
 
     vae: VAE
@@ -50,7 +50,7 @@ class Plan:
     items: int
     steps: int
     weights: np.ndarray | None = None
-    sparing: bool = False
+    stored: bool = False
 
     def weighed(self, batch: Batch) -> Batch:
         """The items of a batch as they count in this run, if they are its own: nothing is seen of what counts nothing.
