@@ -47,10 +47,9 @@ def guess_likelihood(array: np.ndarray, names: Sequence[str | int] | None = None
 def _marked(array: np.ndarray, names: Sequence[str | int] | None) -> str:
     """Why a number may be none: it is a code, and further from the others of its column than these are apart."""
     columns = array.reshape(len(array), -1)
-    there = np.isfinite(columns)
-    for ends in (np.where(there, columns, np.inf).min(0), np.where(there, columns, -np.inf).max(0)):
+    for ends in (np.fmin.reduce(columns), np.fmax.reduce(columns)):
         for i in np.flatnonzero(np.isin(ends, CODES)).tolist():
-            column = columns[there[:, i], i]
+            column = columns[np.isfinite(columns[:, i]), i]
             rest = column[column != ends[i]]
             if rest.size and np.abs(rest - ends[i]).min() > np.ptp(rest):
                 return (
