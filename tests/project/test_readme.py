@@ -16,7 +16,7 @@ from ppvae.data.description import data_set, described
 from ppvae.data.preprocessing import library_of
 from ppvae.data.preprocessing.sounds import Recording
 
-PHOTO, CALL = Image.new("RGB", (40, 40), "teal"), Recording(np.zeros(4000, np.float32), 8000)
+PHOTO, CALL = Image.new("RGB", (40, 40), "teal"), Recording(np.sin(np.arange(4000, dtype=np.float32)), 8000)
 ROOT = Path(__file__).parents[2]
 
 
