@@ -122,16 +122,8 @@ def enter(state: State, stage: int) -> State:
     if isinstance(objective, Estimator):
         estimator = objective.build("pyro", infer, plan.settings.particles)
     optimizer = in_torch.made(plan, state.pair, stage)
-    recordings: dict[Any, Any] | None = {} if _records(plan, state.pair, estimator or objective) else None
+    recordings: dict[Any, Any] | None = {} if recorded.pays(plan, state.pair, estimator or objective) else None
     return replace(state, stage=stage, estimator=estimator, optimizer=optimizer, recordings=recordings)
-
-
-def _records(plan: Plan, pair: nn.Module, maximised: Any) -> bool:
-    """Is a run long enough for its steps to be recorded, and may they be?"""
-    epochs = plan.settings.epochs
-    steps = recorded.WORTH if epochs == "auto" else epochs * plan.steps
-    alone = device(plan.settings.device).type == "cpu" and not processes.joined()
-    return alone and steps >= recorded.WORTH and recorded.stock(pair, maximised)
 
 
 def step(state: State, batch: Batch, pace: Pace) -> tuple[State, Info]:

@@ -15,7 +15,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import fx, nn
 
+from ppvae.backends.devices import processes
+from ppvae.backends.devices.in_torch import device
 from ppvae.language.batch import Batch
+from ppvae.runs.plan import Plan
 
 Shares = dict[str, torch.Tensor]
 Loss = Callable[[Batch], tuple[torch.Tensor, Shares]]
@@ -30,6 +33,14 @@ class Recording(NamedTuple):
     operations: Callable[..., list[Any]]
     held: list[torch.Tensor]
     names: list[str]
+
+
+def pays(plan: Plan, pair: nn.Module, objective: Any) -> bool:
+    """Is a run long enough for its steps to be recorded, and may they be?"""
+    epochs = plan.settings.epochs
+    steps = WORTH if epochs == "auto" else epochs * plan.steps
+    alone = device(plan.settings.device).type == "cpu" and not processes.joined()
+    return alone and steps >= WORTH and stock(pair, objective)
 
 
 def stock(pair: nn.Module, objective: Any) -> bool:
