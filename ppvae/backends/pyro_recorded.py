@@ -2,7 +2,8 @@
 
 Between the operations of a step stands Python: texts, traces, distributions, torch's own record for the gradient. It
 does the same in every step of programs that are ppvae's own, since these keep nothing and draw by torch's generator
-alone. Their operations, those of the gradient among them, take less time without it, and give the same bits.
+alone. Their operations, those of the gradient among them, take less time without it, and give the same bits; a GPU
+is told of all of them at once.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import torch
 from torch import fx, nn
 
 from ppvae.backends.devices import processes
-from ppvae.backends.devices.in_torch import device
 from ppvae.language.batch import Batch
 from ppvae.runs.plan import Plan
 
@@ -27,11 +27,13 @@ WORTH = 500  # steps of a run: recording one takes as long as some 300 gain by i
 AFTER = 10  # steps alike: while the weight of latent sites warms up no two are
 
 
-class Recording(NamedTuple):
-    """What gives the gradients and the shares of a batch's tensors, followed by ``held``; and the shares' names."""
+Operations = Callable[..., list[Any]]
 
-    operations: Callable[..., list[Any]]
-    held: list[torch.Tensor]
+
+class Recording(NamedTuple):
+    """What gives the gradients and then the shares of a batch's tensors, and the shares' names."""
+
+    operations: Operations
     names: list[str]
 
 
@@ -39,8 +41,7 @@ def pays(plan: Plan, pair: nn.Module, objective: Any) -> bool:
     """Is a run long enough for its steps to be recorded, and may they be?"""
     epochs = plan.settings.epochs
     steps = WORTH if epochs == "auto" else epochs * plan.steps
-    alone = device(plan.settings.device).type == "cpu" and not processes.joined()
-    return alone and steps >= WORTH and stock(pair, objective)
+    return steps >= WORTH and not processes.joined() and stock(pair, objective)
 
 
 def stock(pair: nn.Module, objective: Any) -> bool:
@@ -80,7 +81,7 @@ def differentiated(
     if isinstance(found, int):
         known[key] = recorded(loss, batch, parameters) if found == AFTER else found + 1
         return None
-    told = found.operations(*tensors.values(), *found.held)
+    told = found.operations(*tensors.values())
     for parameter, gradient in zip(parameters, told, strict=False):
         parameter.grad = gradient
     return dict(zip(found.names, told[len(parameters) :], strict=True))
@@ -113,7 +114,32 @@ def recorded(loss: Loss, batch: Batch, parameters: Sequence[nn.Parameter]) -> Re
 
     traced = make_fx(gradients, tracing_mode="fake", _allow_non_fake_inputs=True)(*tensors.values())
     held = lifted(traced)
-    return Recording(torch.no_grad()(traced.forward), held, names)
+    operations = torch.no_grad()(lambda *given: traced.forward(*given, *held))
+    given = list(tensors.values())
+    return Recording(launched(operations, given, len(parameters)) if given[0].is_cuda else operations, names)
+
+
+def launched(operations: Operations, given: Sequence[torch.Tensor], lent: int) -> Operations:
+    """The same operations by one launch of a GPU, whose first ``lent`` results hold until it is launched again.
+
+    They read their arguments from where copies of them are put, and draw as they would one by one.
+    """
+    inputs, graph, side = [tensor.clone() for tensor in given], torch.cuda.CUDAGraph(), torch.cuda.Stream()
+    with torch.random.fork_rng():
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            operations(*inputs)  # what libraries prepare at their first call is prepared
+        torch.cuda.current_stream().wait_stream(side)
+        with torch.cuda.graph(graph):
+            told = operations(*inputs)
+            told = [*told[:lent], torch.stack(told[lent:])]
+
+    def replayed(*now: torch.Tensor) -> list[Any]:
+        torch._foreach_copy_(inputs, now)
+        graph.replay()
+        return [*told[:lent], *told[lent].clone().unbind()]
+
+    return replayed
 
 
 def lifted(traced: fx.GraphModule) -> list[torch.Tensor]:

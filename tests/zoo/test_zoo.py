@@ -23,6 +23,7 @@ from ppvae.training import fit as fitting
 from ppvae.zoo.table import METHODS
 
 BACKENDS = ["pyro", "numpyro"]
+GPU = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU here"))
 SMALL = {"latent": 3, "hidden": (16,)}
 CHEAP = {"channels": (8,), "draws": 2, "private": 2, "clusters": 3, "levels": 2}
 EPOCHS, ROWS, VIEWS = 12, 100, ("kar", "pix", "mor")
@@ -223,11 +224,12 @@ def test_no_step_on_pyro_reads_a_number_from_the_device(method):
 
 
 @every_method
-def test_steps_on_pyro_that_are_recorded_have_the_bits_of_those_that_are_not(method, monkeypatch):
+@pytest.mark.parametrize("device", ["cpu", GPU])
+def test_steps_on_pyro_that_are_recorded_have_the_bits_of_those_that_are_not(method, device, monkeypatch):
     """Losses, shares, gradients' norms, and so weights, in every stage."""
     data, rows = data_for(method), np.arange(60).reshape(3, 20)
     monkeypatch.setattr(pyro.recorded, "AFTER", 0)
-    state = fitting.init(fresh(method), data, backend="pyro", device="cpu", batch_size=20)
+    state = fitting.init(fresh(method), data, backend="pyro", device=device, batch_size=20)
     with pyro.environment(state.plan.settings):
         arrays, observed = pyro.put(data.arrays), pyro.put(data.observed)
     pace = Pace(np.ones(3, np.float32), np.ones(3, np.float32))
