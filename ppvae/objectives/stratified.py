@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
+from functools import partial, reduce
+from operator import or_
 from typing import Any, Literal
 
 from ppvae.language.batch import Batch
@@ -88,8 +89,12 @@ def stacked(drawn: list[Sites]) -> Sites:
 
 def own_strata(name: str, site: Any, parts: list[Batch], draws: int) -> Any:
     """Is a draw of a private latent made where its modality is seen? Booleans, in the dims of the site's plates."""
-    seen = [name.removeprefix(PRIVATE) in part.arrays for part in parts for _ in range(draws)]
-    return ops.as_tensor(seen).reshape(-1, *(1,) * (site["layout"].inner - 1)) if len(parts) > 1 else seen[0]
+    seen = [name.removeprefix(PRIVATE) in part.arrays for part in parts]
+    if len(parts) == 1:
+        return seen[0]
+    stratum = ops.arange(len(parts) * draws) // draws  # made where the draws are: a list would be sent to a GPU
+    counts = reduce(or_, (stratum == i for i, there in enumerate(seen) if there), stratum < 0)
+    return counts.reshape(-1, *(1,) * (site["layout"].inner - 1))
 
 
 def counted_log_weights(target: Sites, proposal: Sites, counts: Mapping[str, Any], beta: Any) -> Any:

@@ -24,10 +24,11 @@ def random_subsets(count: int, modalities: int) -> Any:
     """Non-empty subsets, each as likely as any other: zeros and ones ``(count, modalities)``.
 
     Members are drawn one by one, so that no list of all subsets is made. That the first member is m, given that none
-    came before, has the share of the subsets which begin with m among those which begin there or later.
+    came before, has the share of the subsets which begin with m among those which begin there or later. Shares are
+    computed where they are used, since a GPU is waited for while a list of them is sent.
     """
-    share = [1 / (2 - 2.0 ** (m + 1 - modalities)) for m in range(modalities)]
-    first = ops.bernoulli(ops.as_tensor(share, dtype=items().float_dtype()) + ops.zeros((count, 1)))
+    after = modalities - 1 - ops.arange(modalities, dtype=items().float_dtype())
+    first = ops.bernoulli(1 / (2 - 0.5**after) + ops.zeros((count, 1)))
     later = ops.bernoulli(ops.full((count, modalities), 0.5))
     return ops.where(ops.cumsum(first, 1) > first, later, first)
 
