@@ -58,6 +58,10 @@ def _posteriors(diagnosis: Diagnosis, said: Verdict) -> Iterator[Action]:
         "that cannot be trusted",
         ('fitted.query(data, posterior="corrected")', "ppvae query RUN --posterior corrected --out FILE"),
     )
+    yield Action(
+        "For many answers let the guide learn the model's posteriors, which takes minutes once; z must be the only latent",
+        ("fitted = ppvae.amortise(fitted, train)",),
+    )
     if any(each and REACH in each.faults for each in said.corrected):
         yield Action("Where corrected posteriors fail, let chains walk to them, which takes minutes", NUTS)
 

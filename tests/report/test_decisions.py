@@ -81,8 +81,9 @@ def test_where_both_are_broken_both_are_named() -> None:
     assert {each.ask: each.level for each in said.models}["b"] == DISTRUST
     reasons = [each.reasons[0] for each in said.predictions if each.ask == "b"]
     assert all("the model is at fault, as corrected latents do not mend them" in reason for reason in reasons)
-    guide, model = advice(found, said)
+    guide, learned, model = advice(found, said)
     assert guide.words[0] == 'fitted.query(data, posterior="corrected")'
+    assert learned.words == ("fitted = ppvae.amortise(fitted, train)",)
     assert "The model is at fault" in model.why
 
 

@@ -69,10 +69,14 @@ def _along(y: Array, back: Sequence[Callable[[Array], Array]], along: Sequence[A
 
 
 def _adjoint(x: Array, weight: Array, stride: Pair, pads: Pads, size: Sequence[int]) -> Array:
-    """A convolution with every ``s``-th row and column of the kernel for each image; what they make, interleaved."""
+    """A convolution with every ``s``-th row and column of the kernel for each image; what they make, interleaved.
+
+    It is larger than ``x`` by a frame, which XLA's libraries want to be there: behind a barrier, or XLA takes it off.
+    """
     reach = taps(weight.shape[2:], stride)
     kernels = jnp.flip(dealt(weight, reach, stride), (2, 4)).transpose(2, 4, 0, 3, 5, 1)
-    phases = _canonical(x, kernels.reshape(*kernels.shape[:3], -1), (1, 1), [(t - 1, t - 1) for t in reach])
+    within = jax.lax.optimization_barrier(framed(x, [(t - 1, t - 1) for t in reach]))
+    phases = _canonical(within, kernels.reshape(*kernels.shape[:3], -1), (1, 1), [(0, 0), (0, 0)])
     items, rows, columns, _ = phases.shape
     images = phases.reshape(items, rows, columns, *stride, -1).transpose(0, 1, 3, 2, 4, 5)
     whole = images.reshape(items, rows * stride[0], columns * stride[1], -1)
