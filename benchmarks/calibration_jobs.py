@@ -17,7 +17,6 @@ from ppvae.diagnostics.simulation import simulate
 from ppvae.inference.fitted import Fitted
 
 ITEMS, DRAWS, SIMULATED, LEVEL = 50, 1000, 500, 0.9
-FEWER = 200  # simulated items whose posteriors are corrected
 
 
 def calibrated(method: str, seed: int, setting: Setting) -> dict[str, Any]:
@@ -37,7 +36,7 @@ def corrected(method: str, seed: int, setting: Setting) -> dict[str, Any]:
         **row,
         **weighed(fitted, test),
         **evidences(fitted, test, setting),
-        **ranked(fitted, test, FEWER, "corrected"),
+        **ranked(fitted, test, "corrected"),
     }
 
 
@@ -80,11 +79,11 @@ def groups(test: Dataset) -> dict[int, list[Collection[str]]]:
     return {size: study_jobs.subsets(names, size) for size in study_jobs.OFFSETS} | {len(names): [names]}
 
 
-def ranked(fitted: Fitted, test: Dataset, items: int = SIMULATED, posterior: str = "guide") -> dict[str, float]:
+def ranked(fitted: Fitted, test: Dataset, posterior: str = "guide") -> dict[str, float]:
     """SBC given one view, the views taken together, and given all: p-value, and coverage of 90 % intervals of z."""
     found = {}
     for count, group in (("1", [[name] for name in test.arrays]), ("all", [list(test.arrays)])):
-        checks = [sbc(simulate(fitted, test, given, items, posterior=posterior)) for given in group]
+        checks = [sbc(simulate(fitted, test, given, SIMULATED, posterior=posterior)) for given in group]
         found[f"sbc_{count}"] = min(1.0, len(checks) * min(check.p_value for check in checks))
         found[f"latents_{count}"] = float(np.mean([check.coverage(LEVEL)[0] for check in checks]))
     return found
