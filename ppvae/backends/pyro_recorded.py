@@ -17,6 +17,7 @@ import torch
 from torch import fx, nn
 
 from ppvae.backends.devices import processes
+from ppvae.backends.devices.in_torch import device
 from ppvae.language.batch import Batch
 from ppvae.runs.plan import Plan
 
@@ -25,7 +26,7 @@ Loss = Callable[[Batch], tuple[torch.Tensor, Shares]]
 
 WORTH = 500  # steps of a run: recording one takes as long as some 300 gain by it
 AFTER = 10  # steps alike: while the weight of latent sites warms up no two are
-
+UNSEEN = (nn.Embedding, nn.RNNBase, nn.MultiheadAttention)  # recorded on a GPU, where dense networks and Conv1d were
 
 Operations = Callable[..., list[Any]]
 
@@ -41,7 +42,8 @@ def pays(plan: Plan, pair: nn.Module, objective: Any) -> bool:
     """Is a run long enough for its steps to be recorded, and may they be?"""
     epochs = plan.settings.epochs
     steps = WORTH if epochs == "auto" else epochs * plan.steps
-    return steps >= WORTH and not processes.joined() and stock(pair, objective)
+    unseen = device(plan.settings.device).type != "cpu" and any(isinstance(m, UNSEEN) for m in pair.modules())
+    return steps >= WORTH and not processes.joined() and not unseen and stock(pair, objective)
 
 
 def stock(pair: nn.Module, objective: Any) -> bool:
