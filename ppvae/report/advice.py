@@ -59,7 +59,7 @@ def _posteriors(diagnosis: Diagnosis, said: Verdict) -> Iterator[Action]:
         ('fitted.query(data, posterior="corrected")', "ppvae query RUN --posterior corrected --out FILE"),
     )
     yield Action(
-        "For many answers let the guide learn the model's posteriors, which takes minutes once; z must be the only latent",
+        "For many answers let the guide learn the model's posteriors, minutes once, where z is the only latent",
         ("fitted = ppvae.amortise(fitted, train)",),
     )
     if any(each and REACH in each.faults for each in said.corrected):
