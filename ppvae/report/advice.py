@@ -54,13 +54,12 @@ def _posteriors(diagnosis: Diagnosis, said: Verdict) -> Iterator[Action]:
         )
         return
     yield Action(
-        "Ask for each row's own posterior in place of the guide's; the answer's served.passes says of which rows even "
-        "that cannot be trusted",
+        "Ask for each row's own posterior; the answer's served.passes says where even that cannot be trusted",
         ('fitted.query(data, posterior="corrected")', "ppvae query RUN --posterior corrected --out FILE"),
     )
     yield Action(
-        "For many answers let the guide learn the model's posteriors, minutes once, where z is the only latent",
-        ("fitted = ppvae.amortise(fitted, train)",),
+        "Or, where z is the only latent, teach the guide, which takes minutes once",
+        ("ppvae.amortise(fitted, train)",),
     )
     if any(each and REACH in each.faults for each in said.corrected):
         yield Action("Where corrected posteriors fail, let chains walk to them, which takes minutes", NUTS)

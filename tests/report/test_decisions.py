@@ -83,7 +83,7 @@ def test_where_both_are_broken_both_are_named() -> None:
     assert all("the model is at fault, as corrected latents do not mend them" in reason for reason in reasons)
     guide, learned, model = advice(found, said)
     assert guide.words[0] == 'fitted.query(data, posterior="corrected")'
-    assert learned.words == ("fitted = ppvae.amortise(fitted, train)",)
+    assert learned.words == ("ppvae.amortise(fitted, train)",)
     assert "The model is at fault" in model.why
 
 
