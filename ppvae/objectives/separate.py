@@ -24,19 +24,19 @@ def mmvm() -> Objective:
     def objective(model: Any, guide: Any, batch: Batch, beta: Any) -> dict[str, Any]:
         proposal, target = paired(model, guide, batch)
         there = {name: batch.present(name) for name in explained(model, batch)}
-        gaps = {f"z_{name}": apart_from_mixture(proposal, name, there) for name in there}
-        return {**fits(target, proposal), **times(-beta, gaps)}
+        return {**fits(target, proposal), **times(-beta, apart_from_mixture(proposal, there))}
 
     return objective
 
 
-def apart_from_mixture(proposal: Sites, name: str, there: Mapping[str, Any]) -> Any:
-    """``log q_m − log h`` at the draw of a modality's latent, zero where an item lacks the modality: ``(items,)``."""
-    z = proposal[f"z_{name}"]["value"]
-    present = ops.stack(list(there.values()))
-    each = ops.stack([density({**proposal[f"z_{other}"], "value": z}) for other in there])
+def apart_from_mixture(proposal: Sites, there: Mapping[str, Any]) -> dict[str, Any]:
+    """``log q_m − log h`` at the draw of each latent, zero where an item lacks its modality: ``(..., items)``."""
+    sites = [proposal[f"z_{name}"] for name in there]
+    drawn, present = ops.stack([site["value"] for site in sites]), ops.stack(list(there.values()))
+    each = ops.stack([density({**site, "value": drawn}) for site in sites])
     # Where an item lacks a modality the guide's distribution of its latent is no expert. An item that has none keeps
     # all, because the gradient of an empty sum's logarithm is not a number.
     kept = present | ~ops.any(present, 0)
+    kept = ops.reshape(kept, (len(sites), *[1] * (each.ndim - 2), -1))
     log_h = ops.logsumexp(ops.where(kept, each, -math.inf), 0) - ops.log(ops.where(kept, 1.0, 0.0).sum(0))
-    return ops.where(there[name], density(proposal[f"z_{name}"]) - log_h, 0.0)
+    return {site["name"]: ops.where(present[m], each[m, m] - log_h[m], 0.0) for m, site in enumerate(sites)}

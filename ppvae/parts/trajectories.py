@@ -37,7 +37,8 @@ def markov(loc: Any, log_keep: Any, scale: Any) -> Any:
 def carried(keep: Any, given: Any) -> Any:
     """``y_t = keep_t y_{t−1} + given_t``, ``(..., times)``, by doubling the reach of a step; the first ``keep`` is 0.
 
-    Hillis and Steele, 1986. All that it multiplies is ``keep``: no gap is a difference of large numbers.
+    Hillis and Steele, 1986. All that it multiplies is ``keep``: no gap is a difference of large numbers. Each round is
+    copied, or NumPyro would compute it again in every later one.
     """
     reach, times = 1, given.shape[-1]
     while reach < times:
@@ -46,6 +47,7 @@ def carried(keep: Any, given: Any) -> Any:
             keep * ops.cat([blank, keep[..., :-reach]], -1),
             given + keep * ops.cat([blank + ops.zeros_like(given[..., :reach]), given[..., :-reach]], -1),
         )
+        keep, given = keep.clone(), given.clone()
         reach *= 2
     return given
 

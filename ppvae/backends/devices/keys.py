@@ -1,7 +1,8 @@
-"""Keys: JAX's own random keys, bit for bit, whose draws are computed without a loop.
+"""Keys: JAX's own random keys, bit for bit, whose draws are computed in one operation and once.
 
 On a CPU JAX runs the rounds of Threefry (Salmon, Moraes, Dror and Shaw, 2011) as a loop, of which XLA takes five turns
-for each key split and each draw, in a small step as long as all the rest. Written out they are one operation.
+for each key split and each draw, in a small step as long as all the rest. Written out they are one operation, which XLA
+would repeat wherever a draw is read.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.random import define_prng_impl
+
+from ppvae.backends.devices.materialised import materialised
 
 OWN = "threefry2x32"  # what JAX calls its own
 PARITY = np.uint32(0x1BD11BDA)
@@ -48,7 +51,8 @@ def _folded(key: jax.Array, data: Any) -> jax.Array:
 def _bits(key: jax.Array, width: int, shape: tuple[int, ...]) -> jax.Array:
     kind = jnp.dtype(f"uint{width}")
     high, low = _hashed(key, *_counts(shape))
-    return (high.astype(kind) << np.array(32, kind)) | low.astype(kind) if width == 64 else (high ^ low).astype(kind)
+    whole = (high.astype(kind) << np.array(32, kind)) | low.astype(kind) if width == 64 else (high ^ low).astype(kind)
+    return materialised(whole)
 
 
 def _counts(shape: tuple[int, ...]) -> Halves:

@@ -98,8 +98,16 @@ def test_other_settings_of_jax_hold(setting):
         jax.config.update(name, before[name])
 
 
-def test_no_loop():
-    def noise(seed: jax.Array) -> jax.Array:
-        return jax.random.normal(jax.random.split(jax.random.fold_in(keys.key(seed), 3))[1], (32, 2))
+def test_splits_take_no_loop():
+    def split(seed: jax.Array) -> jax.Array:
+        return jax.random.key_data(jax.random.split(jax.random.fold_in(keys.key(seed), 3)))
 
-    assert "while" not in jax.jit(noise).lower(jnp.uint32(0)).compile().as_text()
+    assert "while" not in jax.jit(split).lower(jnp.uint32(0)).compile().as_text()
+
+
+def test_a_draw_is_computed_once_however_often_it_is_read():
+    def read_often(seed: jax.Array) -> list[jax.Array]:
+        x = jax.random.normal(keys.key(seed), (32, 9))
+        return [jnp.sort(x + i) for i in range(3)]
+
+    assert jax.jit(read_often).lower(jnp.uint32(0)).compile().as_text().count(str(keys.PARITY)) == 1

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import torch
 
+from ppvae.backends.devices.materialised import materialised
 from ppvae.backends.mirror.functions.arguments import mirrors, refuse
 
 Arrays = tuple[jax.Array, ...]
@@ -284,7 +285,8 @@ def numel(input: jax.Array) -> int:
 
 @mirrors(torch.clone)
 def clone(input: jax.Array, *, memory_format: Any = None) -> jax.Array:
-    return input
+    """A copy in memory, as in torch: nothing is computed again that was copied."""
+    return materialised(input)
 
 
 @mirrors(torch.detach)

@@ -71,16 +71,25 @@ def _along(y: Array, back: Sequence[Callable[[Array], Array]], along: Sequence[A
 def _adjoint(x: Array, weight: Array, stride: Pair, pads: Pads, size: Sequence[int]) -> Array:
     """A convolution with every ``s``-th row and column of the kernel for each image; what they make, interleaved.
 
-    It is larger than ``x`` by a frame, which XLA's libraries want to be there: behind a barrier, or XLA takes it off.
+    It sees ``x`` in a frame, which XLA's libraries want to be there: behind a barrier, or XLA takes it off.
     """
     reach = taps(weight.shape[2:], stride)
     kernels = jnp.flip(dealt(weight, reach, stride), (2, 4)).transpose(2, 4, 0, 3, 5, 1)
-    within = jax.lax.optimization_barrier(framed(x, [(t - 1, t - 1) for t in reach]))
+    sides = zip(x.shape[1:3], size, (before for before, _ in pads), stride, reach, strict=True)
+    within = jax.lax.optimization_barrier(framed(x, [_frame(*side) for side in sides]))
     phases = _canonical(within, kernels.reshape(*kernels.shape[:3], -1), (1, 1), [(0, 0), (0, 0)])
     items, rows, columns, _ = phases.shape
     images = phases.reshape(items, rows, columns, *stride, -1).transpose(0, 1, 3, 2, 4, 5)
     whole = images.reshape(items, rows * stride[0], columns * stride[1], -1)
-    return framed(whole, [(-p, p + n - m) for (p, _), n, m in zip(pads, size, whole.shape[1:3], strict=True)])
+    top, left = (before % s for (before, _), s in zip(pads, stride, strict=True))
+    return whole[:, top : top + size[0], left : left + size[1]]
+
+
+def _frame(places: int, size: int, before: int, stride: int, reach: int) -> Pair:
+    """Zeros around so many places, so that each image has the rows that ``size`` asks for after ``before`` of all."""
+    rows = -(-(size + before % stride) // stride)
+    ahead = reach - 1 - before // stride
+    return ahead, rows + reach - 1 - places - ahead
 
 
 def _at_weight(x: Array, y: Array, kernel: Sequence[int], stride: Pair, pads: Pads) -> Array:
