@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ppvae.language.batch import Batch
-from ppvae.language.ppl import dist, items, ops, pyro
+from ppvae.language.ppl import dist, ops, pyro
 from ppvae.language.traces import divergence, expected, is_local, paired
 from ppvae.objectives.elbo import Objective, added, bound, fits, shares, times
 from ppvae.parts import experts
@@ -71,7 +71,7 @@ def weighted(analytic: bool = True) -> Objective:
 
     def objective(model: Any, guide: Any, batch: Batch, beta: Any) -> dict[str, Any]:
         names = explained(model, batch)
-        members = ops.as_tensor(experts.subsets(len(names)), dtype=items().float_dtype())
+        members = experts.members(len(names))
         allowed = experts.present_subsets(ops.stack([batch.present(name) for name in names]), members)
         probs = experts.uniform(allowed)
         pi = subset_weights(guide, allowed)

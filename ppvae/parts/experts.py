@@ -20,12 +20,19 @@ def subsets(modalities: int) -> list[list[bool]]:
     return [list(row) for row in itertools.product([False, True], repeat=modalities) if any(row)]
 
 
+def members(modalities: int) -> Any:
+    """The same as zeros and ones, computed where they are used: a GPU is waited for while a list of them is sent."""
+    float_dtype = items().float_dtype()
+    number = ops.arange(1, 2**modalities, dtype=float_dtype)[:, None]
+    return ops.floor(number * 0.5 ** ops.arange(modalities - 1, -1, -1, dtype=float_dtype)) % 2
+
+
 def random_subsets(count: int, modalities: int) -> Any:
     """Non-empty subsets, each as likely as any other: zeros and ones ``(count, modalities)``.
 
     Members are drawn one by one, so that no list of all subsets is made. That the first member is m, given that none
     came before, has the share of the subsets which begin with m among those which begin there or later. Shares are
-    computed where they are used, since a GPU is waited for while a list of them is sent.
+    computed where they are used, too.
     """
     after = modalities - 1 - ops.arange(modalities, dtype=items().float_dtype())
     first = ops.bernoulli(1 / (2 - 0.5**after) + ops.zeros((count, 1)))

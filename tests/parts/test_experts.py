@@ -198,6 +198,13 @@ def test_subsets_are_all_but_the_empty_one_each_once() -> None:
 
 
 @both
+@pytest.mark.parametrize("modalities", [1, 4, 9])
+def test_members_are_the_subsets_as_zeros_and_ones(backend: str, modalities: int) -> None:
+    with running(backend):
+        np.testing.assert_array_equal(np.asarray(experts.members(modalities)), experts.subsets(modalities))
+
+
+@both
 @light
 @given(present=presents)
 def test_subsets_of_what_is_present_share_the_weight_equally(backend: str, present: Any) -> None:
