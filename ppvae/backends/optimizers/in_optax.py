@@ -82,7 +82,7 @@ def _norm_by_products(arrays: list[jax.Array]) -> jax.Array:
 
 def _norm_of_one(arrays: list[jax.Array]) -> jax.Array:
     """On a GPU each sum is two launches, which take longer than to put all arrays into one."""
-    return jnp.linalg.norm(jnp.concatenate([array.ravel() for array in arrays]))
+    return jnp.linalg.norm(jnp.concatenate([jnp.zeros(0), *(array.ravel() for array in arrays)]))
 
 
 def moved(plan: Plan, pace: Pace, params: Arrays, updates: Arrays, resting: Collection[str], norm: jax.Array) -> Arrays:
