@@ -1,7 +1,7 @@
 """Precision in JAX: linear layers, convolutions and attention multiply in bfloat16 and answer in float32.
 
-What is rounded, in gradients too, is what is in torch. XLA may keep digits that a conversion to and fro would drop, as
-it does those of a sum on a CPU; ``reduce_precision`` drops them, and so does its gradient.
+What is rounded, in gradients too, is what is in torch. XLA may keep digits that a conversion to and fro would drop;
+``reduce_precision`` drops them, and so does its gradient.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from contextvars import ContextVar
 import jax
 import jax.numpy as jnp
 
+from ppvae.backends.devices.in_jax import on_cpu
 from ppvae.runs.settings import Settings
 
 _halving: ContextVar[bool] = ContextVar("halving", default=False)
@@ -32,7 +33,8 @@ def product(multiply: Callable[..., jax.Array], *factors: jax.Array) -> jax.Arra
     """``multiply(*factors)``, which is linear in each: in bfloat16 where that is asked for and they are float32."""
     if not _halving.get() or any(factor.dtype != jnp.float32 for factor in factors):
         return multiply(*factors)
-    halves = [_rounded(factor).astype(jnp.bfloat16) for factor in factors]
+    held = jnp.float32 if on_cpu() else jnp.bfloat16  # on a CPU the fast convolutions are those of float32
+    halves = [_rounded(factor).astype(held) for factor in factors]
     return _rounded(multiply(*halves).astype(jnp.float32))
 
 

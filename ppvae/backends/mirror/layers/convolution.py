@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ppvae.backends.devices.in_jax import on_cpu
 from ppvae.backends.mirror.functions.arguments import alike, mirrors, namesakes
 from ppvae.backends.mirror.layers import canonical, subpixel
 from ppvae.backends.precision.in_jax import product
@@ -80,12 +81,6 @@ def transpose_convolve(
 def _rewritten(dims: int, groups: int, *dilations: Numbers) -> bool:
     """Whether a convolution is written anew here; as it is, XLA takes ten times as long for it in a loop on a CPU."""
     return on_cpu() and dims <= 2 and groups == 1 and max(map(max, dilations)) == 1
-
-
-def on_cpu() -> bool:
-    """Whether JAX computes on the CPU by default."""
-    device = jax.config.jax_default_device  # type: ignore[attr-defined]
-    return bool((device.platform if hasattr(device, "platform") else device or jax.default_backend()) == "cpu")
 
 
 def _dilated(
