@@ -13,7 +13,6 @@ import pyro
 import torch
 from pyro import infer
 from torch import nn
-from torch.backends import cudnn
 
 from ppvae.backends import pyro_estimators as estimators
 from ppvae.backends import pyro_recorded as recorded
@@ -62,7 +61,6 @@ def environment(settings: Settings) -> Iterator[None]:
     """Words on Pyro, the run's dtype and device as torch's defaults, and no handlers of others, within the block.
 
     One thread at a time is in such a block, of either backend; random numbers go on after it as if it had not been.
-    Convolutions of float32 are of float32, which torch's own default on GPUs is not.
     """
     place = device(settings.device)
     entered = nullcontext() if place.type == "cpu" else Resident(place)  # a context slows every call of torch
@@ -72,7 +70,7 @@ def environment(settings: Settings) -> Iterator[None]:
         emptied(*STACKS),
         torch_dtype(getattr(torch, settings.dtype)),
         torch.random.fork_rng(),
-        cudnn.flags(cudnn.enabled, cudnn.benchmark, cudnn.benchmark_limit, cudnn.deterministic, allow_tf32=False),
+        precision.whole(),
         entered,
     ):
         yield

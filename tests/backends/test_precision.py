@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -16,6 +17,7 @@ from torch import nn
 import ppvae
 from ppvae import VAE, Dataset, Modality
 from ppvae.backends import mirror
+from ppvae.backends import pyro as engine
 from ppvae.backends.mirror.layers import convolution
 from ppvae.backends.precision import in_jax, in_torch
 from ppvae.runs.settings import Settings
@@ -179,9 +181,10 @@ class Others(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.gru, self.norm, self.weight = nn.GRU(8, 8), nn.LayerNorm(8), nn.Parameter(torch.eye(8) / 3)
+        self.bilinear = nn.Bilinear(8, 8, 8)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y, _ = self.gru(self.norm(x))
+        y, _ = self.gru(self.bilinear(self.norm(x), x))
         return torch.einsum("abi,ij->abj", y @ self.weight, self.weight) - torch.log1p((y - x) ** 2)
 
 
@@ -237,8 +240,6 @@ def test_a_run_ends_near_that_in_full_precision(backend: str, tmp_path: Any) -> 
 
 @both
 def test_answers_are_in_full_precision(backend: str) -> None:
-    from dataclasses import replace
-
     half = fitted(backend, "bfloat16", epochs=1)
     full = replace(half, settings=half.settings.model_copy(update={"precision": "full"}))
     np.testing.assert_array_equal(*(run.log_evidence(data(), particles=10) for run in (half, full)))
@@ -249,6 +250,13 @@ def test_losses_of_the_libraries_are_rounded_too(backend: str) -> None:
     made = pyro.infer.RenyiELBO(alpha=0.5, num_particles=2)
     full, half = (fitted(backend, p, made, epochs=2).history[-1]["loss"] for p in ("full", "bfloat16"))
     assert 0 < abs(half - full) < 0.02 * abs(full)
+
+
+def test_on_a_gpu_sums_are_added_up_in_float32() -> None:
+    blas = torch.backends.cuda.matmul
+    with engine.environment(HALF):
+        assert not blas.allow_bf16_reduced_precision_reduction
+    assert blas.allow_bf16_reduced_precision_reduction
 
 
 def test_it_is_of_float32_alone() -> None:

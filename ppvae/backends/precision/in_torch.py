@@ -1,17 +1,20 @@
 """Precision in torch: linear layers, convolutions and attention multiply in bfloat16 and answer in float32.
 
 This is what torch's autocast makes of them, but that a bias is added in float32, and that nothing else is told: draws,
-densities and what programs multiply themselves stay float32. Recurrent layers do as well: they would round their state
-at each step. In gradients, what arrives at a product is rounded as a factor, and what leaves it as an answer.
+densities, what programs multiply themselves and ``nn.Bilinear`` stay float32. Recurrent layers do as well: they would
+round their state at each step. In gradients, what arrives at a product is rounded as a factor, and what leaves it as an
+answer; a bias is told what arrived.
 """
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch.backends import cudnn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
@@ -20,6 +23,21 @@ from ppvae.runs.settings import Settings
 _CONVOLUTIONS = (F.conv1d, F.conv2d, F.conv3d, F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)
 PRODUCTS = frozenset((F.linear, *_CONVOLUTIONS))
 ATTENTION = frozenset((F.scaled_dot_product_attention, F.multi_head_attention_forward))
+
+
+@contextmanager
+def whole() -> Iterator[None]:
+    """Within the block a GPU rounds no more than is asked for, unlike by torch's own defaults.
+
+    Convolutions of float32 are of float32, and parts of a sum over factors in bfloat16 are added up in float32.
+    """
+    blas = torch.backends.cuda.matmul
+    before, blas.allow_bf16_reduced_precision_reduction = blas.allow_bf16_reduced_precision_reduction, False
+    try:
+        with cudnn.flags(cudnn.enabled, cudnn.benchmark, cudnn.benchmark_limit, cudnn.deterministic, allow_tf32=False):
+            yield
+    finally:
+        blas.allow_bf16_reduced_precision_reduction = before
 
 
 def products(settings: Settings) -> AbstractContextManager[Any]:

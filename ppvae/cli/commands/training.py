@@ -85,8 +85,8 @@ def fit(
     from ppvae.cli import fitting, places, programs, sources
 
     flags = {"backend": backend, "epochs": epochs, "latent": latent, "seed": seed, "batch_size": batch_size}
-    flags |= {"lr": lr, "device": device, "dtype": dtype, "precision": precision}
-    settings, options = sources.sorted_out(method, flags, chosen)
+    numbers = {"lr": lr, "device": device, "dtype": dtype, "precision": precision}
+    settings, options = sources.sorted_out(method, {**flags, **numbers}, chosen)
     folder = places.writable_folder(out or Path("runs", programs.label(method)))
     with sources.room(data, memory, folder) as room:
         wanted = sources.Wanted(holdout=holdout, seed=settings.seed, room=room)

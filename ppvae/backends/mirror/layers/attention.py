@@ -108,7 +108,7 @@ def _attend(
     """A query that may look at nothing gets NaN where torch returns weights, and zeros where it does not."""
     if not need_weights and rate == 0:
         return scaled_dot_product_attention(q, k, v, mask), None
-    weights = jax.nn.softmax(product(jnp.matmul, q, k.mT) / math.sqrt(q.shape[-1]) + mask, -1)
+    weights = jax.nn.softmax(product(lambda q, k: q @ k.mT, q, k) / math.sqrt(q.shape[-1]) + mask, -1)
     weights = dropout(draw, weights, rate)
     return product(jnp.matmul, weights, v), weights if need_weights else None
 

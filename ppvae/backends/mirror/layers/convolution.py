@@ -112,9 +112,8 @@ def _dense(
     """A convolution, of the input with zeros between its elements where the spacing is above 1."""
     dims = len(stride)
     if not _rewritten(dims, groups, spacing, dilation):
-        sized = {"window_strides": stride, "padding": pads, "lhs_dilation": spacing, "rhs_dilation": dilation}
-        dense = partial(jax.lax.conv_general_dilated, **sized, feature_group_count=groups)
-        return _biased(product(dense, x, weight), bias)
+        dense = partial(jax.lax.conv_general_dilated, window_strides=stride, padding=pads, lhs_dilation=spacing)
+        return _biased(product(partial(dense, rhs_dilation=dilation, feature_group_count=groups), x, weight), bias)
     if dims == 1:
         return _dense(x[:, :, None], weight[:, :, None], bias, (1, *stride), [(0, 0), *pads], (1, 1), (1, 1), 1)[
             :, :, 0

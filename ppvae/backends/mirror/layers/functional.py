@@ -25,7 +25,7 @@ _PAD_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 @mirrors(F.linear)
 def linear(input: jax.Array, weight: jax.Array, bias: Optional = None) -> jax.Array:
     alike(input, weight, bias)
-    y = product(jnp.matmul, input, weight.T)
+    y = product(lambda x, w: jnp.matmul(x, w.T), input, weight)
     return y if bias is None else y + bias
 
 
@@ -169,7 +169,7 @@ def scaled_dot_product_attention(
     if enable_gqa:
         key, value = (jnp.repeat(x, query.shape[-3] // x.shape[-3], -3) for x in (key, value))
     scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
-    logits = product(jnp.matmul, query, key.mT) * scale
+    logits = product(lambda q, k: jnp.matmul(q, k.mT), query, key) * scale
     if is_causal:
         attn_mask = jnp.tril(jnp.ones(logits.shape[-2:], bool))
     if attn_mask is not None:
