@@ -29,6 +29,7 @@ from ppvae.backends.numpyro_answers import each_item as each_item
 from ppvae.backends.numpyro_items import boxed
 from ppvae.backends.numpyro_words import STACKS
 from ppvae.backends.optimizers import in_optax
+from ppvae.backends.precision.in_jax import products
 from ppvae.backends.stacks import emptied
 from ppvae.language import ppl
 from ppvae.language.batch import Batch
@@ -167,18 +168,18 @@ def loss_by_site(
     params: Arrays, state: State, batch: Batch, beta: Any, key: jax.Array, training: bool
 ) -> tuple[jax.Array, Arrays]:
     """The loss to differentiate and each site's share of the objective, in nats per item."""
-    plan = state.plan
+    plan, objective = state.plan, state.plan.objective(state.stage)
     pair = programs(plan.vae.pair, {**state.fixed, **params}, state.run.aliases, training)
-    objective = plan.objective(state.stage)
-    if isinstance(objective, Estimator):
-        losses: dict[str, Any] = _library_losses(objective, plan.settings.particles, pair, batch, key)
-        shares = {name: -loss / plan.sites.items(batch) for name, loss in losses.items()}
-        shares = pooled(tempered(shares, plan.sites.latents, beta), batch.arrays)
-    else:
-        batch = plan.weighed(batch)
-        keys = jax.random.split(key, plan.particles(state.stage))
-        drawn = jax.vmap(partial(_own_shares, objective, pair, batch, beta))(keys)
-        shares = {name: share.mean() for name, share in drawn.items()}
+    with products(plan.settings):
+        if isinstance(objective, Estimator):
+            losses: dict[str, Any] = _library_losses(objective, plan.settings.particles, pair, batch, key)
+            shares = {name: -loss / plan.sites.items(batch) for name, loss in losses.items()}
+            shares = pooled(tempered(shares, plan.sites.latents, beta), batch.arrays)
+        else:
+            batch = plan.weighed(batch)
+            keys = jax.random.split(key, plan.particles(state.stage))
+            drawn = jax.vmap(partial(_own_shares, objective, pair, batch, beta))(keys)
+            shares = {name: share.mean() for name, share in drawn.items()}
     return -sum(shares.values()), shares
 
 
@@ -233,8 +234,7 @@ def _everywhere(
     state: State, arrays: Arrays, observed: Arrays, rows: np.ndarray, places: np.ndarray, pace: Pace
 ) -> Any:
     """The inputs of an epoch on each device that takes part in it."""
-    inputs = state, arrays, observed, rows, places, pace
-    return in_jax.whole(state.plan.settings, inputs)
+    return in_jax.whole(state.plan.settings, (state, arrays, observed, rows, places, pace))
 
 
 def _epoch(

@@ -13,13 +13,13 @@ import pyro
 import torch
 from pyro import infer
 from torch import nn
-from torch.backends import cudnn
 
 from ppvae.backends import pyro_estimators as estimators
 from ppvae.backends import pyro_recorded as recorded
 from ppvae.backends.devices import processes, shared_noise
 from ppvae.backends.devices.in_torch import Resident, averaged, device, rows_of
 from ppvae.backends.optimizers import in_torch
+from ppvae.backends.precision import in_torch as precision
 from ppvae.backends.pyro_words import STACKS
 from ppvae.backends.stacks import emptied
 from ppvae.language import ppl
@@ -61,7 +61,6 @@ def environment(settings: Settings) -> Iterator[None]:
     """Words on Pyro, the run's dtype and device as torch's defaults, and no handlers of others, within the block.
 
     One thread at a time is in such a block, of either backend; random numbers go on after it as if it had not been.
-    Convolutions of float32 are of float32, which torch's own default on GPUs is not.
     """
     place = device(settings.device)
     entered = nullcontext() if place.type == "cpu" else Resident(place)  # a context slows every call of torch
@@ -71,7 +70,7 @@ def environment(settings: Settings) -> Iterator[None]:
         emptied(*STACKS),
         torch_dtype(getattr(torch, settings.dtype)),
         torch.random.fork_rng(),
-        cudnn.flags(cudnn.enabled, cudnn.benchmark, cudnn.benchmark_limit, cudnn.deterministic, allow_tf32=False),
+        precision.whole(),
         entered,
     ):
         yield
@@ -165,7 +164,7 @@ def _differentiated(
 ) -> dict[str, torch.Tensor]:
     """Each site's share, once the gradient of the loss is at the parameters."""
     if state.estimator is not None and not estimators.by_site(state.estimator):
-        with noise:
+        with noise, precision.products(state.plan.settings):
             return estimators.differentiated(state.estimator, state.pair, batch, state.plan.sites, parameters)
     if state.recordings is not None and parameters:
         loss_of = partial(loss_by_site, state, beta=beta)
@@ -181,14 +180,13 @@ def _differentiated(
 
 def loss_by_site(state: State, batch: Batch, beta: float) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """The loss and each site's share of the objective, in nats per item; the loss can be differentiated by site."""
-    if state.estimator is not None:
-        if estimators.by_site(state.estimator):
+    with precision.products(state.plan.settings):
+        if state.estimator is not None:
             return estimators.loss_by_site(state.estimator, state.pair, batch, state.plan.sites, beta)
-        return estimators.whole_loss(state.estimator, state.pair, batch, state.plan.sites)
-    objective: Any = state.plan.objective(state.stage)
-    batch = state.plan.weighed(batch)
-    particles = state.plan.particles(state.stage)
-    drawn = [objective(state.pair["model"], state.pair["guide"], batch, beta) for _ in range(particles)]
+        objective: Any = state.plan.objective(state.stage)
+        batch = state.plan.weighed(batch)
+        particles = state.plan.particles(state.stage)
+        drawn = [objective(state.pair["model"], state.pair["guide"], batch, beta) for _ in range(particles)]
     shares = {name: share / particles for name, share in per_item(added(*drawn), batch).items()}
     return -sum(shares.values()), {name: share.detach() for name, share in shares.items()}
 

@@ -31,7 +31,11 @@ def loss_by_site(estimator: Any, pair: nn.ModuleDict, batch: Batch, sites: Sites
     """The loss of the plain ELBO and each site's share of it, in nats per item.
 
     The traces are the estimator's own; only the sums are ours, because Pyro's move every site's figure to the host.
+    The loss of any other estimator is a figure without a gradient, and minus the same the share of all sites.
     """
+    if not by_site(estimator):
+        batch = _scaled_after(estimator, batch)
+        return _told(estimator.loss(*pair.values(), batch), batch, sites)
     analytic = isinstance(estimator, infer.TraceMeanField_ELBO)
     sums: dict[str, torch.Tensor] = {}
     score: torch.Tensor | float = 0.0
@@ -92,12 +96,6 @@ def _log_r(model: Any, guide: Any, latents: frozenset[str], beta: float) -> Any:
 
 def _reparameterised(site: Any) -> bool:
     return is_identically_zero(site["score_parts"].score_function)
-
-
-def whole_loss(estimator: Any, pair: nn.ModuleDict, batch: Batch, sites: Sites) -> Loss:
-    """The loss of any other estimator, a figure without a gradient, and minus the same as the share of all sites."""
-    batch = _scaled_after(estimator, batch)
-    return _told(estimator.loss(*pair.values(), batch), batch, sites)
 
 
 def differentiated(

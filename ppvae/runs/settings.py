@@ -62,6 +62,9 @@ class Settings(BaseModel):
         devices: how many of these, in each process, share the items of each batch, on NumPyro; losses are those of one
             device but for rounding.
         dtype: ``float32`` or ``float64``.
+        precision: ``full``, that of ``dtype``, or ``bfloat16``: in training, linear layers, convolutions and attention
+            multiply numbers of eight digits in base two, and add up in float32; all else stays float32, as answers do.
+            It is for GPUs, and need not be faster on a CPU.
         checkpoint_every: epochs between checkpoints, where a run folder is given; several processes write one after
             each.
     """
@@ -84,6 +87,7 @@ class Settings(BaseModel):
     device: Literal["auto", "cpu", "cuda", "gpu"] = "auto"
     devices: Count = 1
     dtype: Literal["float32", "float64"] = "float32"
+    precision: Literal["full", "bfloat16"] = "full"
     checkpoint_every: Count = 10
 
     @property
@@ -136,6 +140,8 @@ class Settings(BaseModel):
     def _runnable(self) -> Settings:
         if self.devices > 1 and self.backend != "numpyro":
             raise ValueError(f"devices={self.devices} share a batch on backend='numpyro' alone")
+        if self.precision != "full" and self.dtype != "float32":
+            raise ValueError(f"precision={self.precision!r} is of dtype='float32' alone, not of {self.dtype!r}")
         kind = library(self.optimizer)
         if kind and BACKENDS[kind] != self.backend:
             raise ValueError(f"the optimizer {recorded(self.optimizer)} runs on backend={BACKENDS[kind]!r} alone")

@@ -56,7 +56,15 @@ def run(vae: VAE, epochs: int = 2, **options: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"weights": np.arange(48) % 3}, {"clip": 0.1}, {"kl_warmup": 2}, {"optimizer": "sgd"}]
+    "options",
+    [
+        {},
+        {"weights": np.arange(48) % 3},
+        {"clip": 0.1},
+        {"kl_warmup": 2},
+        {"optimizer": "sgd"},
+        {"precision": "bfloat16"},
+    ],
 )
 def test_a_run_that_records_is_the_run_that_does_not(options: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = {**OPTIONS, "epochs": 5, **options}

@@ -84,6 +84,8 @@ def fit(*words: str | Path) -> list[str | Path]:
         (["parity", "mvae", "--dtype", "float8"], "setting 'dtype' is 'float8'"),
         (fit("--lr", "0"), "setting 'lr' is 0"),
         (fit("--dtype", "float16"), "setting 'dtype' is 'float16'"),
+        (fit("--precision", "float16"), "setting 'precision' is 'float16'"),
+        (fit("--precision", "bfloat16", "--dtype", "float64"), "is of dtype='float32' alone"),
         (fit("--device", "tpu"), "setting 'device' is 'tpu'"),
         (fit("--epochs", "-1"), "--epochs"),
         (fit("--epochs", "few"), "--epochs"),

@@ -41,6 +41,12 @@ def _devices(name: str) -> list[Any]:
         raise ValueError(f"device {name!r} was asked for, but JAX sees no GPU; use device='auto'") from None
 
 
+def on_cpu() -> bool:
+    """Whether JAX computes on the CPU by default."""
+    device = jax.config.jax_default_device  # type: ignore[attr-defined]
+    return bool((device.platform if hasattr(device, "platform") else device or jax.default_backend()) == "cpu")
+
+
 @contextmanager
 def defaults(settings: Settings) -> Iterator[None]:
     """The run's dtype and device as JAX's defaults within the block, in this thread only.

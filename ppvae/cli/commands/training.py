@@ -66,6 +66,9 @@ def fit(
     lr: Annotated[float | None, typer.Option(help=told("lr", "Learning rate"))] = None,
     device: Device = None,
     dtype: Annotated[str | None, typer.Option(help=told("dtype", "float32 or float64"))] = None,
+    precision: Annotated[
+        str | None, typer.Option(help=told("precision", "full, or bfloat16 for faster products of networks on a GPU"))
+    ] = None,
     holdout: Annotated[float, typer.Option(min=0, max=1, help="Share of the rows to keep for evaluate.")] = 0.25,
     out: Annotated[
         Path | None, typer.Option(parser=place, metavar="FOLDER", help="The run folder; runs/METHOD where left out.")
@@ -82,7 +85,8 @@ def fit(
     from ppvae.cli import fitting, places, programs, sources
 
     flags = {"backend": backend, "epochs": epochs, "latent": latent, "seed": seed, "batch_size": batch_size}
-    settings, options = sources.sorted_out(method, {**flags, "lr": lr, "device": device, "dtype": dtype}, chosen)
+    numbers = {"lr": lr, "device": device, "dtype": dtype, "precision": precision}
+    settings, options = sources.sorted_out(method, {**flags, **numbers}, chosen)
     folder = places.writable_folder(out or Path("runs", programs.label(method)))
     with sources.room(data, memory, folder) as room:
         wanted = sources.Wanted(holdout=holdout, seed=settings.seed, room=room)

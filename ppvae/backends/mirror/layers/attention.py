@@ -16,6 +16,7 @@ from ppvae.backends.mirror.layers.functional import linear, scaled_dot_product_a
 from ppvae.backends.mirror.running.interpret import forward
 from ppvae.backends.mirror.running.parameters import Parameters
 from ppvae.backends.mirror.running.tables import Key, layer, random_function
+from ppvae.backends.precision.in_jax import product
 
 Optional = jax.Array | None
 
@@ -107,9 +108,9 @@ def _attend(
     """A query that may look at nothing gets NaN where torch returns weights, and zeros where it does not."""
     if not need_weights and rate == 0:
         return scaled_dot_product_attention(q, k, v, mask), None
-    weights = jax.nn.softmax(q @ k.mT / math.sqrt(q.shape[-1]) + mask, -1)
+    weights = jax.nn.softmax(product(lambda q, k: q @ k.mT, q, k) / math.sqrt(q.shape[-1]) + mask, -1)
     weights = dropout(draw, weights, rate)
-    return weights @ v, weights if need_weights else None
+    return product(jnp.matmul, weights, v), weights if need_weights else None
 
 
 @layer(nn.MultiheadAttention)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import ModuleType
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from ppvae.backends.devices.in_jax import on_cpu
 from ppvae.backends.mirror.functions.arguments import alike, mirrors, namesakes
 from ppvae.backends.mirror.layers import canonical, subpixel
+from ppvae.backends.precision.in_jax import product
 
 Sizes = int | Sequence[int]
 Numbers = tuple[int, ...]
@@ -80,12 +83,6 @@ def _rewritten(dims: int, groups: int, *dilations: Numbers) -> bool:
     return on_cpu() and dims <= 2 and groups == 1 and max(map(max, dilations)) == 1
 
 
-def on_cpu() -> bool:
-    """Whether JAX computes on the CPU by default."""
-    device = jax.config.jax_default_device  # type: ignore[attr-defined]
-    return bool((device.platform if hasattr(device, "platform") else device or jax.default_backend()) == "cpu")
-
-
 def _dilated(
     x: Array,
     weight: Array,
@@ -115,13 +112,14 @@ def _dense(
     """A convolution, of the input with zeros between its elements where the spacing is above 1."""
     dims = len(stride)
     if not _rewritten(dims, groups, spacing, dilation):
-        dense = jax.lax.conv_general_dilated
-        return _biased(dense(x, weight, stride, pads, spacing, dilation, feature_group_count=groups), bias)
+        dense = partial(jax.lax.conv_general_dilated, window_strides=stride, padding=pads, lhs_dilation=spacing)
+        return _biased(product(partial(dense, rhs_dilation=dilation, feature_group_count=groups), x, weight), bias)
     if dims == 1:
         return _dense(x[:, :, None], weight[:, :, None], bias, (1, *stride), [(0, 0), *pads], (1, 1), (1, 1), 1)[
             :, :, 0
         ]
-    return _channels_last(lambda x: products(x).convolve(x, weight, tuple(stride), tuple(map(tuple, pads))), x, bias)
+    sized = tuple(stride), tuple(map(tuple, pads))
+    return _channels_last(lambda x, w: products(x).convolve(x, w, *sized), x, weight, bias)
 
 
 def _subpixel(x: Array, weight: Array, bias: Array | None, stride: Any, padding: Any, extra: Numbers) -> Array:
@@ -132,7 +130,8 @@ def _subpixel(x: Array, weight: Array, bias: Array | None, stride: Any, padding:
     shape = zip(x.shape[2:], weight.shape[2:], stride, padding, extra, strict=True)
     size = tuple((n - 1) * s - 2 * p + k + e for n, k, s, p, e in shape)
     pads = tuple((p, p) for p in padding)
-    return _channels_last(lambda x: products(x).transpose_convolve(x, weight, tuple(stride), pads, size), x, bias)
+    sized = tuple(stride), pads, size
+    return _channels_last(lambda x, w: products(x).transpose_convolve(x, w, *sized), x, weight, bias)
 
 
 def products(x: Array) -> ModuleType:
@@ -140,9 +139,9 @@ def products(x: Array) -> ModuleType:
     return canonical if x.dtype == jnp.float32 else subpixel
 
 
-def _channels_last(function: Callable[[Array], Array], x: Array, bias: Array | None) -> Array:
-    """A function of channels last, of channels first; the gradient at the bias is a sum over what lies together."""
-    y = function(x.transpose(0, 2, 3, 1))
+def _channels_last(multiply: Callable[..., Array], x: Array, weight: Array, bias: Array | None) -> Array:
+    """A product of channels last, of channels first; the gradient at the bias is a sum over what lies together."""
+    y = product(multiply, x.transpose(0, 2, 3, 1), weight)
     return (y if bias is None else y + bias).transpose(0, 3, 1, 2)
 
 

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 
 from ppvae.backends.mirror.functions.arguments import alike, mirrors, namesakes, refuse, within
 from ppvae.backends.mirror.functions.norms import vector_norm
+from ppvae.backends.precision.in_jax import product
 
 Optional = jax.Array | None
 
@@ -24,7 +25,7 @@ _PAD_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 @mirrors(F.linear)
 def linear(input: jax.Array, weight: jax.Array, bias: Optional = None) -> jax.Array:
     alike(input, weight, bias)
-    y = jnp.matmul(input, weight.T)
+    y = product(lambda x, w: jnp.matmul(x, w.T), input, weight)
     return y if bias is None else y + bias
 
 
@@ -168,12 +169,12 @@ def scaled_dot_product_attention(
     if enable_gqa:
         key, value = (jnp.repeat(x, query.shape[-3] // x.shape[-3], -3) for x in (key, value))
     scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
-    logits = jnp.matmul(query, key.mT) * scale
+    logits = product(lambda q, k: jnp.matmul(q, k.mT), query, key) * scale
     if is_causal:
         attn_mask = jnp.tril(jnp.ones(logits.shape[-2:], bool))
     if attn_mask is not None:
         logits = jnp.where(attn_mask, logits, -jnp.inf) if attn_mask.dtype == bool else logits + attn_mask
-    return jnp.matmul(_safe_softmax(logits), value)
+    return product(jnp.matmul, _safe_softmax(logits), value)
 
 
 def _safe_softmax(logits: jax.Array) -> jax.Array:

@@ -1,0 +1,1 @@
+"""Precision: products of networks in fewer bits than all else, on either backend."""
