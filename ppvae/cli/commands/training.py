@@ -100,7 +100,9 @@ def sweep(
         Path | None,
         typer.Option(parser=place, metavar="FOLDER", help="The trials' folder; SWEEP beside the file where left out."),
     ] = None,
-    ray: Annotated[bool, typer.Option("--ray", help="Run trials side by side on a Ray cluster: docs/sweeps.md.")] = False,
+    ray: Annotated[
+        bool, typer.Option("--ray", help="Run trials side by side on a Ray cluster: docs/sweeps.md.")
+    ] = False,
 ) -> dict[str, Any]:
     """Search hyperparameters with Optuna; typed again it goes on, and so do several at once."""
     from ppvae.cli import places
