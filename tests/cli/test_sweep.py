@@ -4,64 +4,30 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import optuna
 import pytest
+from sweep_harness import start, trials, write, write_data
 
 from ppvae import cli
 from ppvae.cli.sweeps import journal
 from ppvae.runs import checkpoint
 
-START = [sys.executable, "-c", "import sys; from ppvae.cli import main; sys.exit(main())", "sweep"]
-SWEEP = """
-method = "mvae"
-data = "data.npz"
-trials = {trials}
-
-[options]
-backend = "pyro"
-epochs = {epochs}
-batch_size = 16
-
-[search]
-lr = {{low = 1e-4, high = 1e-1, log = true}}
-latent = {{low = 2, high = 6, step = 2}}
-hidden = [[8], [4, 4]]
-"""
-
 
 @pytest.fixture(autouse=True)
 def _data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    rng = np.random.default_rng(0)
-    z = rng.normal(size=(40, 1))
-    np.savez("data.npz", a=z + rng.normal(size=(40, 3)), b=z + rng.normal(size=(40, 2)))
-
-
-def write(trials: int = 3, epochs: int = 1, *changes: tuple[str, str]) -> str:
-    text = SWEEP.format(trials=trials, epochs=epochs)
-    for old, new in changes:
-        assert old in text
-        text = text.replace(old, new)
-    Path("s.toml").write_text(text)
-    return "s.toml"
+    write_data()
 
 
 def swept(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
     assert cli.main(["sweep", "s.toml", *words, "--json"]) == 0
     answer: dict[str, Any] = json.loads(capsys.readouterr().out)
     return answer
-
-
-def trials(folder: str = "s") -> list[optuna.trial.FrozenTrial]:
-    stored = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(f"{folder}/{journal.JOURNAL}"))
-    return optuna.load_study(study_name="sweep", storage=stored).trials
 
 
 def described(number: int, folder: str = "s") -> Any:
@@ -259,10 +225,6 @@ def test_an_interrupt_is_one_line_and_the_trial_is_made_up_for(capsys: pytest.Ca
     ]
     assert (answer["finished"], answer["failed"]) == (2, 0)
     assert answer["next"].endswith(" --programs mine.py:make")
-
-
-def start() -> subprocess.Popen[str]:
-    return subprocess.Popen([*START, "s.toml", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def test_what_a_killed_process_leaves_is_made_up_for_by_two_that_share_the_trials() -> None:

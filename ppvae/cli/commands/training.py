@@ -104,6 +104,9 @@ def sweep(
         Path | None,
         typer.Option(parser=place, metavar="FOLDER", help="The trials' folder; SWEEP beside the file where left out."),
     ] = None,
+    ray: Annotated[
+        bool, typer.Option("--ray", help="Run trials side by side on a Ray cluster: docs/sweeps.md.")
+    ] = False,
 ) -> dict[str, Any]:
     """Search hyperparameters with Optuna; typed again it goes on, and so do several at once."""
     from ppvae.cli import places
@@ -112,6 +115,9 @@ def sweep(
     said = entries.parsed(file)
     asked = entries.distributions(file, said)
     folder = places.writable_folder(out or file.with_suffix(""))
-    from ppvae.cli.sweeps.running import swept
+    if ray:
+        from ppvae.cli.sweeps.on_ray import swept
+    else:
+        from ppvae.cli.sweeps.running import swept
 
     return swept(file, said, asked, folder)

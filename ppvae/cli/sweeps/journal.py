@@ -87,10 +87,9 @@ def next_trial(shared: Shared, distributions: Mapping[str, Any], seed: int, most
     """
     optuna, mine = extra("optuna", "sweep"), None
     with shared.turn.lock:
-        _give_back(shared)
-        trial, begun = None, len(counted(shared.study.get_trials(deepcopy=False)))
-        if begun < most:
-            drawn = int(np.random.default_rng([seed, begun]).integers(2**31))
+        trial, before = None, begun(shared)
+        if before < most:
+            drawn = int(np.random.default_rng([seed, before]).integers(2**31))
             shared.study.sampler = optuna.samplers.TPESampler(seed=drawn)
             trial = shared.study.ask(dict(distributions))
             mine = _alive(shared, trial.number)
@@ -101,6 +100,13 @@ def next_trial(shared: Shared, distributions: Mapping[str, Any], seed: int, most
         if mine is not None:
             mine.release()
             Path(mine.lock_file).unlink(missing_ok=True)
+
+
+def begun(shared: Shared) -> int:
+    """How many trials were begun and need not be begun again, now that processes that died have given theirs back."""
+    with shared.turn.lock:
+        _give_back(shared)
+        return len(counted(shared.study.get_trials(deepcopy=False)))
 
 
 def counted(trials: list[Any]) -> list[Any]:

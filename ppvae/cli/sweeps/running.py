@@ -28,20 +28,25 @@ def swept(file: Path, sweep: Sweep, distributions: Mapping[str, Any], folder: Pa
     Raises:
         ValueError: a value in the file is wrong, the folder is another sweep's, or every trial failed.
     """
+    with interruptible(folder):
+        shared, rows = joined(file, sweep, folder)
+        while (outcome := tried(shared, sweep, rows, distributions)) is not None:
+            command.say(outcome)
+    return figures(shared, sweep)
+
+
+def joined(file: Path, sweep: Sweep, folder: Path) -> tuple[journal.Shared, Dataset]:
+    """The study that all processes share, and the rows that trials train on; what the file says fits them.
+
+    Raises:
+        ValueError: a value in the file is wrong, or the folder is another sweep's.
+    """
     likelihood = [f"{name}={chosen}" for name, chosen in sweep.likelihood.items()]
     wanted = sources.Wanted(holdout=sweep.holdout, seed=sweep.seed)
     rows, _ = sources.split(sources.data_set(sweep.data, None, likelihood, wanted), sweep.holdout, sweep.seed)
     _check_values(file, sweep, rows)
     said = sweep.model_dump(mode="json", exclude={"trials"}) | {"contents of data": data_key(rows)}
-    with _interruptible(folder):
-        shared = journal.opened(folder, said)
-        more = True
-        while more:
-            with journal.next_trial(shared, distributions, sweep.seed, sweep.trials) as trial:
-                more = trial is not None
-                if more:
-                    _try(shared, sweep, rows, trial)
-    return _figures(shared, sweep)
+    return journal.opened(folder, said), rows
 
 
 def _check_values(file: Path, sweep: Sweep, rows: Dataset) -> None:
@@ -70,18 +75,27 @@ def _made(sweep: Sweep, rows: Dataset, values: Mapping[str, Any]) -> tuple[VAE, 
     return vae, settings, options
 
 
-def _try(shared: journal.Shared, sweep: Sweep, rows: Dataset, trial: Any) -> None:
-    """Train with what a trial suggests, and tell what came of it."""
-    values, states = entries.values(sweep, trial.params), extra("optuna", "sweep").trial.TrialState
+def tried(shared: journal.Shared, sweep: Sweep, rows: Dataset, distributions: Mapping[str, Any]) -> str | None:
+    """Train with what the next trial suggests, and say what came of it; None where enough were begun."""
+    with journal.next_trial(shared, distributions, sweep.seed, sweep.trials) as trial:
+        if trial is None:
+            return None
+        values = entries.values(sweep, trial.params)
+        outcome = _outcome(shared, sweep, rows, trial, values)
+    return f"trial {trial.number}, {', '.join(f'{name} = {it}' for name, it in values.items())}: {outcome}"
+
+
+def _outcome(shared: journal.Shared, sweep: Sweep, rows: Dataset, trial: Any, values: Mapping[str, Any]) -> str:
+    """What became of a trial, as the study is told too."""
+    states = extra("optuna", "sweep").trial.TrialState
     try:
         value = _trained(shared, sweep, rows, trial, values)
-        shared.study.tell(trial, value, states.PRUNED if value is None else states.COMPLETE)
-        outcome = "pruned" if value is None else f"{value:.6g}"
     except (FloatingPointError, ValueError) as error:  # it diverged, or its values do not go together
-        outcome = str(error)
-        trial.set_user_attr("failed", outcome)
+        trial.set_user_attr("failed", str(error))
         shared.study.tell(trial, state=states.FAIL)
-    command.say(f"trial {trial.number}, {', '.join(f'{name} = {it}' for name, it in values.items())}: {outcome}")
+        return str(error)
+    shared.study.tell(trial, value, states.PRUNED if value is None else states.COMPLETE)
+    return "pruned" if value is None else f"{value:.6g}"
 
 
 def _trained(
@@ -112,7 +126,7 @@ def _trained(
     return None if hopeless else -best["validation_loss"]
 
 
-def _figures(shared: journal.Shared, sweep: Sweep) -> dict[str, Any]:
+def figures(shared: journal.Shared, sweep: Sweep) -> dict[str, Any]:
     """How many trials ended how, the best of them, and the command to go on with.
 
     Raises:
@@ -149,7 +163,7 @@ def _run(folder: Path, number: int) -> Path:
 
 
 @contextmanager
-def _interruptible(folder: Path) -> Iterator[None]:
+def interruptible(folder: Path) -> Iterator[None]:
     """Ctrl-C says what is kept."""
     try:
         yield
