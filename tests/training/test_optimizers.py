@@ -212,17 +212,6 @@ def test_a_step_tells_the_norm_of_the_gradient_before_it_is_clipped(backend: str
     assert info["gradient_norm"] == pytest.approx(length, rel=1e-9)
 
 
-@pytest.mark.parametrize("shapes", [[(), (3,), (4, 5), (2, 3, 4)], []])
-def test_both_ways_to_the_norm_give_it(shapes: list[tuple[int, ...]]) -> None:
-    """A sum for each gradient, or on a GPU one of all; a pair may have no parameter."""
-    random = np.random.default_rng(0)
-    arrays = [random.normal(size=shape) for shape in shapes]
-    with jax.enable_x64(True):
-        for norm in (in_optax._norm_by_products, in_optax._norm_of_one):
-            found = norm([jnp.asarray(array) for array in arrays])
-            assert found == pytest.approx(np.sqrt(sum((a**2).sum() for a in arrays)), rel=1e-14)
-
-
 @both
 def test_a_callback_sees_the_pair_of_the_moment_and_cannot_change_it(backend: str, tmp_path: Path) -> None:
     seen: list[Fitted] = []

@@ -67,22 +67,15 @@ def _kind(array: Any) -> tuple[Any, Any]:
 
 
 def clipped(settings: Settings, gradients: Arrays) -> tuple[Arrays, jax.Array]:
-    """Gradients of a norm of ``clip`` at most, and the norm that they had together."""
-    norm = jax.lax.platform_dependent(list(gradients.values()), cpu=_norm_by_products, default=_norm_of_one)
+    """Gradients of a norm of ``clip`` at most, and the norm that they had together.
+
+    A sum of squares XLA writes down and then adds one by one on a CPU; a product with ones it reads once, by vectors.
+    """
+    squares = [jnp.square(jnp.atleast_1d(gradient)) for gradient in gradients.values()]
+    norm = jnp.sqrt(sum((square @ jnp.ones(square.shape[-1], square.dtype)).sum() for square in squares))
     if (clip := settings.clip) is None:
         return gradients, norm
     return {name: jnp.where(norm < clip, g, g / norm * clip) for name, g in gradients.items()}, norm
-
-
-def _norm_by_products(arrays: list[jax.Array]) -> jax.Array:
-    """A sum of squares XLA writes down and then adds one by one on a CPU; a product with ones it reads by vectors."""
-    squares = [jnp.square(jnp.atleast_1d(array)) for array in arrays]
-    return jnp.sqrt(sum((square @ jnp.ones(square.shape[-1], square.dtype)).sum() for square in squares))
-
-
-def _norm_of_one(arrays: list[jax.Array]) -> jax.Array:
-    """On a GPU each sum is two launches, which take longer than to put all arrays into one."""
-    return jnp.linalg.norm(jnp.concatenate([jnp.zeros(0), *(array.ravel() for array in arrays)]))
 
 
 def moved(plan: Plan, pace: Pace, params: Arrays, updates: Arrays, resting: Collection[str], norm: jax.Array) -> Arrays:
