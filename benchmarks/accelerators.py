@@ -185,18 +185,18 @@ def halves(train: ppvae.Dataset, device: str) -> Iterable[Row]:
             yield backend, precision, *_timed(init(pair, repeated, **options), repeated, ENGINES[backend])
 
 
-def _timed(state: Any, data: ppvae.Dataset, engine: Any) -> tuple[float, str]:
+def _timed(state: Any, data: ppvae.Dataset, on: Any) -> tuple[float, str]:
     """Milliseconds of each of the last 25 of 50 steps, recorded on Pyro, and the loss of the last."""
     settings, seconds = state.plan.settings, 0.0
     state = replace(state, recordings={}) if settings.backend == "pyro" else state
     rows = np.arange(25 * settings.batch_size).reshape(25, -1) % len(data)
     pace = Pace(np.ones(25, np.float32), np.ones(25, np.float32))
-    with engine.environment(settings):
-        arrays = engine.put(data.arrays, settings)
-    engine.compile_epoch(state, arrays, {}, rows, rows, pace)
+    with on.environment(settings):
+        arrays = on.put(data.arrays, settings)
+    on.compile_epoch(state, arrays, {}, rows, rows, pace)
     for _ in range(2):
         before = time.perf_counter()
-        state, info = engine.epoch(state, arrays, {}, rows, rows, pace)
+        state, info = on.epoch(state, arrays, {}, rows, rows, pace)
         seconds = time.perf_counter() - before
     return 1e3 * seconds / len(rows), f"{-sum(share[-1] for share in info.shares.values()):.2f}"
 

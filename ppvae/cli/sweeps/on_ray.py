@@ -34,10 +34,8 @@ def swept(file: Path, sweep: Sweep, distributions: Mapping[str, Any], folder: Pa
         if left > 0:
             _check_address(os.environ.get("RAY_ADDRESS", ""))
             asked = {"file": file, "sweep": sweep, "distributions": distributions, "folder": folder, "here": Path.cwd()}
-            with (
-                _cluster() as machines,
-                redirect_stdout(io.StringIO()),
-            ):  # Tune greets, even where it is told to be silent
+            # Tune greets, even where it is told to be silent
+            with _cluster() as machines, redirect_stdout(io.StringIO()):
                 command.say(f"Trials to go: {left}, on a Ray cluster of {_size(machines)}.")
                 placed = tune.with_resources(tune.with_parameters(_trial, **asked), _needed(sweep, machines))
                 _check(_tuner(tune, placed, left, folder).fit())
