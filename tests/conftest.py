@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -19,9 +20,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
     folder = TemporaryDirectory(prefix="ppvae-tests-")
     config.add_cleanup(folder.cleanup)
+    jax.config.update("jax_enable_compilation_cache", True)
     jax.config.update("jax_compilation_cache_dir", folder.name)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
 
 
 @pytest.fixture(scope="module", autouse=True)

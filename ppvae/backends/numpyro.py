@@ -19,10 +19,10 @@ from numpyro import infer
 
 from ppvae.backends import mirror
 from ppvae.backends.devices import in_jax, jax_faults, keys
+from ppvae.backends.devices.compiling import compiled
 from ppvae.backends.devices.in_jax import join as join
 from ppvae.backends.devices.in_jax import together
 from ppvae.backends.devices.leftovers import give_back
-from ppvae.backends.devices.sparing import compiled
 from ppvae.backends.mirror.running.program import Mirror
 from ppvae.backends.numpyro_answers import Arrays, programs
 from ppvae.backends.numpyro_answers import each_item as each_item

@@ -26,9 +26,13 @@ def sets_agree() -> bool:
 
 
 def agreeing() -> None:
-    """Start this process again as one in which sets have the order that they have in the others."""
-    sys.stdout.flush()
-    os.execve(sys.executable, sys.orig_argv, {**os.environ, "PYTHONHASHSEED": "0"})
+    """Start this process again as one in which sets have the order of all others, unless that is so, or cannot be.
+
+    What is compiled then is what another process has compiled before, or compiles beside.
+    """
+    if os.name == "posix" and os.path.isfile(sys.argv[0]) and not sets_agree():
+        sys.stdout.flush()
+        os.execve(sys.executable, sys.orig_argv, {**os.environ, "PYTHONHASHSEED": "0"})
 
 
 def local_rank() -> int:

@@ -212,6 +212,14 @@ def test_a_step_tells_the_norm_of_the_gradient_before_it_is_clipped(backend: str
     assert info["gradient_norm"] == pytest.approx(length, rel=1e-9)
 
 
+@pytest.mark.parametrize("squares", [in_optax._squares_by_array, in_optax._squares_at_once])
+def test_both_ways_to_sum_squares_find_their_sum(squares: Any) -> None:
+    arrays = [np.random.default_rng(0).normal(size=shape) for shape in ((), (1,), (7,), (3, 5), (2, 3, 4))]
+    with jax.enable_x64(True):
+        found = squares(*map(jnp.asarray, arrays))
+    np.testing.assert_allclose(found, np.square(np.concatenate([array.ravel() for array in arrays])).sum(), rtol=1e-14)
+
+
 @both
 def test_a_callback_sees_the_pair_of_the_moment_and_cannot_change_it(backend: str, tmp_path: Path) -> None:
     seen: list[Fitted] = []

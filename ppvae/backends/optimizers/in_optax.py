@@ -67,15 +67,26 @@ def _kind(array: Any) -> tuple[Any, Any]:
 
 
 def clipped(settings: Settings, gradients: Arrays) -> tuple[Arrays, jax.Array]:
-    """Gradients of a norm of ``clip`` at most, and the norm that they had together.
-
-    A sum of squares XLA writes down and then adds one by one on a CPU; a product with ones it reads once, by vectors.
-    """
-    squares = [jnp.square(jnp.atleast_1d(gradient)) for gradient in gradients.values()]
-    norm = jnp.sqrt(sum((square @ jnp.ones(square.shape[-1], square.dtype)).sum() for square in squares))
+    """Gradients of a norm of ``clip`` at most, and the norm that they had together."""
+    squares = partial(jax.lax.platform_dependent, cpu=_squares_by_array, default=_squares_at_once)
+    norm = jnp.sqrt(squares(*gradients.values())) if gradients else jnp.zeros(())
     if (clip := settings.clip) is None:
         return gradients, norm
     return {name: jnp.where(norm < clip, g, g / norm * clip) for name, g in gradients.items()}, norm
+
+
+def _squares_by_array(*arrays: jax.Array) -> jax.Array:
+    """The sum of the squares of all: on a CPU a product with ones reads each once, by vectors.
+
+    A sum of squares XLA writes down there, and then adds one by one.
+    """
+    squares = [jnp.square(jnp.atleast_1d(array)) for array in arrays]
+    return jax.tree.reduce(jnp.add, [(square @ jnp.ones(square.shape[-1], square.dtype)).sum() for square in squares])
+
+
+def _squares_at_once(*arrays: jax.Array) -> jax.Array:
+    """The same of all as one vector: on a GPU each array would take two launches of its own."""
+    return jnp.square(jnp.concatenate([array.ravel() for array in arrays])).sum()
 
 
 def moved(plan: Plan, pace: Pace, params: Arrays, updates: Arrays, resting: Collection[str], norm: jax.Array) -> Arrays:
