@@ -24,7 +24,7 @@ class Card(NamedTuple):
 
 def plan(modality: Modality, stored: bool, epochs: int = 50) -> Plan:
     vae = ppvae.method("vae", [modality], latent=2, hidden=(4,))
-    return Plan(vae, Settings(epochs=epochs), Sites(frozenset({"z"})), items=5, steps=1, stored=stored)
+    return Plan(vae, Settings(epochs=epochs, device="cpu"), Sites(frozenset({"z"})), items=5, steps=1, stored=stored)
 
 
 @pytest.mark.parametrize("options", [compiling.OLDER, compiling.UNTIMED, {"xla_cpu_of_another_version": True}])
