@@ -154,24 +154,15 @@ def recordings(train: ppvae.Dataset, device: str) -> Iterable[Row]:
     """Steps on Pyro one operation after the other, and as recorded; the largest relative difference of their losses."""
     for method in METHODS:
         pair = ppvae.method(method, train.modalities or (), latent=16, hidden=(512, 512))
-        start = engine.export(init(pair, train, backend="pyro", device=device))
-        (plain, losses), (quick, others) = (_paced(pair, start, train, device, kept) for kept in (None, {}))
+        start = engine.export(init(pair, train, backend="pyro", device=device, batch_size=BATCH))
+        found = []
+        for kept in (None, {}):
+            state = init(pair, train, backend="pyro", device=device, batch_size=BATCH)
+            with engine.environment(state.plan.settings):
+                state = replace(engine.restore(state, start), recordings=kept)
+            found.append(_two_epochs(state, train, engine, 30))
+        (plain, losses), (quick, others) = found
         yield method, plain, quick, float(np.max(np.abs(losses - others) / np.abs(losses)))
-
-
-def _paced(pair: ppvae.VAE, start: Any, train: ppvae.Dataset, device: str, recordings: Any) -> tuple[float, np.ndarray]:
-    """Milliseconds of a step, and the losses of two epochs of 30 steps, of which the second is timed."""
-    state = init(pair, train, backend="pyro", device=device)
-    rows = np.arange(30 * BATCH).reshape(30, BATCH) % len(train)
-    pace, losses, seconds = Pace(np.ones(30, np.float32), np.ones(30, np.float32)), [], 0.0
-    with engine.environment(state.plan.settings):
-        state, arrays = replace(engine.restore(state, start), recordings=recordings), engine.put(train.arrays)
-    for _ in range(2):
-        before = time.perf_counter()
-        state, info = engine.epoch(state, arrays, {}, rows, rows, pace)
-        seconds = time.perf_counter() - before
-        losses.append(-np.sum(list(info.shares.values()), axis=0))
-    return 1e3 * seconds / len(rows), np.concatenate(losses)
 
 
 def halves(train: ppvae.Dataset, device: str) -> Iterable[Row]:
@@ -182,15 +173,17 @@ def halves(train: ppvae.Dataset, device: str) -> Iterable[Row]:
         for precision in ("full", "bfloat16"):
             pair = ppvae.method("mvae", train.modalities or (), latent=16, hidden=(width, width))
             options = {"backend": backend, "device": device, "precision": precision, "batch_size": batch, "lr": 1e-4}
-            yield backend, precision, *_timed(init(pair, repeated, **options), repeated, ENGINES[backend])
+            state = init(pair, repeated, **options)
+            state = replace(state, recordings={}) if backend == "pyro" else state
+            taken, losses = _two_epochs(state, repeated, ENGINES[backend], 25)
+            yield backend, precision, taken, f"{losses[-1]:.2f}"
 
 
-def _timed(state: Any, data: ppvae.Dataset, on: Any) -> tuple[float, str]:
-    """Milliseconds of each of the last 25 of 50 steps, recorded on Pyro, and the loss of the last."""
-    settings, seconds = state.plan.settings, 0.0
-    state = replace(state, recordings={}) if settings.backend == "pyro" else state
-    rows = np.arange(25 * settings.batch_size).reshape(25, -1) % len(data)
-    pace = Pace(np.ones(25, np.float32), np.ones(25, np.float32))
+def _two_epochs(state: Any, data: ppvae.Dataset, on: Any, steps: int) -> tuple[float, np.ndarray]:
+    """Milliseconds of a step of the second of two epochs of so many, and the losses of both."""
+    settings, losses, seconds = state.plan.settings, [], 0.0
+    rows = np.arange(steps * settings.batch_size).reshape(steps, -1) % len(data)
+    pace = Pace(np.ones(steps, np.float32), np.ones(steps, np.float32))
     with on.environment(settings):
         arrays = on.put(data.arrays, settings)
     on.compile_epoch(state, arrays, {}, rows, rows, pace)
@@ -198,7 +191,8 @@ def _timed(state: Any, data: ppvae.Dataset, on: Any) -> tuple[float, str]:
         before = time.perf_counter()
         state, info = on.epoch(state, arrays, {}, rows, rows, pace)
         seconds = time.perf_counter() - before
-    return 1e3 * seconds / len(rows), f"{-sum(share[-1] for share in info.shares.values()):.2f}"
+        losses.append(-np.sum(list(info.shares.values()), axis=0))
+    return 1e3 * seconds / steps, np.concatenate(losses)
 
 
 def steps(device: str) -> Iterable[Row]:

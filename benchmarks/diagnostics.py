@@ -27,7 +27,7 @@ KHAT_ITEMS, NUTS_ITEMS = 500, 100
 def main() -> int:
     """Train, then time what was asked for (all by default)."""
     asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("names", nargs="*", help=", ".join(BENCHMARKS))
+    asked.add_argument("names", nargs="*", type=known, help=", ".join(BENCHMARKS))
     asked.add_argument("--hidden", nargs="+", type=int, default=[512, 512], help="units of each hidden layer")
     chosen = asked.parse_args()
     train, test = ppvae.datasets.load("mfeat").split(0.75, seed=0)
@@ -38,6 +38,13 @@ def main() -> int:
         seconds, busy = time.perf_counter() - begin, time.process_time() - cpu
         print(name, {"seconds": round(seconds, 1), "cpu_seconds": round(busy, 1), **figures})
     return 0
+
+
+def known(name: str) -> str:
+    """The name of a benchmark."""
+    if name not in BENCHMARKS:
+        raise argparse.ArgumentTypeError(f"nothing is called {name}; choose of {', '.join(BENCHMARKS)}")
+    return name
 
 
 def time_khat(fitted: Fitted, test: Dataset) -> dict[str, Any]:
