@@ -31,9 +31,10 @@ def keep() -> None:
         return
     with suppress(OSError, RuntimeError):  # a disk that is full or read-only; nobody's home
         folder = Path.home() / ".cache" / "ppvae" / "compiled" / _processor()
-        folder.mkdir(parents=True, exist_ok=True)
-        _tidy(folder)
-        os.environ.update({**SETTINGS, **os.environ, FOLDER: str(folder)})
+        folder.mkdir(0o700, parents=True, exist_ok=True)  # whoever may write there may run code
+        if os.access(folder, os.W_OK):
+            _tidy(folder)
+            os.environ.update({**SETTINGS, **os.environ, FOLDER: str(folder)})
 
 
 def _processor() -> str:
