@@ -87,6 +87,31 @@ def test_ids_of_plain_arrays_are_unique_and_as_many() -> None:
             Dataset({"x": np.ones((2, 1)) / 3}, ids=ids)
 
 
+@pytest.mark.parametrize("counted", [False, True])
+def test_named_masks_and_labels_are_joined_by_the_ids_of_arrays(counted: bool) -> None:
+    array = pd.DataFrame(A.to_numpy()) if counted else A.to_numpy()
+    mask = pd.Series([False, True, True, True], index=IDS[::-1])
+    labels = {"kind": pd.Series(list("wxy"), index=["p3", "p1", "p0"]), "row": pd.Series(range(4)), "own": range(4)}
+    data = Dataset({"a": array, "b": list("uvuv")}, {"a": mask}, labels, ids=IDS)
+    assert data.ids.tolist() == IDS
+    assert data.present("a").tolist() == [True, True, True, False]
+    assert [label for label in data.labels["kind"] if label == label] == ["y", "x", "w"]
+    assert data.labels["row"].tolist() == data.labels["own"].tolist() == [0, 1, 2, 3]
+    beside = Dataset({"b": A, "a": A.to_numpy()}, {"a": mask})
+    assert beside.present("a").tolist() == [True, True, True, False]
+
+
+def test_names_in_two_orders_beside_arrays_without_any_are_refused() -> None:
+    x, label = A.to_numpy(), pd.Series(list("wxyz"), index=IDS)
+    assert Dataset({"x": x}, labels={"one": label, "two": label.copy()}).labels["one"].tolist() == list("wxyz")
+    with pytest.raises(ValueError, match="label 'two' has another index than label 'one'"):
+        Dataset({"x": x}, labels={"one": label, "two": label[::-1]})
+    with pytest.raises(ValueError, match="label 'one' has another index than the mask of modality 'x'"):
+        Dataset({"x": x}, {"x": label[::-1] == "w"}, {"one": label})
+    with pytest.raises(ValueError, match="'x' has 4 rows, and there are 2 ids"):
+        Dataset({"x": pd.DataFrame(x)}, ids=["p0", "p1"])
+
+
 def test_a_table_shows_what_a_data_set_is() -> None:
     lines = repr(Dataset({"a": A, "b": B})).splitlines()
     assert lines[0] == "Dataset of 5 items (p0, p1, p2, ...)"
