@@ -75,9 +75,7 @@ def ids_in(frame: Any, identity: str, path: Path) -> Any:
         raise ValueError(f"{_lacking(frame, identity, path)}; name the one that tells the items apart as id")
     if frame[identity].isna().any():
         raise ValueError(f"{str(path)!r} has a row without an id in its column {identity!r}")
-    ids = frame[identity].astype(str).str.strip().str.normalize("NFC")
-    whole = ids.str.fullmatch(r"-?\d+\.0").all()  # as pandas writes whole numbers that once had holes
-    return ids.str.removesuffix(".0") if whole else ids
+    return _plain(frame[identity].astype(str).str.normalize("NFC"))
 
 
 def texts(frame: Any, column: str, path: Path) -> dict[str, str]:
@@ -94,6 +92,18 @@ def texts(frame: Any, column: str, path: Path) -> dict[str, str]:
     there = there[there.str.strip() != ""]
     warn_of_holes(f"{str(path)!r}, column {column!r}", there.unique())
     return dict(zip(there.index, there, strict=True))
+
+
+def names(frame: Any, column: str, path: Path) -> dict[str, str]:
+    """The names in a column by id, without blanks around them: :func:`texts` otherwise."""
+    found = texts(frame, column, path)
+    return dict(zip(found, _plain(extra("pandas").Series(list(found.values()), dtype=str)), strict=True))
+
+
+def _plain(texts: Any) -> Any:
+    """Texts without blanks around them, and whole numbers as such if all are, which pandas writes 7.0 beside holes."""
+    bare = texts.str.strip()
+    return bare.str.removesuffix(".0") if bare.str.fullmatch(r"-?\d+\.0").all() else bare
 
 
 def warn_of_holes(where: str, names: Iterable[Any]) -> None:

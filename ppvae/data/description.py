@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ppvae.data.columns import numbers, rest, table, texts
+from ppvae.data.columns import names, numbers, rest, table, texts
 from ppvae.data.dataset import Dataset
 from ppvae.data.entries import Captions, Description, Numbers, Traces, parsed
 from ppvae.data.ids.alike import check_apart
@@ -55,19 +55,19 @@ def described(path: str | Path) -> Items:
     kept: list[Any] = [*description.modalities.values(), *description.labels.values()]
     alone = len({_folder(entry) or entry.table for entry in kept}) == 1
     filed: dict[str, dict[str, Path]] = {}
-    names: dict[str, str] = {}
+    by_name: dict[str, str] = {}
     for name, entry in description.modalities.items():
         with _at(path, f"modalities.{name}"):
             Modality(name, ())
             if folder := _folder(entry):
                 filed[name] = files(path.parent / folder, library_of(entry.kind).SUFFIXES)
-                names |= named(path.parent / folder, filed[name])
+                by_name |= named(path.parent / folder, filed[name])
     found: dict[str, Any] = {}
     labels: dict[str, Any] = {}
     for key, entries, into in (("modalities", description.modalities, found), ("labels", description.labels, labels)):
         for name, each in entries.items():
             with _at(path, f"{key}.{name}"):
-                into[name] = filed[name] if _folder(each) else by_file(_cells(path, each, kept, alone), names)
+                into[name] = filed[name] if _folder(each) else by_file(_cells(path, each, kept, alone), by_name)
     ids = list(dict.fromkeys(identity for held in found.values() for identity in _ids(held)))
     _check_joined(path, found, labels)
     return Items(path, description, ids, found, labels)
@@ -175,8 +175,7 @@ def _cells(path: Path, entry: Any, entries: Sequence[Any], alone: bool) -> Any:
     frame = table(file, entry.id, counted=alone)
     if isinstance(entry, Numbers):
         return numbers(frame, entry.columns or rest(frame, _named(entry.table, entries), file), file)
-    found = texts(frame, entry.column, file)
-    return found if isinstance(entry, Captions) else {identity: name.strip() for identity, name in found.items()}
+    return (texts if isinstance(entry, Captions) else names)(frame, entry.column, file)
 
 
 def _named(file: str, entries: Sequence[Any]) -> Iterator[str]:

@@ -141,5 +141,11 @@ def test_answers_know_ids_and_features_and_nothing_of_a_column_that_nobody_measu
 def test_columns_in_another_order_than_in_training_are_refused() -> None:
     data = Dataset({"a": A})
     fitted = ppvae.fit(ppvae.method("vae", data.modalities, latent=1), data, backend="pyro", epochs=0, progress=False)
-    with pytest.raises(ValueError, match="its column 0 is 'g2', where 'g1' is expected"):
-        fitted.encode(Dataset({"a": A[["g2", "g1"]]}))
+    for other, said in (
+        (A[["g2", "g1"]], "in another order, or one twice: column 0 is 'g2', where 'g1' is expected"),
+        (A[["g1"]], "'a' lacks column 'g2': give it the 2 columns of training"),
+        (A.assign(g3=0.5, g4=0.5), "'a' takes no column 'g3', and 1 more: give it"),
+        (A[["g1", "g2", "g1"]], "one twice: column 2 is 'g1', where None is expected"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            fitted.encode(Dataset({"a": other}))
