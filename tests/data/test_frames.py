@@ -118,6 +118,12 @@ def test_a_table_shows_what_a_data_set_is() -> None:
     assert lines[1].split() == ["modality", "shape", "likelihood", "observed", "features"]
     assert "normal (guessed: fractions)" in lines[2]
     assert lines[3].split()[-2:] == ["60.0%", "c"]
+    counts = pd.DataFrame(np.arange(30).reshape(10, 3), columns=["HLA-A", "MT-CO1", "NKX2.5"])
+    lines = repr(Dataset({"expression": counts}, labels={f"label_{n}": range(10) for n in range(9)})).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert " ".join(" ".join(lines[-2:]).split()) == (
+        "expression (3,) negative_binomial (guessed: whole 100.0% HLA-A, MT-CO1, numbers of 0 or more) NKX2.5"
+    )
 
 
 @pytest.mark.parametrize("backend", ["pyro", "numpyro"])
