@@ -130,11 +130,11 @@ def _check_one_order(arrays: Mapping[str, Any], observed: Mapping[str, Any], lab
     """Raise ValueError where what stands beside plain arrays has rows by name, in more than one order."""
     beside = {f"the mask of modality {name!r}": mask for name, mask in observed.items() if not is_frame(arrays[name])}
     beside |= {f"label {name!r}": label for name, label in labels.items()}
-    first, *rest = [(what, g.index) for what, g in beside.items() if is_frame(g) and not _is_default(g.index)] or [()]
-    if differs := [what for what, index in rest if not index.equals(first[1])]:
+    named = [(what, g.index) for what, g in beside.items() if is_frame(g) and not _is_default(g.index)]
+    if differs := [what for what, index in named if not index.equals(named[0][1])]:
         raise ValueError(
-            f"{differs[0]} has another index than {first[0]}, and the arrays have none to join them by: say which item "
-            "each row is, ids=..., or give the arrays as pandas.DataFrame(values, index=ids)"
+            f"{differs[0]} has another index than {named[0][0]}, and the arrays have none to join them by: say which "
+            "item each row is, ids=..., or give the arrays as pandas.DataFrame(values, index=ids)"
         )
 
 
