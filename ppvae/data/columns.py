@@ -7,6 +7,7 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +41,14 @@ PLAIN = ("string", "integer", "floating", "mixed-integer-float", "boolean", "dec
 def table(path: Path, identity: str | None = None, counted: bool = False) -> Any:
     """A file as a data frame whose index is a column as text; cells of a CSV file are text.
 
-    That is the column ``id`` where nobody names one, or else what pandas wrote as the index. Where there is neither,
-    rows may be ``counted``: their ids are 0, 1, 2, ...
+    That is the column ``id`` where nobody names one, or else what pandas or R wrote as the index. Where there is
+    neither, rows may be ``counted``: their ids are 0, 1, 2, ...
 
     Raises:
         ValueError: there is no such file or column, it is damaged, or an id is missing or stands there twice.
     """
     frame = cells(path)
-    identity = identity or (IDS if IDS in frame else frame.attrs.get("index"))
+    identity = identity or own_ids(frame)
     if counted and identity is None:
         return frame.set_axis(list(map(str, range(len(frame)))))
     identity = identity or IDS
@@ -56,6 +57,12 @@ def table(path: Path, identity: str | None = None, counted: bool = False) -> Any
         twice = ids[ids.duplicated()].iloc[0]
         raise ValueError(f"{str(path)!r} has the id {twice!r} twice in its column {identity!r}; keep one row an item")
     return frame.set_axis(extra("pandas").Index(ids, name=identity))
+
+
+def own_ids(frame: Any) -> str | None:
+    """The column that tells the items apart where nobody names it: ``id`` in any case, or the index; None without."""
+    alike = [name for name in frame.columns if str(name).lower() == IDS]
+    return IDS if IDS in frame else alike[0] if len(alike) == 1 else frame.attrs.get("index")
 
 
 def ids_in(frame: Any, identity: str, path: Path) -> Any:
@@ -68,9 +75,7 @@ def ids_in(frame: Any, identity: str, path: Path) -> Any:
         raise ValueError(f"{_lacking(frame, identity, path)}; name the one that tells the items apart as id")
     if frame[identity].isna().any():
         raise ValueError(f"{str(path)!r} has a row without an id in its column {identity!r}")
-    ids = frame[identity].astype(str).str.strip().str.normalize("NFC")
-    whole = ids.str.fullmatch(r"-?\d+\.0").all()  # as pandas writes whole numbers that once had holes
-    return ids.str.removesuffix(".0") if whole else ids
+    return _plain(frame[identity].astype(str).str.normalize("NFC"))
 
 
 def texts(frame: Any, column: str, path: Path) -> dict[str, str]:
@@ -87,6 +92,18 @@ def texts(frame: Any, column: str, path: Path) -> dict[str, str]:
     there = there[there.str.strip() != ""]
     warn_of_holes(f"{str(path)!r}, column {column!r}", there.unique())
     return dict(zip(there.index, there, strict=True))
+
+
+def names(frame: Any, column: str, path: Path) -> dict[str, str]:
+    """The names in a column by id, without blanks around them: :func:`texts` otherwise."""
+    found = texts(frame, column, path)
+    return dict(zip(found, _plain(extra("pandas").Series(list(found.values()), dtype=str)), strict=True))
+
+
+def _plain(texts: Any) -> Any:
+    """Texts without blanks around them, and whole numbers as such if all are, which pandas writes 7.0 beside holes."""
+    bare = texts.str.strip()
+    return bare.str.removesuffix(".0") if bare.str.fullmatch(r"-?\d+\.0").all() else bare
 
 
 def warn_of_holes(where: str, names: Iterable[Any]) -> None:
@@ -201,14 +218,49 @@ def _of_text(path: Path) -> Any:
     line = pandas.read_csv(path, sep="\x1f", nrows=0, quoting=csv.QUOTE_NONE).columns[0]
     tabs = ".tsv" in path.name.lower()  # packed ones end in .tsv.gz
     apart = "\t" if tabs else max(",;\t", key=re.sub('"[^"]*"', "", line).count)
-    frame = pandas.read_csv(path, sep=apart, dtype=str, keep_default_na=False, na_values=[""], index_col=False)
-    found = Counter(name.strip() for name in next(csv.reader([line], delimiter=apart)))
+    header = [name.strip() for name in next(csv.reader([line], delimiter=apart))]
+    frame, named = _rows(path, apart, header)
     frame.columns = frame.columns.str.strip()
     if IDS not in frame and "Unnamed: 0" in frame:
-        frame = frame.rename(columns={"Unnamed: 0": IDS})  # the index, as pandas and R write it
-        frame.attrs["index"] = IDS
-    frame.attrs |= {"decimal": apart == ";", "twice": [name for name, times in found.items() if times > 1]}
+        frame, named = frame.rename(columns={"Unnamed: 0": IDS}), True
+    frame.attrs |= {"index": IDS} if named else {}
+    frame.attrs |= {"decimal": apart == ";", "twice": [name for name, times in Counter(header).items() if times > 1]}
     return frame
+
+
+def _rows(path: Path, apart: str, header: list[str]) -> tuple[Any, bool]:
+    """The cells below the header without what is empty at the end, and whether the first of each row names it.
+
+    R leaves the header of the names out: then every row has a cell more, and the last column no hole. Between commas
+    a cell more may be the decimals of another.
+    """
+    pandas = extra("pandas")
+    read = partial(
+        pandas.read_csv, path, sep=apart, dtype=str, keep_default_na=False, na_values=[""], index_col=False, header=0
+    )
+    try:
+        frame, named = read(), False
+    except pandas.errors.ParserWarning:
+        if apart == ",":
+            raise
+        frame, named = read(names=[IDS, *header]), True
+        if IDS in header or len({*header}) < len(header) or frame.iloc[:, -1].isna().any():
+            raise
+    empty = [name for name in frame.columns if str(name).startswith("Unnamed: ") and frame[name].isna().all()]
+    there = frame.notna().any(axis=1).to_numpy().nonzero()[0]
+    return frame.iloc[: there.max(initial=-1) + 1].drop(columns=empty), named
+
+
+def rest(frame: Any, others: Iterable[str], path: Path) -> list[str]:
+    """The columns of a table that neither tell the items apart nor are ``others``.
+
+    Raises:
+        ValueError: there is none.
+    """
+    apart = {frame.index.name, *others}
+    if not (found := [name for name in frame.columns if name not in apart]):
+        raise ValueError(f"{str(path)!r} has no column of numbers beside {', '.join(map(str, frame.columns))}")
+    return found
 
 
 def _check_columns(frame: Any, names: Sequence[str], path: Path) -> None:

@@ -65,11 +65,11 @@ class Dataset:
         if unknown := sorted(set(masks) - set(arrays)):
             raise ValueError(f"observed names {unknown}, which are not among the arrays {sorted(arrays)}")
         arrays, words = numbered(arrays, self.modalities or ())
-        rows = joined(arrays, masks, _mapping("labels", self.labels))
+        rows = joined(arrays, masks, _mapping("labels", self.labels), _ids(self.ids))
         scalars = {m.name for m in self.modalities or () if not m.shape}
         arrays, observed = _own(rows.arrays, rows.observed, scalars)
         labels = {name: as_label(f"label {name!r}", label) for name, label in rows.labels.items()}
-        self._set(arrays=arrays, observed=observed, labels=labels, ids=_ids(rows.ids, self.ids))
+        self._set(arrays=arrays, observed=observed, labels=labels, ids=rows.ids)
         self._check()
         asked = _mapping("likelihood", likelihood)
         found, guesses = resolved(self.modalities or (), asked, arrays, observed, rows.features, words)
@@ -268,11 +268,14 @@ def _own(
     return found, observed
 
 
-def _ids(joined_by: np.ndarray | None, given: Any) -> np.ndarray | None:
-    if given is None or joined_by is not None:
-        if given is not None:
-            raise ValueError("ids come from the data frames' index; leave ids out, or give arrays")
-        return joined_by
+def _ids(given: Any) -> np.ndarray | None:
+    """What tells each item, if that is said.
+
+    Raises:
+        ValueError: one is missing, or stands there twice.
+    """
+    if given is None:
+        return None
     ids = as_label("ids", given)
     if any(map(is_missing, ids.tolist())):
         raise ValueError("ids must tell each item, and one is missing")

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ppvae.data.columns import numbers, table, texts
+from ppvae.data.columns import names, numbers, rest, table, texts
 from ppvae.data.dataset import Dataset
 from ppvae.data.entries import Captions, Description, Numbers, Traces, parsed
 from ppvae.data.ids.alike import check_apart
@@ -55,19 +55,19 @@ def described(path: str | Path) -> Items:
     kept: list[Any] = [*description.modalities.values(), *description.labels.values()]
     alone = len({_folder(entry) or entry.table for entry in kept}) == 1
     filed: dict[str, dict[str, Path]] = {}
-    names: dict[str, str] = {}
+    by_name: dict[str, str] = {}
     for name, entry in description.modalities.items():
         with _at(path, f"modalities.{name}"):
             Modality(name, ())
             if folder := _folder(entry):
                 filed[name] = files(path.parent / folder, library_of(entry.kind).SUFFIXES)
-                names |= named(path.parent / folder, filed[name])
+                by_name |= named(path.parent / folder, filed[name])
     found: dict[str, Any] = {}
     labels: dict[str, Any] = {}
     for key, entries, into in (("modalities", description.modalities, found), ("labels", description.labels, labels)):
         for name, each in entries.items():
             with _at(path, f"{key}.{name}"):
-                into[name] = filed[name] if _folder(each) else by_file(_cells(path, each, alone), names)
+                into[name] = filed[name] if _folder(each) else by_file(_cells(path, each, kept, alone), by_name)
     ids = list(dict.fromkeys(identity for held in found.values() for identity in _ids(held)))
     _check_joined(path, found, labels)
     return Items(path, description, ids, found, labels)
@@ -115,8 +115,9 @@ def _encoded(
     arrays: dict[str, Any] = {}
     observed: dict[str, np.ndarray] = {}
     for name, each in made.items():
-        with _at(items.path, f"modalities.{name}"):
-            things = _things(items, name, items.ids)
+        last: list[str] = []
+        with _at(items.path, f"modalities.{name}", last):
+            things = _things(items, name, items.ids, last)
             if room is None or COPIES * size <= room.memory:
                 arrays[name], observed[name] = each.encode(things)
             else:
@@ -146,12 +147,14 @@ def _modality(items: Items, name: str, made: Preprocessing) -> Modality:
         return Modality(name, made.shape, likelihood, levels=made.levels, kind=kind, preprocessing=made.plain())
 
 
-def _things(items: Items, name: str, ids: Sequence[str]) -> Iterator[Any]:
-    """What each id has, read from its file where it is one; None where it has nothing."""
+def _things(items: Items, name: str, ids: Sequence[str], last: list[str] | None = None) -> Iterator[Any]:
+    """What each id has, read from its file where it is one; None where it has nothing. ``last`` is the latest id."""
     entry: Any = items.description.modalities[name]
     found = items.found[name]
     read = library_of(entry.kind).read if _folder(entry) else lambda thing: thing
     for identity in ids:
+        if last is not None:
+            last[:] = [identity]
         yield read(found[identity]) if identity in found else None
 
 
@@ -161,16 +164,27 @@ def _folder(entry: Any) -> str | None:
     return found
 
 
-def _cells(path: Path, entry: Any, alone: bool) -> Any:
-    """What a table holds by id, or by row where it is ``alone`` and has none: a frame of numbers, texts or series."""
+def _cells(path: Path, entry: Any, entries: Sequence[Any], alone: bool) -> Any:
+    """What a table holds by id, or by row where it is ``alone`` and has none: a frame of numbers, texts or series.
+
+    Numbers whose columns are not named are those of all columns that none of the ``entries`` names.
+    """
     file = path.parent / entry.table
     if isinstance(entry, Traces):
         return library_of(entry.kind).several(file, entry.id)
     frame = table(file, entry.id, counted=alone)
     if isinstance(entry, Numbers):
-        return numbers(frame, entry.columns, file)
-    found = texts(frame, entry.column, file)
-    return found if isinstance(entry, Captions) else {identity: name.strip() for identity, name in found.items()}
+        return numbers(frame, entry.columns or rest(frame, _named(entry.table, entries), file), file)
+    return (texts if isinstance(entry, Captions) else names)(frame, entry.column, file)
+
+
+def _named(file: str, entries: Sequence[Any]) -> Iterator[str]:
+    """The columns of a table that entries name."""
+    for entry in entries:
+        if getattr(entry, "table", None) == file:
+            told = entry.model_dump(include={"id", "column", "columns"})
+            yield from told.pop("columns", None) or ()
+            yield from filter(None, told.values())
 
 
 def _ids(found: Any) -> Any:
@@ -193,9 +207,10 @@ def _check_joined(path: Path, found: Mapping[str, Any], labels: Mapping[str, Any
 
 
 @contextmanager
-def _at(path: Path, key: str) -> Iterator[None]:
-    """Mistakes in the block are those at a key of the file."""
+def _at(path: Path, key: str, last: Sequence[str] = ()) -> Iterator[None]:
+    """Mistakes in the block are those at a key of the file, and of the ``last`` id."""
     try:
         yield
     except ValueError as error:
-        raise ValueError(f"{str(path)!r}: {key}: {error}") from None
+        of = "".join(f"of the id {identity!r}: " for identity in last)
+        raise ValueError(f"{str(path)!r}: {key}: {of}{error}") from None

@@ -80,12 +80,12 @@ class Names(Entry):
 
 
 class Numbers(Entry):
-    """Columns of numbers in a table."""
+    """Columns of numbers in a table; all that no other entry names where these are left out."""
 
     kind: Literal["vector"]
     table: str
     id: str | None = None
-    columns: Annotated[list[str], Field(min_length=1)]
+    columns: Annotated[list[str] | None, Field(min_length=1)] = None
 
 
 class Label(BaseModel):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,31 +21,40 @@ class Rows(NamedTuple):
     features: dict[str, list[Any]]
 
 
-def joined(arrays: Mapping[str, Any], observed: Mapping[str, Any], labels: Mapping[str, Any]) -> Rows:
+def joined(
+    arrays: Mapping[str, Any],
+    observed: Mapping[str, Any],
+    labels: Mapping[str, Any],
+    ids: np.ndarray | None = None,
+) -> Rows:
     """Rows with the same id are one item: those of the first frame in its order, then what others have beside them.
 
     A frame without the id has a hole there, a label is missing there. Where every frame has the default index 0, 1,
     2, ... rows are paired by position, as those of arrays are; arrays stand beside frames whose ids are all the same,
-    in the same order.
+    in the same order. The ``ids`` of arrays are those of default indexes as well: named rows of masks and labels are
+    joined by them.
 
     Raises:
         ValueError: ids are missing, not unique or have nothing in common, or an array stands beside different ids.
     """
+    if ids is not None:
+        _check_unnamed(arrays)
+        arrays, observed, labels = (_called(part, ids) for part in (arrays, observed, labels))
     frames = {name: array for name, array in arrays.items() if is_frame(array)}
     features = {name: columns for name, array in frames.items() if (columns := _features(array)) is not None}
-    masks = {name: _mask(name, arrays[name], mask) for name, mask in observed.items() if name in arrays}
-    named = [frame for frame in (*arrays.values(), *labels.values()) if is_frame(frame)]
-    if not frames or all(_is_default(frame.index) for frame in named):
-        return Rows(dict(arrays), masks, dict(labels), None, features)
-    ids = _ids({name: frame.index for name, frame in frames.items()})
-    alike = all(frame.index.equals(ids) for frame in frames.values())
+    if (index := _index(frames, [*arrays.values(), *labels.values()], ids)) is None:
+        _check_one_order(arrays, observed, labels)
+        masks = {name: _mask(name, arrays[name], mask) for name, mask in observed.items()}
+        return Rows(dict(arrays), masks, dict(labels), ids, features)
+    alike = all(frame.index.equals(index) for frame in frames.values())
     _check_plain([f"modality {name!r}" for name, array in arrays.items() if not is_frame(array)], alike)
     _check_plain([f"label {name!r}" for name, label in labels.items() if not is_frame(label)], alike)
-    found, holes = dict(arrays), dict(masks)
+    found = dict(arrays)
+    holes = {name: _mask(name, arrays[name], mask, index) for name, mask in observed.items()}
     for name, frame in frames.items():
-        found[name], holes[name] = _at(name, frame, masks.get(name), ids)
-    marked = {name: _label_at(name, label, ids) if is_frame(label) else label for name, label in labels.items()}
-    return Rows(found, holes, marked, names(ids), features)
+        found[name], holes[name] = _at(name, frame, holes.get(name), index)
+    marked = {name: _label_at(name, label, index) if is_frame(label) else label for name, label in labels.items()}
+    return Rows(found, holes, marked, names(index) if ids is None else ids, features)
 
 
 def is_frame(given: Any) -> bool:
@@ -93,6 +102,42 @@ def _ids(indexes: Mapping[str, Any]) -> Any:
     return ids
 
 
+def _index(frames: Mapping[str, Any], named: Sequence[Any], ids: np.ndarray | None) -> Any:
+    """The ids by which rows are joined: those of the frames, or else the given ones; None where nothing has any."""
+    if frames and not all(_is_default(frame.index) for frame in named if is_frame(frame)):
+        return _ids({name: frame.index for name, frame in frames.items()})
+    if ids is None:
+        return None
+    import pandas
+
+    return pandas.Index(ids)
+
+
+def _called(given: Mapping[str, Any], ids: np.ndarray) -> dict[str, Any]:
+    """Frames by these ids where their own index only counts their rows; all else as it is."""
+    counted = {name: is_frame(each) and _is_default(each.index) for name, each in given.items()}
+    if other := [name for name, each in given.items() if counted[name] and len(each) != len(ids)]:
+        raise ValueError(f"{other[0]!r} has {len(given[other[0]])} rows, and there are {len(ids)} ids: give one a row")
+    return {name: each.set_axis(ids) if counted[name] else each for name, each in given.items()}
+
+
+def _check_unnamed(arrays: Mapping[str, Any]) -> None:
+    if any(is_frame(array) and not _is_default(array.index) for array in arrays.values()):
+        raise ValueError("ids come from the data frames' index; leave ids out, or give arrays")
+
+
+def _check_one_order(arrays: Mapping[str, Any], observed: Mapping[str, Any], labels: Mapping[str, Any]) -> None:
+    """Raise ValueError where what stands beside plain arrays has rows by name, in more than one order."""
+    beside = {f"the mask of modality {name!r}": mask for name, mask in observed.items() if not is_frame(arrays[name])}
+    beside |= {f"label {name!r}": label for name, label in labels.items()}
+    named = [(what, g.index) for what, g in beside.items() if is_frame(g) and not _is_default(g.index)]
+    if differs := [what for what, index in named if not index.equals(named[0][1])]:
+        raise ValueError(
+            f"{differs[0]} has another index than {named[0][0]}, and the arrays have none to join them by: say which "
+            "item each row is, ids=..., or give the arrays as pandas.DataFrame(values, index=ids)"
+        )
+
+
 def _check_plain(names: list[str], alike: bool) -> None:
     if names and not alike:
         raise ValueError(
@@ -101,18 +146,19 @@ def _check_plain(names: list[str], alike: bool) -> None:
         )
 
 
-def _mask(name: str, array: Any, mask: Any) -> Any:
-    """A mask in the order of its modality's rows and columns, if both have names."""
-    if not (is_frame(array) and is_frame(mask)):
+def _mask(name: str, array: Any, mask: Any, ids: Any = None) -> Any:
+    """A mask in the order of its modality's rows and columns, if both have names; those of an array are the ids."""
+    index = array.index if is_frame(array) else ids
+    if index is None or not is_frame(mask) or (not is_frame(array) and _is_default(mask.index)):
         return mask
     what = f"the mask of modality {name!r}"
-    if not mask.index.is_unique or not array.index.isin(mask.index).all():
+    if not mask.index.is_unique or not index.isin(mask.index).all():
         raise ValueError(f"{what} must have each id of the modality once in its index")
-    if mask.ndim == 2 and array.ndim == 2 and not mask.columns.equals(array.columns):
+    if mask.ndim == 2 and array.ndim == 2 and is_frame(array) and not mask.columns.equals(array.columns):
         if not mask.columns.is_unique or set(mask.columns) != set(array.columns):
             raise ValueError(f"{what} must have the same columns as the modality")
         mask = mask[array.columns]
-    return mask if mask.index.equals(array.index) else mask.loc[array.index]
+    return mask if mask.index.equals(index) else mask.loc[index]
 
 
 def _at(name: str, frame: Any, mask: Any, ids: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -107,9 +107,9 @@ def check_fits(
 ) -> None:
     """Raise ValueError where the array's shape, values or holes, or its elements' names, do not fit the modality."""
     what = f"modality {modality.name!r}"
+    _check_features(modality, features)
     if array.shape[1:] != modality.shape:
         raise ValueError(f"{what} has items of shape {array.shape[1:]}, but shape {modality.shape} was declared")
-    _check_features(modality, features)
     for place, block in in_blocks(array):
         _check_values(what, modality, block)
         if modality.likelihood == "autoregressive":
@@ -149,10 +149,16 @@ def _check_features(modality: Modality, features: Sequence[Any] | None) -> None:
     known = modality.features
     if features is None or known is None or known == tuple(features):
         return
-    i = next((i for i, (own, other) in enumerate(zip(features, known, strict=False)) if own != other), 0)
+    what = f"modality {modality.name!r}"
+    for which, these, others in (("lacks", known, features), ("takes no", features, known)):
+        if apart := [name for name in these if name not in others]:
+            more = f", and {len(apart) - 1} more" if len(apart) > 1 else ""
+            raise ValueError(f"{what} {which} column {apart[0]!r}{more}: give it the {len(known)} columns of training")
+    shortest = min(len(features), len(known))
+    i = next((i for i, (own, other) in enumerate(zip(features, known, strict=False)) if own != other), shortest)
     raise ValueError(
-        f"modality {modality.name!r} has other columns, or in another order: its column {i} is {features[i]!r}, where "
-        f"{known[i]!r} is expected; choose the columns of the data frame in that order"
+        f"{what} has its columns in another order, or one twice: column {i} is {[*features, None][i]!r}, where "
+        f"{[*known, None][i]!r} is expected; choose the columns of the data frame in that order"
     )
 
 

@@ -160,6 +160,12 @@ def _categories(name: str, column: Column) -> Categories:
             f"{held} numbers as people write them, such as {different[0][:40]!r}: they become numbers once all but "
             "digits, sign and decimal point is taken out, and categories by astype('category')"
         )
+    if 2 * len(others := [text for text in different if not _is_written(text)]) < len(different):
+        raise ValueError(
+            f"{held} numbers written as text, such as {next(filter(_is_written, different))[:40]!r}, beside "
+            f"{others[0][:40]!r}: they become numbers, and all else a hole, by pandas.to_numeric(x, errors='coerce'), "
+            "and categories by astype('category')"
+        )
     if len(different) > max(FEW, len(names) / 2):
         raise ValueError(
             f"{held} {len(different)} different texts in {len(names)} items, such as {different[0][:40]!r}: categories "

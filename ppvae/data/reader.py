@@ -34,13 +34,15 @@ OTHERS = {
     **dict.fromkeys((".pt", ".pth"), "torch.load(path, weights_only=True)['NAME'].numpy()"),
     **dict.fromkeys((".pkl", ".pickle"), "array"),  # a pickle can run code: we name nothing that reads one
 }
+IDS = "ids"  # the array that tells the rows
+SPARSE = {"data", "format", "shape"}  # what scipy.sparse.save_npz writes of every matrix
 RECIPE = "write one with numpy.savez('data.npz', NAME=array, ...)"
 
 
 def read_npz(path: str | Path, max_bytes: int | None = None) -> Dataset:
     """A data set from arrays ``(items, *shape)`` in an ``.npz`` file; nothing is unpickled.
 
-    ``NAME.observed`` is the mask of ``NAME``, and ``labels.NAME`` a label.
+    ``NAME.observed`` is the mask of ``NAME``, ``labels.NAME`` a label, and ``ids`` what tells each row.
 
     Args:
         path: the file.
@@ -60,8 +62,9 @@ def data_set(
 
     observed = {n.removesuffix(".observed"): a for n, a in arrays.items() if n.endswith(".observed")}
     labels = {n.removeprefix("labels."): a for n, a in arrays.items() if n.startswith("labels.")}
-    measured = {n: a for n, a in arrays.items() if not n.endswith(".observed") and not n.startswith("labels.")}
-    return Dataset(measured, observed, labels, [m for m in known if m.name in measured], likelihood)
+    told = {IDS, *(n for n in arrays if n.endswith(".observed") or n.startswith("labels."))}
+    measured = {n: a for n, a in arrays.items() if n not in told}
+    return Dataset(measured, observed, labels, [m for m in known if m.name in measured], likelihood, arrays.get(IDS))
 
 
 def arrays_in(path: str | Path, max_bytes: int | None = None) -> dict[str, np.ndarray]:
@@ -103,6 +106,8 @@ def _named(members: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
         if name in found:
             raise ValueError(f"it holds {name!r} twice")
         found[name] = info
+    if found.keys() >= SPARSE:
+        raise ValueError(f"it is a sparse matrix of SciPy; {RECIPE}, of scipy.sparse.load_npz(path).toarray()")
     return found
 
 

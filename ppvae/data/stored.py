@@ -68,8 +68,8 @@ def encoded(path: Path, made: Preprocessing, things: Iterator[Any], items: int) 
     observed: list[np.ndarray] = []
 
     def blocks() -> Iterator[np.ndarray]:
-        while some := list(islice(things, THINGS)):
-            array, seen = made.encode(some)
+        for _ in range(0, items, THINGS):
+            array, seen = made.encode(islice(things, THINGS))
             observed.append(seen)
             yield array
 

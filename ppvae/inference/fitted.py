@@ -299,7 +299,8 @@ class Fitted:
         )
 
     def with_unmeasured(self, drawn: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Draws ``(..., *shape)`` by modality, NaN in the elements that nobody measured in training."""
+        """Draws ``(..., *shape)`` by modality in the run's order, NaN in elements that nobody measured in training."""
+        drawn = {name: drawn[name] for name in self.names if name in drawn}  # JAX sorts names
         for modality in self.modalities:
             if modality.unmeasured and modality.name in drawn:
                 known = np.ones(modality.shape, bool)

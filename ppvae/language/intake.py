@@ -34,6 +34,8 @@ RECIPES = {
     "tensorflow": 'ppvae.Dataset({"x": tensor.numpy()})',
     "torch": 'ppvae.Dataset({"x": torch.stack([item for item, *_ in data])})',
     "pandas": 'ppvae.Dataset({"x": frame})',
+    "PIL": 'ppvae.Dataset({"x": numpy.stack([numpy.asarray(picture) for picture in pictures])}), all of one size',
+    "sklearn": 'ppvae.Dataset({"x": bunch.data}, labels={"y": bunch.target}), of load_...(as_frame=True) with names',
     "pathlib": "ppvae.data.read_npz(path)",
     "str": "ppvae.data.read_npz(path)",
     "list": 'ppvae.Dataset({"x": pandas.DataFrame(rows)})',
@@ -46,10 +48,12 @@ NAMES = (
 )
 CURES = {
     "text": f"{NAMES}; numbers written as text become numbers by astype(float)",
+    "complex numbers": "give x.real and x.imag, or abs(x)",
     "dates": "give the time since one of them, as (x - x.min()) / pandas.Timedelta('1D')",
     "spans of time": "give them in some unit, as x / pandas.Timedelta('1D')",
     "records": "give numpy.lib.recfunctions.structured_to_unstructured(x), or pandas.DataFrame(x)",
 }
+PERIODS = "make dates of them, x.dt.to_timestamp(), and give the time since one, (x - x.min()) / pandas.Timedelta('1D')"
 OBJECTS = (
     *((str, CURES["text"]), (date, CURES["dates"]), (timedelta, CURES["spans of time"])),
     (Mapping, "give pandas.DataFrame(rows)"),
@@ -254,8 +258,7 @@ def _number(what: str, given: Any) -> float:
     if is_missing(given):
         return np.nan
     if not isinstance(given, numbers.Real | np.bool_ | Decimal):
-        cure = next((cure for kind, cure in OBJECTS if isinstance(given, kind)), RECIPES.get(library(given)))
-        raise ValueError(f"{what} must be an array of numbers, but holds {str(given)[:40]!r}{_cure(cure)}")
+        raise ValueError(f"{what} must be an array of numbers, but holds {str(given)[:40]!r}; {_cure_of(given)}")
     if isinstance(given, numbers.Integral) and abs(int(given)) > EXACT:
         raise too_long(what)
     return float(given)
@@ -283,6 +286,14 @@ def _check_range(what: str, values: np.ndarray) -> None:
         if np.isinf(value):
             raise ValueError(f"{what} holds infinite values, first in row {row}; mark what was not measured as NaN")
         raise ValueError(f"{what} holds {value:g} in row {row}, beyond what float32 can hold; rescale it")
+
+
+def _cure_of(given: Any) -> str:
+    """What to do about an object that is no number, among others."""
+    if type(given).__name__ == "Period":
+        return PERIODS
+    known = next((cure for kind, cure in OBJECTS if isinstance(given, kind)), None)
+    return known or f"give {RECIPES.get(library(given), ANY)}"
 
 
 def _cure(advice: str | None) -> str:

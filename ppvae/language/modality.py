@@ -24,6 +24,7 @@ CATEGORIES = ("categorical", "autoregressive")  # whose values are names
 CHANNELLED = {"image": "(channels, height, width)", "sound": "(bands, frames)", "series": "(channels, times)"}
 KINDS = {"vector": "", "text": "(positions,)", **CHANNELLED}
 BLOCK = 2**18  # numbers that are taken to float64 at once
+COLOURS = (1, 3, 4)  # channels of pictures: grey, colours, and how much is seen through
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +98,7 @@ class Modality:
         if KINDS[self.kind] and len(self.shape) != KINDS[self.kind].count(" ") + 1:
             wrong = f"modality {self.name!r} of kind {self.kind!r} has shape {self.shape}"
             raise ValueError(f"{wrong}; it must be {KINDS[self.kind]}")
+        self._check_order()
         if self.levels is None and self.likelihood in ("logistic", "logistic_mixture"):
             object.__setattr__(self, "levels", 256)
         if self.components < 1 or self.components != int(self.components):
@@ -117,6 +119,17 @@ class Modality:
             self._check_number(key, getattr(self, key))
         for key, kind in (("scale", float), ("levels", int), ("components", int)):
             object.__setattr__(self, key, None if getattr(self, key) is None else kind(getattr(self, key)))
+
+    def _check_order(self) -> None:
+        """Raise ValueError where the shape of a picture reads as if its channels came last."""
+        if self.kind != "image" or not (self.shape[0] > max(COLOURS) and self.shape[1] > self.shape[2] in COLOURS):
+            return
+        channels, height, width = self.shape
+        raise ValueError(
+            f"modality {self.name!r} of kind 'image' has shape {self.shape}, {channels} channels of {height} x {width} "
+            f"pixels, as if channels came last; put them first, by numpy.moveaxis(x, -1, 1), in shape "
+            f"{(width, channels, height)}"
+        )
 
     def _check_text(self) -> None:
         text, sequential = self.kind == "text", self.likelihood == "autoregressive"

@@ -208,7 +208,7 @@ def put(name: str, content: bytes) -> Callable[[Path], Any]:
         ),
         (put("pictures/001.jpg", b""), "the id '001' is there twice, as 001.jpg and as 001.png"),
         (put("sounds/001.wav", b"no sound"), "modalities.sound: cannot read '{root}/sounds/001.wav' as a sound"),
-        (put("walks/001.csv", b"time,y\n0,1\n"), "modalities.walk: a series has the channels "),
+        (put("walks/001.csv", b"time,y\n0,1\n"), "modalities.walk: of the id '0"),
         (put("sizes.parquet", b"no table"), "cannot read '{root}/sizes.parquet' as a table"),
         (put("facts.csv", b"id,colour,shape,caption\n1,a,b,c\n1,c,d,e\n"), "has the id '1' twice in its column 'id'"),
         (put("facts.csv", b"id,colour,shape\n,a,b\n"), "has a row without an id in its column 'id'"),
@@ -274,19 +274,50 @@ SAVED: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "the index in a CSV file": ("a.csv", VALUES.to_csv),
     "semicolons": ("a.csv", lambda path: path.write_text('"id";"x";"y, mm";"y"\np;1,5;7;2\nq;-0,25;8;\n')),
     "marked as UTF-8": ("a.csv", lambda path: path.write_bytes(b"\xef\xbb\xbfid, x,y\r\np,1.5,2\r\nq,-.25,NA\r\n")),
+    "names without a header, as R writes": (
+        "a.txt",
+        lambda path: path.write_text('x\ty\n"p"\t1.5\t2\n"q"\t-0.25\tNA\n'),
+    ),
+    "empty cells around, as Excel writes": (
+        "a.csv",
+        lambda path: path.write_text("ID,x,y,,\np,1.5,2,,\nq,-.25,,,\n,,,,\n"),
+    ),
     "tabs": ("a.txt", lambda path: path.write_text("id\tx\ty\np\t1.5\t2\nq\t-0.25\t\n")),
 }
 
 
+@pytest.mark.parametrize("columns", ['columns = ["x", "y"]\n', ""])
 @pytest.mark.parametrize("how", SAVED)
-def test_a_table_is_read_as_it_was_saved(how: str, tmp_path: Path) -> None:
+def test_a_table_is_read_as_it_was_saved(how: str, columns: str, tmp_path: Path) -> None:
     name, save = SAVED[how]
     save(tmp_path / name)
-    text = f'[modalities.a]\nkind = "vector"\ntable = "{name}"\ncolumns = ["x", "y"]\n'
-    (tmp_path / "a.toml").write_text(text)
+    also = (
+        '[modalities.b]\nkind = "vector"\ntable = "a.csv"\ncolumns = ["y, mm"]\nlikelihood = "normal"\n'
+        if how == "semicolons"
+        else ""
+    )
+    (tmp_path / "a.toml").write_text(f'[modalities.a]\nkind = "vector"\ntable = "{name}"\n{columns}{also}')
     data = data_set(described(tmp_path / "a.toml"))
+    assert data.features["a"] == ("x", "y")
     np.testing.assert_array_equal(data.holed("a"), VALUES)
     assert data.ids.tolist() == ["p", "q"]
+
+
+def test_columns_that_nobody_names_are_those_that_no_other_entry_does(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("sex,g1,who,kind,g-2\nf,1,p,u,2\nm,3,q,v,\n")
+    text = '[modalities.a]\nkind = "vector"\ntable = "a.csv"\nid = "who"\nlikelihood = "normal"\n'
+    kind = '[modalities.kind]\nkind = "category"\ntable = "a.csv"\nid = "who"\ncolumn = "kind"\n'
+    sex = '[labels.sex]\ntable = "a.csv"\nid = "who"\ncolumn = "sex"\n'
+    (tmp_path / "a.toml").write_text(text + kind + sex)
+    data = data_set(described(tmp_path / "a.toml"))
+    assert data.features["a"] == ("g1", "g-2")
+    np.testing.assert_array_equal(data.holed("a"), [[1, 2], [3, np.nan]])
+    (tmp_path / "a.toml").write_text(text + sex)
+    with pytest.raises(ValueError, match="holds 'u', no number, in column 'kind' of id 'p'"):
+        described(tmp_path / "a.toml")
+    (tmp_path / "a.csv").write_text("who,sex\np,f\n")
+    with pytest.raises(ValueError, match="has no column of numbers beside who, sex"):
+        described(tmp_path / "a.toml")
 
 
 def test_rows_of_one_table_without_ids_are_counted(tmp_path: Path) -> None:
@@ -311,6 +342,8 @@ def test_rows_of_one_table_without_ids_are_counted(tmp_path: Path) -> None:
         (b"id;x;y\np;1,5;2\nq;1.234;2\n", "column 'x' holds '1,5' beside '1.234', so that the decimal mark may be"),
         (b'id,x,y\np,"1,5",2\n', "holds '1,5', no number, in column 'x' of id 'p'"),
         (b"id,x,y,x\np,1,2,3\n", "has the column 'x' twice"),
+        (b"x\ty\np\t1\t2\nq\t3\n", "a row has more cells than the header"),
+        (b"name,y\np,1,5\nq,2,5\n", "a row has more cells than the header"),
     ],
 )
 def test_a_table_that_can_be_read_in_two_ways_is_refused(content: bytes, said: str, tmp_path: Path) -> None:

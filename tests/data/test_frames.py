@@ -87,12 +87,43 @@ def test_ids_of_plain_arrays_are_unique_and_as_many() -> None:
             Dataset({"x": np.ones((2, 1)) / 3}, ids=ids)
 
 
+@pytest.mark.parametrize("counted", [False, True])
+def test_named_masks_and_labels_are_joined_by_the_ids_of_arrays(counted: bool) -> None:
+    array = pd.DataFrame(A.to_numpy()) if counted else A.to_numpy()
+    mask = pd.Series([False, True, True, True], index=IDS[::-1])
+    labels = {"kind": pd.Series(list("wxy"), index=["p3", "p1", "p0"]), "row": pd.Series(range(4)), "own": range(4)}
+    data = Dataset({"a": array, "b": list("uvuv")}, {"a": mask}, labels, ids=IDS)
+    assert data.ids.tolist() == IDS
+    assert data.present("a").tolist() == [True, True, True, False]
+    assert [label for label in data.labels["kind"] if label == label] == ["y", "x", "w"]
+    assert data.labels["row"].tolist() == data.labels["own"].tolist() == [0, 1, 2, 3]
+    beside = Dataset({"b": A, "a": A.to_numpy()}, {"a": mask})
+    assert beside.present("a").tolist() == [True, True, True, False]
+
+
+def test_names_in_two_orders_beside_arrays_without_any_are_refused() -> None:
+    x, label = A.to_numpy(), pd.Series(list("wxyz"), index=IDS)
+    assert Dataset({"x": x}, labels={"one": label, "two": label.copy()}).labels["one"].tolist() == list("wxyz")
+    with pytest.raises(ValueError, match="label 'two' has another index than label 'one'"):
+        Dataset({"x": x}, labels={"one": label, "two": label[::-1]})
+    with pytest.raises(ValueError, match="label 'one' has another index than the mask of modality 'x'"):
+        Dataset({"x": x}, {"x": label[::-1] == "w"}, {"one": label})
+    with pytest.raises(ValueError, match="'x' has 4 rows, and there are 2 ids"):
+        Dataset({"x": pd.DataFrame(x)}, ids=["p0", "p1"])
+
+
 def test_a_table_shows_what_a_data_set_is() -> None:
     lines = repr(Dataset({"a": A, "b": B})).splitlines()
     assert lines[0] == "Dataset of 5 items (p0, p1, p2, ...)"
     assert lines[1].split() == ["modality", "shape", "likelihood", "observed", "features"]
     assert "normal (guessed: fractions)" in lines[2]
     assert lines[3].split()[-2:] == ["60.0%", "c"]
+    counts = pd.DataFrame(np.arange(30).reshape(10, 3), columns=["HLA-A", "MT-CO1", "NKX2.5"])
+    lines = repr(Dataset({"expression": counts}, labels={f"label_{n}": range(10) for n in range(9)})).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert " ".join(" ".join(lines[-2:]).split()) == (
+        "expression (3,) negative_binomial (guessed: whole 100.0% HLA-A, MT-CO1, numbers of 0 or more) NKX2.5"
+    )
 
 
 @pytest.mark.parametrize("backend", ["pyro", "numpyro"])
@@ -116,5 +147,11 @@ def test_answers_know_ids_and_features_and_nothing_of_a_column_that_nobody_measu
 def test_columns_in_another_order_than_in_training_are_refused() -> None:
     data = Dataset({"a": A})
     fitted = ppvae.fit(ppvae.method("vae", data.modalities, latent=1), data, backend="pyro", epochs=0, progress=False)
-    with pytest.raises(ValueError, match="its column 0 is 'g2', where 'g1' is expected"):
-        fitted.encode(Dataset({"a": A[["g2", "g1"]]}))
+    for other, said in (
+        (A[["g2", "g1"]], "in another order, or one twice: column 0 is 'g2', where 'g1' is expected"),
+        (A[["g1"]], "'a' lacks column 'g2': give it the 2 columns of training"),
+        (A.assign(g3=0.5, g4=0.5), "'a' takes no column 'g3', and 1 more: give it"),
+        (A[["g1", "g2", "g1"]], "one twice: column 2 is 'g1', where None is expected"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            fitted.encode(Dataset({"a": other}))

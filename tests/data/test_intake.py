@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from scipy import sparse
+from sklearn.datasets import load_iris
 
 import ppvae
 from ppvae import Batch, Dataset, Modality
@@ -120,7 +122,13 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "text among numbers": ([[1, None], [2, "a"]], "but holds 'a'; a column of categories' names is a modality"),
     "rows by name": ([{"a": 1}, {"a": 2}], r"give pandas.DataFrame\(rows\)"),
     "masked records": (np.ma.zeros(3, [("a", float)]), "not of records; give .* or pandas.DataFrame"),
-    "complex": (X * 1j, "complex"),
+    "complex": (X * 1j, r"complex numbers; give x.real and x.imag"),
+    "months": (
+        np.array(pd.period_range("2020-01", periods=2, freq="M"), object),
+        r"'2020-01'; make dates .*to_timestamp",
+    ),
+    "pictures": (np.array([Image.new("L", (2, 2)), None], object), r"; give .*numpy.asarray\(picture\)"),
+    "things of another kind": ([object(), 1], "; give ppvae.Dataset"),
     "dates of Python": ([datetime.date(2020, 1, 1)], "'2020-01-01'; give the time since"),
     "dates with a zone": (np.array(pd.date_range("2020", periods=2, tz="UTC"), object), "; give the time since"),
     "dates": (np.array(["2020-01-01"], "M8[D]"), "dates; give the time since"),
@@ -172,6 +180,7 @@ MuData.__module__ = "mudata._core.mudata"
         (X, r'Dataset\({"x": array}\)'),
         (pd.DataFrame(X), r'Dataset\({"x": frame}\)'),
         ({1: X}, "must be text, and 1 is not"),
+        (load_iris(), r'Dataset\({"x": bunch.data}'),
     ],
 )
 def test_what_is_no_dict_of_arrays_is_refused_at_once_with_the_call_that_works(given: Any, said: str) -> None:

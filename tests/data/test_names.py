@@ -65,6 +65,8 @@ def test_what_a_categorical_holds_comes_back_in_its_own_kind(found: list[Any]) -
         (["1.234.567,8", "2", "3"] * 3, "numbers as people write them, such as '1.234.567,8'"),
         (["$5", "€ 7.50", "9"] * 3, r"numbers as people write them, such as '\$5'"),
         (["5%", "10 %"] * 3, "numbers as people write them, such as '10 %'"),
+        (["1", "2", "<0.5", "3.5"] * 3, r"numbers written as text, such as '1', beside '<0\.5': they become numbers"),
+        ([*map(str, range(30)), "below"], "such as '0', beside 'below': they become numbers"),
         ([None, "", np.nan] * 2, "has no value at all"),
     ],
 )
@@ -73,9 +75,11 @@ def test_texts_that_are_no_categories_are_refused_with_what_to_do(column: Any, s
         Dataset({"kind": np.array(column, object)})
 
 
-@pytest.mark.parametrize("names", [["<5", "5-10"], ["1a", "2a"], ["3 days", "4 days"], ["$", "%"], ["1.2.3", "1.2.4"]])
+@pytest.mark.parametrize(
+    "names", [["<5", "5-10"], ["0", "1+", "2+"], ["1a", "2a"], ["3 days", "4 days"], ["$", "%"], ["1.2.3", "1.2.4"]]
+)
 def test_names_with_digits_are_names(names: list[str]) -> None:
-    assert Dataset({"kind": names * 3}).modalities[0].levels == 2
+    assert Dataset({"kind": names * 3}).modalities[0].levels == len(names)
 
 
 def test_a_name_that_may_be_a_hole_is_told_and_only_categorical_is_their_likelihood() -> None:

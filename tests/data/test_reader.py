@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from ppvae import cli
 from ppvae.data.reader import arrays_in, read_npz
@@ -101,6 +102,12 @@ BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
     ),
     "promises too much": (one("'<f8'", "(1000000000000,)", b"12345678"), "promises shape .* but 8 bytes follow"),
     "promises too little": (one("'<f8'", "(1,)", bytes(16)), "promises shape .* but 16 bytes follow"),
+    "sparse": (
+        lambda path: sparse.save_npz(path, sparse.csr_matrix(X)) or path,
+        r"it is a sparse matrix of SciPy; write .*, of scipy.sparse.load_npz\(path\).toarray\(\)",
+    ),
+    "ids of a row and more": (saved(a=X, ids=np.ones((4, 2))), r"ids must be an array \(items,\)"),
+    "ids twice": (saved(a=X, ids=np.array([1, 2, 2, 3])), "ids must be unique"),
     "negative": (one("'<f8'", "(-1, -1)", bytes(8)), "cannot read"),
     "deep": (one("'<f8'", "(" * 2000), "'a.npy': "),
     "huge item": (one("'<U999999999999'", "(1,)"), "'a.npy': descr is not a valid dtype"),
@@ -160,6 +167,12 @@ def test_what_numpy_can_write_is_read_to_the_bit(how: int, tmp_path: Path) -> No
     for name, array in arrays.items():
         assert found[name].dtype == array.dtype
         np.testing.assert_array_equal(found[name], array)
+
+
+def test_ids_are_no_modality_and_come_out_with_the_answers(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", a=X + 0.5, ids=np.array(["u", "v", "w", "x"]))
+    data = read_npz(tmp_path / "a.npz")
+    assert (list(data.arrays), data.frame("a").index.tolist()) == (["a"], ["u", "v", "w", "x"])
 
 
 def peak() -> int:

@@ -76,6 +76,16 @@ def test_blanks_around_names_do_not_count_and_twins_are_told(tmp_path: Path) -> 
         ppvae.Dataset({"a": np.array(["a", " a"])})
 
 
+def test_whole_numbers_are_one_name_however_a_program_writes_them(tmp_path: Path) -> None:
+    found = []
+    for written in ("id,x\n0,4\n1,\n2,6\n", "id,x\n0,4.0\n1,\n2, 6.0\n"):
+        data = described_column(tmp_path, written, "category", 'column = "x"')
+        found.append((data.modalities[0].preprocessing["names"], data.arrays["a"].tolist()))
+    assert found[0] == found[1] == (["4", "6"], [[0], [1]])
+    data = described_column(tmp_path, "id,x\n0,4.0\n1,4.5\n", "category", 'column = "x"')
+    assert data.modalities[0].preprocessing["names"] == ["4.0", "4.5"]
+
+
 def test_blank_texts_are_missing(tmp_path: Path) -> None:
     data = described_column(tmp_path, "id,x\n0,a cat\n1,  \n2,\n", "text", 'column = "x"')
     assert data.ids.tolist() == ["0"]

@@ -188,6 +188,14 @@ def test_what_is_given_narrows_and_what_is_asked_selects(backend: str) -> None:
     assert not np.allclose(found["x"][:, 0], answer(backend, "query")["x"][:, 0])
 
 
+@both
+def test_answers_stand_in_the_order_of_the_modalities(backend: str) -> None:
+    turned = Dataset({name: data().holed(name) for name in ("y", "x")}, modalities=data().modalities[::-1])
+    vae = ppvae.method("mopoe", turned.modalities, latent=LATENT, hidden=(4,))
+    run = ppvae.fit(vae, turned, backend=backend, epochs=0, progress=False, device="cpu")
+    assert list(run.query(turned)) == list(run.generate(2)) == list(run.impute(turned)) == ["y", "x"]
+
+
 def test_data_without_a_modality_answer_about_it() -> None:
     without = Dataset({"y": data().arrays["y"]}, {"y": data().observed["y"]}, modalities=[data().modalities[1]])
     assert fitted("pyro").query(without, ask=["x"], draws=DRAWS)["x"].shape == (DRAWS, ITEMS, 3)

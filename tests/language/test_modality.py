@@ -21,6 +21,7 @@ NAN = np.nan
         ({"likelihood": "gaussian"}, "unknown likelihood 'gaussian'; choose one of normal"),
         ({"likelihood": "categorical"}, "give levels"),
         ({"kind": "image"}, r"of kind 'image' has shape \(3,\); it must be \(channels, height, width\)"),
+        ({"kind": "image", "shape": (28, 20, 3)}, r"as if channels came last; put them first.*shape \(3, 28, 20\)"),
         ({"kind": "text", "shape": ()}, r"must be \(positions,\)"),
         ({"kind": "sound", "shape": (1, 2, 3)}, r"must be \(bands, frames\)"),
         ({"components": 0}, "has components 0"),

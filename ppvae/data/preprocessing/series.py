@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field, FiniteFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from ppvae.data.columns import IDS, cells, ids_in, numbers
+from ppvae.data.columns import IDS, cells, ids_in, numbers, own_ids
 from ppvae.data.preprocessing.extra import extra
 from ppvae.data.preprocessing.lengths import SHORT, bounded
 
@@ -57,14 +57,15 @@ class Series:
         return self.start + self.step * np.arange(self.times)
 
     def one(self, trace: Trace) -> np.ndarray:
-        """A series as ``(channels, times)`` in float32, NaN in its holes.
+        """A series as ``(channels, times)`` in float32, NaN in its holes; its channels may be in any order.
 
         Raises:
             ValueError: it has other channels.
         """
-        if trace.channels != self.channels:
-            raise ValueError(f"a series has the channels {', '.join(trace.channels)}, not {', '.join(self.channels)}")
+        if sorted(trace.channels) != sorted(self.channels):
+            raise ValueError(f"it has the channels {', '.join(trace.channels)}, not {', '.join(self.channels)}")
         values = np.asarray(trace.values, np.float64).reshape(len(trace.times), len(self.channels))
+        values = values[:, [trace.channels.index(name) for name in self.channels]]
         tick = np.floor((np.asarray(trace.times, np.float64) - self.start) / self.step + 0.5)
         row, channel = np.nonzero(np.isfinite(values) & ((tick >= 0) & (tick < self.times))[:, None])
         total, count = np.zeros((2, *self.shape))
@@ -170,10 +171,10 @@ def several(path: Path, identity: str | None = None) -> dict[str, Trace]:
         ValueError: as of :func:`read`, or there is no column of ids.
     """
     frame = cells(path)
-    identity = identity or IDS
+    identity = identity or own_ids(frame) or IDS
     ids = ids_in(frame, identity, path)
     try:
-        whole = _numbers(frame.drop(columns=identity), path)
+        whole = _numbers(frame.drop(columns=identity).set_axis(ids), path)
         return {
             name: _rising(whole, rows, f", of {name!r},") for name, rows in ids.groupby(ids, sort=False).indices.items()
         }

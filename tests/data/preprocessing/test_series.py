@@ -54,9 +54,13 @@ def test_windows_cut_a_long_series_into_pieces_with_clocks_of_their_own() -> Non
     assert [len(piece.times) for piece in windows(long._replace(times=np.arange(10.0) * 7 / 9), 4.0)] == [6, 4]
 
 
-def test_other_channels_are_refused() -> None:
-    with pytest.raises(ValueError, match="has the channels y, x, not x, y"):
-        Series(("x", "y"), 0.0, 1.0, 2).one(Trace(("y", "x"), np.zeros(1), np.zeros((1, 2))))
+def test_channels_are_known_by_their_names_and_others_are_refused() -> None:
+    series = Series(("x", "y"), 0.0, 1.0, 2)
+    turned = Trace(("y", "x"), np.arange(2.0), np.array([[3.0, 1.0], [np.nan, 2.0]]))
+    np.testing.assert_array_equal(series.one(turned), [[1, 2], [3, np.nan]])
+    for channels in (("x",), ("x", "z"), ("x", "y", "z")):
+        with pytest.raises(ValueError, match=f"has the channels {', '.join(channels)}, not x, y"):
+            series.one(Trace(channels, np.zeros(1), np.zeros((1, len(channels)))))
 
 
 def test_a_clock_that_nothing_tells_is_asked_for() -> None:
