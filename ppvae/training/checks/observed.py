@@ -4,36 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-from pyro.distributions import ExpandedDistribution, MaskedDistribution, constraints
+from pyro.distributions import constraints
 
 from ppvae.language.batch import Batch, over
 from ppvae.language.pieces import mask_of, owner
 from ppvae.language.plates import beside
-from ppvae.language.traces import density
+from ppvae.language.traces import bare, density, is_factor
 from ppvae.objectives import stages
 from ppvae.runs.settings import Settings
 from ppvae.runs.vae import VAE
 from ppvae.training.checks.shapes import FAILURES, first_line
 
-WRAPPERS = (torch.distributions.Independent, MaskedDistribution, ExpandedDistribution)
-
 
 def check_draws(guide: dict[str, Any]) -> None:
     """Raise ValueError where a guide observes a site; its factors are no observations."""
     for name, site in guide.items():
-        if site["is_observed"] and type(_plain(site["fn"])).__name__ != "Unit":
+        if site["is_observed"] and not is_factor(site):
             raise ValueError(
                 f"the guide observes its site {name!r}, but a guide draws latents and leaves what is measured to the "
                 "model: drop obs=, or use pyro.deterministic for a value to look at"
             )
-
-
-def _plain(fn: Any) -> Any:
-    """A distribution without what is wrapped around it."""
-    while isinstance(fn, WRAPPERS):
-        fn = fn.base_dist
-    return fn
 
 
 def _support(fn: Any) -> Any:
@@ -58,8 +48,7 @@ def check_baselines(vae: VAE, guide: dict[str, Any], settings: Settings) -> None
 def check_factors(guide: dict[str, Any]) -> None:
     """Raise ValueError where Pyro's ELBO would estimate the gradient of a guide's factor by the score function."""
     for name, site in guide.items():
-        fn = _plain(site["fn"])
-        if type(fn).__name__ == "Unit" and not fn.has_rsample:
+        if is_factor(site) and not bare(site["fn"]).has_rsample:
             raise ValueError(
                 f"the guide's pyro.factor({name!r}, ...) is not marked has_rsample=True, so that Pyro's ELBO estimates "
                 "its gradient by the score function, which NumPyro's has not: mark it where all draws that it depends "
@@ -82,7 +71,7 @@ def check_supports(sites: dict[str, Any], batch: Batch) -> None:
     for name, site in sites.items():
         if owner(name, batch.arrays)[0] not in batch.arrays or not site["is_observed"]:
             continue
-        fn, value, mask = _plain(site["fn"]), site["value"], mask_of(name, masks, batch.arrays)
+        fn, value, mask = bare(site["fn"]), site["value"], mask_of(name, masks, batch.arrays)
         fine = _support(fn).check(value)
         if mask is not None and mask.ndim <= fine.ndim:
             fine = fine | ~over(beside(site, mask, site["layout"]), fine)
