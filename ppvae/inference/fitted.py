@@ -128,8 +128,8 @@ class Fitted:
         """Draws of the asked modalities given the others: name to ``(draws, items, *shape)``.
 
         Each item is predicted from what it has of ``given`` (all by default), and of what the model takes as given.
-        ``ask`` defaults to all modalities that the model explains. Elements that nobody measured in training are NaN. ``data.frame(name, values)`` gives values
-        ``(items, elements)`` their ids and features back.
+        ``ask`` defaults to all modalities that the model explains. Elements that nobody measured in training are NaN.
+        ``data.frame(name, values)`` gives values ``(items, elements)`` their ids and features back.
         """
         asked = tuple(self.asked(ask))
         if posterior != "guide":

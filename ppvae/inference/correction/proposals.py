@@ -66,7 +66,7 @@ def drawn(
 
 
 def _levels(about: ConditionedItems, vectors: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """``log p(x_S, z)`` of some items at vectors ``(rows, n, size)``, of which one question takes ``DRAWS``: ``(n, rows)``.
+    """``log p(x_S, z)`` of some items at vectors ``(rows, n, size)``: ``(n, rows)``. One question takes ``DRAWS``.
 
     The question is about all items, so that it is compiled once however few are asked.
     """

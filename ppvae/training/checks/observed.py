@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from pyro.distributions import constraints
 
 from ppvae.language.batch import Batch, over
-from ppvae.language.pieces import mask_of, owner
+from ppvae.language.pieces import mask_of, owner, pieces, whole
 from ppvae.language.plates import beside
-from ppvae.language.traces import bare, density, is_factor
+from ppvae.language.traces import bare, density, is_factor, is_local
 from ppvae.objectives import stages
 from ppvae.runs.settings import Settings
 from ppvae.runs.vae import VAE
 from ppvae.training.checks.shapes import FAILURES, first_line
+
+NEAR = 0.2  # of a modality's spread: what a model observes is at most as far from the data, on average; our choice
 
 
 def check_draws(guide: dict[str, Any]) -> None:
@@ -63,6 +66,38 @@ def check_densities(model: dict[str, Any]) -> None:
             density(site)
         except (*FAILURES, NotImplementedError) as error:
             raise ValueError(f"the model's site {name!r} has no density: {first_line(error)}") from error
+
+
+def check_units(sites: dict[str, Any], batch: Batch) -> None:
+    """Raise ValueError where a model observes something else than the data have, as whose values answers are taken.
+
+    Noise that makes whole numbers continuous, and a bound that keeps off the edge of a support, are let through.
+    """
+    for name in batch.arrays:
+        own = [sites[piece] for piece in pieces(sites, name)]
+        if own and all(site["is_observed"] and is_local(site) for site in own):
+            _check_values(name, whole(sites, name), batch.get(name), batch.mask(name))
+
+
+def _check_values(name: str, seen: Any, data: Any, mask: Any) -> None:
+    if seen.shape != data.shape:
+        own, other = tuple(seen.shape[1:]), tuple(data.shape[1:])
+        raise ValueError(
+            f"the model observes {name!r} in shape {own} where an item of the data has {other}, which its predictions "
+            f"need: give its distribution that shape, .to_event({len(other)}), or the data set the other"
+        )
+    known = torch.ones_like(data, dtype=torch.bool) if mask is None else over(mask, data).expand_as(data)
+    seen, data = seen[known].to(data), data[known]
+    if not len(data):
+        return
+    off, spread = (seen - data).abs(), data.std(correction=0)
+    if not off.mean() <= NEAR * (spread if spread > 0 else data.abs().max().clamp(min=1.0)):
+        worst = int(off.nan_to_num(torch.inf).argmax())
+        a, b = seen[worst].item(), data[worst].item()
+        raise ValueError(
+            f"the model observes {name!r} as {a:.4g} where the data have {b:.4g}, for which its predictions would be "
+            "taken: change the data set so, or the distribution, as dist.TransformedDistribution does"
+        )
 
 
 def check_supports(sites: dict[str, Any], batch: Batch) -> None:
