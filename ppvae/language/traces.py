@@ -69,7 +69,7 @@ def _lacking(program: Any, batch: Batch, error: Exception) -> str:
             )
     return (
         f"a modality is not given, and batch.get(NAME) is None ({error}): take the number of items from batch.size and "
-        "other sizes from the program, and use the data as obs= alone"
+        "other sizes from the program, and let a model use the data as obs= alone, and a guide zeros in their place"
     )
 
 

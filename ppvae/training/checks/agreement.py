@@ -149,7 +149,9 @@ def check_one_by_one(vae: VAE, batch: Batch, guide: Mapping[str, Any]) -> None:
     A site that differs from run to run is not asked, and nor is a text that does not take an item alone.
     """
     values, row = latents(guide), batch.size // 2  # what runs on from item to item begins at an end
-    own = {name: _of_item(guide[name], value, row) for name, value in values.items() if is_local(guide[name])}
+    own = {
+        name: _of_item(guide[name], values[name], row) for name in values.keys() & guide.keys() if is_local(guide[name])
+    }
     try:
         with untempered(), validation_enabled(False), warnings.catch_warnings():  # as answers run, which may be NaN
             warnings.simplefilter("ignore")  # torch's of a deviation of one item
