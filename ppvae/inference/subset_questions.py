@@ -281,7 +281,7 @@ def divergences(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, A
         whole = guide_sites(guide, batch)
         part = guide_sites(guide, shown(batch), latents(whole))
     local = {name: site for name, site in whole.items() if is_local(site)}
-    return {"divergences": total(whole, local) - total(part, local)}
+    return {"divergences": _nothing(batch, draws) + total(whole, local) - total(part, local)}
 
 
 @each_draw
@@ -296,7 +296,13 @@ def conflicts(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any
         q, r = guide_sites(guide, one), guide_sites(guide, other)
         r_at_q, q_at_r = guide_sites(guide, other, latents(q)), guide_sites(guide, one, latents(r))
     names = [name for name, site in q.items() if is_local(site) and not is_private(name)]
-    return {"conflicts": total(q, names) - total(r_at_q, names) + total(r, names) - total(q_at_r, names)}
+    away = total(q, names) - total(r_at_q, names) + total(r, names) - total(q_at_r, names)
+    return {"conflicts": _nothing(batch, draws) + away}
+
+
+def _nothing(batch: Batch, draws: int) -> Any:
+    """Zeros ``(draws, items)``: what sums over latents are where items have none of their own."""
+    return ops.zeros((draws, batch.size))
 
 
 def densities(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
