@@ -143,7 +143,7 @@ def _is_draw(number: int, both: torch.Tensor, single: torch.Tensor) -> bool:
     return _near(found.reshape(single.shape), single)
 
 
-def check_one_by_one(vae: VAE, batch: Batch, guide: Mapping[str, Any]) -> None:
+def check_one_by_one(vae: VAE, batch: Batch, guide: Sites) -> None:
     """Raise ValueError where an item has another density alone, as answers take it, than beside others.
 
     A site that differs from run to run is not asked, and nor is a text that does not take an item alone.
