@@ -16,7 +16,7 @@ from ppvae.language.batch import Batch
 from ppvae.language.elimination import multiplied
 from ppvae.language.plates import found, noting
 from ppvae.language.ppl import handlers, items, ops
-from ppvae.language.traces import alone, density, is_enumerated, is_local, joint, random_sites, weighed
+from ppvae.language.traces import alone, bare, density, is_enumerated, is_local, joint, random_sites, weighed
 from ppvae.language.traces import latents as drawn_latents
 from ppvae.language.widening import widening
 from ppvae.runs.settings import Settings
@@ -142,10 +142,7 @@ def log_probs(model: Any, guide: Any, batch: Batch, latents: Mapping[str, Any]) 
 
 
 def _surely(site: Any) -> Any:
-    inner = site["fn"]
-    while type(inner).__name__ in ("Independent", "ExpandedDistribution", "MaskedDistribution"):
-        inner = inner.base_dist
-    if type(inner).__name__ == "Delta":
+    if type(bare(site["fn"])).__name__ == "Delta":
         return site["fn"].mean
     try:
         return density(site)

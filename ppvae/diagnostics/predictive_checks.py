@@ -129,12 +129,11 @@ def _replicated(
     seed: int,
 ) -> dict[str, list[np.ndarray]]:
     """The statistics of each replication, by modality; replications are drawn in blocks that fit into memory."""
-    shown = None if given is None else list(dict.fromkeys([*given, *fitted.vae.model.conditions]))
     size = min(draws, max(1, NUMBERS // sum(data.arrays[name].size for name in chosen)))
     seeds = np.random.SeedSequence(seed).generate_state(-(-draws // size)).tolist()
     found: dict[str, list[np.ndarray]] = {name: [] for name in chosen}
     for block in seeds:
-        drawn = fitted.query(data, shown, list(chosen), size, block)
+        drawn = fitted.query(data, given, list(chosen), size, block)
         for name, functions in chosen.items():
             found[name] += [_values(data, name, each, functions) for each in drawn[name]]
     return {name: values[:draws] for name, values in found.items()}

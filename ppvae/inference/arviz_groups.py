@@ -23,7 +23,7 @@ Group = dict[str, tuple[tuple[str, ...], Any]]
 def of_guide(fitted: Any, data: Dataset, given: Sequence[str] | None, draws: int, seed: int) -> dict[str, Group]:
     """The groups that stand on the posterior: group to name to ``(dimensions, array)``."""
     names = [name for name in fitted.names if name in data.arrays]
-    question = Question(LogLikelihood(tuple(names if given is None else given)), draws, tuple(names))
+    question = Question(LogLikelihood(tuple(fitted.shown(data, given))), draws, tuple(names))
     likelihood = answer(fitted.vae.pair, fitted.settings, question, data.batch(given=names), data.keys, seed)
     return {
         "posterior": drawn(fitted.encode(data, given, draws, seed), "latent"),

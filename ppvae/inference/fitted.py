@@ -86,6 +86,16 @@ class Fitted:
                 raise ValueError(f"unknown modality {name!r}; this run knows {', '.join(self.names)}")
         return found
 
+    def shown(self, data: Dataset, given: Given) -> list[str]:
+        """What an answer sees of the data: what is given, all by default, and always what the model takes as given.
+
+        Raises:
+            ValueError: the run does not know one of the names.
+        """
+        held = [name for name in self.names if name in data.arrays]
+        always = [name for name in held if name in self.vae.model.conditions]
+        return held if given is None else list(dict.fromkeys([*self.known(given), *always]))
+
     def asked(self, names: Iterable[str] | None) -> list[str]:
         """The modalities that are asked for: by default all that the model explains.
 
@@ -117,9 +127,9 @@ class Fitted:
     ) -> dict[str, np.ndarray]:
         """Draws of the asked modalities given the others: name to ``(draws, items, *shape)``.
 
-        Each item is predicted from what it has of ``given`` (all by default). ``ask`` defaults to all modalities that
-        the model explains. Elements that nobody measured in training are NaN. ``data.frame(name, values)`` gives values
-        ``(items, elements)`` their ids and features back.
+        Each item is predicted from what it has of ``given`` (all by default), and of what the model takes as given.
+        ``ask`` defaults to all modalities that the model explains. Elements that nobody measured in training are NaN.
+        ``data.frame(name, values)`` gives values ``(items, elements)`` their ids and features back.
         """
         asked = tuple(self.asked(ask))
         if posterior != "guide":
@@ -314,7 +324,7 @@ class Fitted:
         return posteriors(self, data, given, seed, posterior)
 
     def _ask(self, question: Question, data: Dataset, given: Given, seed: int) -> dict[str, np.ndarray]:
-        names = [name for name in self.names if name in data.arrays] if given is None else self.known(given)
+        names = self.shown(data, given)
         if not names and given is None:
             known = ", ".join(self.names)
             raise ValueError(f"the data have none of the run's modalities {known}; they have {', '.join(data.arrays)}")

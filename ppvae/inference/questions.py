@@ -5,7 +5,7 @@ Every function takes the model, the guide and a batch, and returns arrays of sha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,7 +15,7 @@ from ppvae.language.batch import Batch
 from ppvae.language.pieces import owner, whole
 from ppvae.language.plates import untempered
 from ppvae.language.ppl import items
-from ppvae.language.traces import alone, latents, local_latents, model_sites, random_sites, shared
+from ppvae.language.traces import Sites, alone, is_factor, latents, local_latents, model_sites, random_sites, shared
 from ppvae.language.traces import log_weights as weights
 
 MANY = 64  # draws, which cost more than the guide that they come from
@@ -69,6 +69,14 @@ def answering() -> Iterator[None]:
         ) from error
 
 
+def guide_sites(guide: Any, batch: Batch, values: Mapping[str, Any] | None = None) -> Sites:
+    """The latents that a guide draws. Its ``pyro.factor`` tempers training, as handlers do, and is no density."""
+    sites = random_sites(guide, batch, values)
+    for name in [name for name, site in sites.items() if is_factor(site)]:
+        del sites[name]
+    return sites
+
+
 def each_draw(function: Any) -> Any:
     """Marks a question whose draws are taken one at a time where a text takes no dims to the left of its own."""
     function.each_draw = True
@@ -93,14 +101,14 @@ def in_turn(draws: int) -> Callable[[Any], Any]:
 def encode(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
     """Draws of each item's own latents from q(z | what the batch gives)."""
     with items().repeated(draws):
-        return local_latents(random_sites(guide, batch))
+        return local_latents(guide_sites(guide, batch))
 
 
 @each_draw
 def predict(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
     """Draws of the asked modalities from p(x_ask | z), z from q(z | what the batch gives)."""
     with items().repeated(draws):
-        given = latents(random_sites(guide, batch))
+        given = latents(guide_sites(guide, batch))
         known = batch.given([name for name in model.conditions if name in batch.arrays])
         sites = model_sites(model, replace(known, ask=ask), given)
     return {name: whole(sites, name) for name in ask}
@@ -133,6 +141,6 @@ def log_weights(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, A
     weights are then those of an item's predictive density.
     """
     with items().repeated(draws), items().enumerating():
-        proposal = random_sites(guide, alone(batch))
+        proposal = guide_sites(guide, alone(batch))
         target = random_sites(model, alone(batch), latents(proposal))
         return {"log_weights": weights(target, proposal)}

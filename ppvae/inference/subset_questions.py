@@ -15,7 +15,7 @@ import numpy as np
 from ppvae.data.dataset import Dataset
 from ppvae.inference import questions
 from ppvae.inference.chunks import DRAWS, answer
-from ppvae.inference.questions import MANY, Question, each_draw, in_turn
+from ppvae.inference.questions import MANY, Question, Unanswerable, each_draw, guide_sites, in_turn
 from ppvae.language.batch import Batch
 from ppvae.language.pieces import pieces, whole
 from ppvae.language.plates import as_drawn, items_first
@@ -136,7 +136,13 @@ def elements(site: str, shape: Sequence[int]) -> tuple[str, ...]:
 
 
 def columns(draws: Mapping[str, np.ndarray]) -> tuple[tuple[str, ...], np.ndarray]:
-    """All latents of draws ``(draws, items, *event)`` side by side, ``(draws, items, latents)``, and their names."""
+    """All latents of draws ``(draws, items, *event)`` side by side, ``(draws, items, latents)``, and their names.
+
+    Raises:
+        Unanswerable: there are none.
+    """
+    if not draws:
+        raise Unanswerable("no item has a latent of its own to look at: sample one within batch.plate()")
     names = tuple(element for site, values in draws.items() for element in elements(site, values.shape[2:]))
     parts = [values.reshape(*values.shape[:2], -1).astype(np.float64) for values in draws.values()]
     return names, np.concatenate(parts, 2)
@@ -186,7 +192,7 @@ def log_weights(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, A
 def bounds(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
     """``log p(X, z) − log q(z | x_S)`` of every draw: z from what is shown, measured by all there is."""
     with items().repeated(draws), items().enumerating():
-        proposal = random_sites(guide, shown(batch))
+        proposal = guide_sites(guide, shown(batch))
         target = random_sites(model, batch, latents(proposal))
         return {"bounds": weights(target, proposal)}
 
@@ -199,7 +205,7 @@ def terms(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
     is summed out, also given the other modalities. All are ``(draws, items)`` but the latents.
     """
     with items().repeated(draws):
-        proposal = random_sites(guide, shown(batch))
+        proposal = guide_sites(guide, shown(batch))
         with items().enumerating():
             target = random_sites(model, shown(batch), latents(proposal))
     local = {name: site for name, site in proposal.items() if is_local(site)}
@@ -233,7 +239,7 @@ def simulated(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, 
     """
     truth, item = new_item(model, guide, batch, ask)
     with items().repeated(draws):
-        proposal = random_sites(guide, shown(item))
+        proposal = guide_sites(guide, shown(item))
         at_draws = log_joint(model, shown(item), latents(proposal))
     local = {name: site for name, site in proposal.items() if is_local(site)}
     at_truth = log_joint(model, shown(item), {name: truth[name] for name in proposal})
@@ -272,10 +278,10 @@ def ranks(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]
 def divergences(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
     """``log q(z | X) − log q(z | x_S)`` at draws of q(z | X), S what is shown: ``(draws, items)``."""
     with items().repeated(draws):
-        whole = random_sites(guide, batch)
-        part = random_sites(guide, shown(batch), latents(whole))
+        whole = guide_sites(guide, batch)
+        part = guide_sites(guide, shown(batch), latents(whole))
     local = {name: site for name, site in whole.items() if is_local(site)}
-    return {"divergences": total(whole, local) - total(part, local)}
+    return {"divergences": _nothing(batch, draws) + total(whole, local) - total(part, local)}
 
 
 @each_draw
@@ -287,23 +293,29 @@ def conflicts(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any
     """
     one, other = shown(batch), hidden(model, batch)
     with items().repeated(draws):
-        q, r = random_sites(guide, one), random_sites(guide, other)
-        r_at_q, q_at_r = random_sites(guide, other, latents(q)), random_sites(guide, one, latents(r))
+        q, r = guide_sites(guide, one), guide_sites(guide, other)
+        r_at_q, q_at_r = guide_sites(guide, other, latents(q)), guide_sites(guide, one, latents(r))
     names = [name for name, site in q.items() if is_local(site) and not is_private(name)]
-    return {"conflicts": total(q, names) - total(r_at_q, names) + total(r, names) - total(q_at_r, names)}
+    away = total(q, names) - total(r_at_q, names) + total(r, names) - total(q_at_r, names)
+    return {"conflicts": _nothing(batch, draws) + away}
+
+
+def _nothing(batch: Batch, draws: int) -> Any:
+    """Zeros ``(draws, items)``: what sums over latents are where items have none of their own."""
+    return ops.zeros((draws, batch.size))
 
 
 def densities(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
     """``log q(z | x_S)`` at latents that stand beside the data as ``at NAME``, ``(items, draws, ...)``."""
     with items().repeated(draws):
-        fixed = _standing(random_sites(guide, shown(batch)), batch)
-        return {"log_guide": total(random_sites(guide, shown(batch), fixed), fixed)}
+        fixed = _standing(guide_sites(guide, shown(batch)), batch)
+        return {"log_guide": total(guide_sites(guide, shown(batch), fixed), fixed)}
 
 
 def joints(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
     """``log p(x_S, z)`` at the same: ``(draws, items)``. What all items share is the guide's."""
     with items().repeated(draws):
-        sites = random_sites(guide, shown(batch))
+        sites = guide_sites(guide, shown(batch))
         return {"log_joint": log_joint(model, shown(batch), {**latents(sites), **_standing(sites, batch)})}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -14,12 +15,12 @@ from jax.flatten_util import ravel_pytree
 from numpyro.distributions import biject_to
 
 from ppvae.inference.conditioned_items import ConditionedItems
-from ppvae.inference.questions import Question, Unanswerable
+from ppvae.inference.questions import Question, Unanswerable, guide_sites
 from ppvae.inference.subset_questions import AT, shown
 from ppvae.language.batch import Batch
 from ppvae.language.plates import items_first
 from ppvae.language.ppl import items
-from ppvae.language.traces import is_enumerated, is_local, joint, latents, random_sites
+from ppvae.language.traces import Sites, is_enumerated, is_local, joint, latents, random_sites
 
 FIXED = 0  # the seed under which nothing that matters is drawn
 
@@ -49,27 +50,27 @@ class Unconstrained:
 
     def joint(self, vector: Any) -> Any:
         """``log p(x_S, z)``, a scalar."""
-        return self._density(self.model, vector)
+        return self._density(partial(random_sites, self.model), vector)
 
     def proposal(self, vector: Any) -> Any:
         """``log q(z | x_S)``, a scalar."""
-        return self._density(self.guide, vector)
+        return self._density(partial(guide_sites, self.guide), vector)
 
     def prior(self, vector: Any) -> Any:
         """``log p(z)``, a scalar."""
-        return self._density(self.model, vector, self.transforms)
+        return self._density(partial(random_sites, self.model), vector, self.transforms)
 
-    def _density(self, program: Any, vector: Any, names: Iterable[str] | None = None) -> Any:
+    def _density(self, traced: Callable[..., Sites], vector: Any, names: Iterable[str] | None = None) -> Any:
         values, jacobian = self.values(vector)
         with numpyro.handlers.seed(rng_seed=FIXED), items().enumerating():
-            sites = random_sites(program, shown(self.batch), {**self.shared, **values})
+            sites = traced(shown(self.batch), {**self.shared, **values})
         own = {name: sites[name] for name in self.transforms if name in sites}
         return sum(value.sum() for value in joint(sites, own, names).values()) + jacobian
 
     def propose(self, key: Any) -> Any:
         """A draw from q(z | x_S), as a vector."""
         with numpyro.handlers.seed(rng_seed=key):
-            return self.vector(latents(random_sites(self.guide, shown(self.batch), self.shared)))
+            return self.vector(latents(guide_sites(self.guide, shown(self.batch), self.shared)))
 
     def from_prior(self, key: Any) -> Any:
         """A draw from p(z), as a vector."""
@@ -103,17 +104,30 @@ def unconstrained(model: Any, guide: Any, batch: Batch) -> Unconstrained:
     Raises:
         Unanswerable: a latent is discrete and not enumerated, or the item has no continuous latent of its own.
     """
-    sites = random_sites(guide, shown(batch))
+    sites = guide_sites(guide, shown(batch))
     own = {name: site for name, site in sites.items() if is_local(site) and not is_enumerated(site)}
     for name, site in own.items():
-        if site["fn"].support.is_discrete:
-            raise Unanswerable(f"the latent {name!r} is discrete: mark it infer={{'enumerate': 'parallel'}}")
+        _check(name, site["fn"].support)
     if not own:
         raise Unanswerable("no item has a continuous latent of its own: sample one within batch.plate()")
     shared = {name: site["value"] for name, site in sites.items() if not is_local(site)}
     transforms = {name: biject_to(site["fn"].support) for name, site in sorted(own.items())}
     _, unravel = ravel_pytree({name: transform.inv(own[name]["value"]) for name, transform in transforms.items()})
     return Unconstrained(model, guide, batch, shared, own, transforms, unravel)
+
+
+def _check(name: str, support: Any) -> None:
+    """Raise Unanswerable where no real numbers stand for what a latent can be."""
+    if support.is_discrete:
+        raise Unanswerable(f"the latent {name!r} is discrete: mark it infer={{'enumerate': 'parallel'}}")
+    try:
+        biject_to(support)
+    except NotImplementedError:
+        raise Unanswerable(
+            f"the latent {name!r} has the support {support}, which nothing maps to all real numbers, and correction, "
+            "NUTS and annealing move a latent about there: use posterior='guide', or draw it as a function of a normal "
+            "latent"
+        ) from None
 
 
 def located(about: ConditionedItems, vectors: np.ndarray) -> dict[str, np.ndarray]:

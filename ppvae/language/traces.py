@@ -13,6 +13,7 @@ from ppvae.language.ppl import dist, handlers, items, ops
 
 Sites = dict[str, Any]
 
+WRAPPERS = ("MaskedDistribution", "ExpandedDistribution")  # that handlers and plates put around a distribution
 PLAIN = (ValueError, RuntimeError, NotImplementedError, TypeError)  # errors that are their message alone
 
 
@@ -68,7 +69,7 @@ def _lacking(program: Any, batch: Batch, error: Exception) -> str:
             )
     return (
         f"a modality is not given, and batch.get(NAME) is None ({error}): take the number of items from batch.size and "
-        "other sizes from the program, and use the data as obs= alone"
+        "other sizes from the program, and let a model use the data as obs= alone, and a guide zeros in their place"
     )
 
 
@@ -115,6 +116,16 @@ def is_enumerated(site: Any) -> bool:
 def is_auxiliary(site: Any) -> bool:
     """Does a guide draw this for itself, marked ``infer={"is_auxiliary": True}``, so that others follow from it?"""
     return not site["is_observed"] and bool((site["infer"] or {}).get("is_auxiliary"))
+
+
+def is_factor(site: Any) -> bool:
+    """Is this what a program adds to its log density by ``pyro.factor``?"""
+    return type(bare(site["fn"])).__name__ == "Unit"
+
+
+def bare(fn: Any) -> Any:
+    """A distribution of either library without what is wrapped around it."""
+    return bare(fn.base_dist) if type(fn).__name__ in (*WRAPPERS, "Independent") else fn
 
 
 def latents(sites: Sites) -> dict[str, Any]:
@@ -232,8 +243,7 @@ def _unweighed(site: Any) -> Any:
 
 
 def _unmasked(fn: Any) -> Any:
-    wrapped = type(fn).__name__ in ("MaskedDistribution", "ExpandedDistribution")
-    return _unmasked(fn.base_dist).expand(fn.batch_shape) if wrapped else fn
+    return _unmasked(fn.base_dist).expand(fn.batch_shape) if type(fn).__name__ in WRAPPERS else fn
 
 
 def _axis(site: Any) -> int:

@@ -48,9 +48,9 @@ class Subset:
         label: these in words, such as ``all but pix``.
         weighed: those of the rows whose weights were drawn: they have something of what was shown.
         khat: of the weighed rows, with their evidence, ``(1, weighed)``; None where there are none.
-        simulation: items that the model made; None as well.
+        simulation: items that the model made; None as well, and where items have no latents of their own.
         latents: ranks of their true latents; None as well.
-        use: what each latent carries of the weighed rows; None where there are fewer than two.
+        use: what each latent carries of the weighed rows; None as well, and where there are fewer than two.
         predictions: by modality that was not shown, where its values lie in their predictive distribution.
     """
 
@@ -69,7 +69,8 @@ def subset(fitted: Fitted, rows: Dataset, given: tuple[str, ...], effort: Effort
     names, seed = subset_questions.explained(fitted, rows), effort.seed
     asked = [name for name in names if name not in given]
     seen = np.flatnonzero(subset_questions.showing(rows, given))[: effort.weighed]
-    made = simulate(fitted, rows, given, effort.items, effort.draws, seed) if len(seen) else None
+    simulated = simulate(fitted, rows, given, effort.items, effort.draws, seed) if len(seen) else None
+    made = simulated if simulated is not None and simulated.truth else None  # items may have no latents of their own
     return Subset(
         given,
         label(given, names),
@@ -77,7 +78,7 @@ def subset(fitted: Fitted, rows: Dataset, given: tuple[str, ...], effort: Effort
         khat(fitted, rows.take(seen), [given], effort.particles, seed) if len(seen) else None,
         made,
         None if made is None else sbc(made, seed),
-        activity(fitted, rows.take(seen), given, seed=seed) if len(seen) > 1 else None,
+        activity(fitted, rows.take(seen), given, seed=seed) if made is not None and len(seen) > 1 else None,
         predictive(fitted, rows, given, asked, effort.draws, seed) if asked else {},
     )
 

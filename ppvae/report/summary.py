@@ -120,21 +120,16 @@ def _posterior(subset: Subset, measures: Measures) -> Posterior:
         known = replace(known, corrected_khat_share=share, corrected_rows=len(corrected))
     if use is not None:
         known = replace(known, active=use.active(), latents=len(use.names))
-    if check is None or found is None:
+    if check is not None:
+        said, coverage = _worst(check)
+        known = replace(known, sbc_p=check.p_value, sbc_worst=said, sbc_coverage=coverage)
+    if found is None:
         return known
     values = found.log_evidence[0]
-    said, coverage = _worst(check)
     with np.errstate(invalid="ignore"):  # infinite evidence has no standard error
         error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
-    return replace(
-        known,
-        khat_share=float((found.khat[0] > THRESHOLD).mean()),
-        evidence=float(values.mean()),
-        evidence_error=error,
-        sbc_p=check.p_value,
-        sbc_worst=said,
-        sbc_coverage=coverage,
-    )
+    share = float((found.khat[0] > THRESHOLD).mean())
+    return replace(known, khat_share=share, evidence=float(values.mean()), evidence_error=error)
 
 
 def _likenesses(measures: Measures) -> Iterator[Likeness]:

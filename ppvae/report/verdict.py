@@ -223,7 +223,9 @@ def _reach(share: float | None, rows: int) -> Finding:
 def _calibrated(checked: Posterior | Correction, p_value: float | None, items: int) -> Finding:
     worst, coverage = checked.sbc_worst, checked.sbc_coverage
     if p_value is None or coverage is None:
-        return Finding(CARE, "calibration was not measured, as no row shows any of it", UNSEEN)
+        return Finding(
+            CARE, "calibration was not measured, as no row shows any of it or no item has latents of its own", UNSEEN
+        )
     if p_value >= SIGNIFICANT:
         why = f"in {items} simulations truths fall where it says ({p_text(p_value)})"
         held = f"; its least calibrated 90% intervals held {coverage:.0%} of truths ({_between(coverage, items)})"

@@ -109,3 +109,47 @@ def test_a_prior_is_refused_in_one_sentence(name: str, backend: str) -> None:
 
     with pytest.raises(ValueError, match=r"^the model's site 'z' has no density: the flow of the site 'z' has no inv"):
         ppvae.fit(VAE(Model(FLOWS[name]()), Plain()), DATA, epochs=1, backend=backend, progress=False)
+
+
+class Called(dist.TorchDistribution):
+    """A normal that draws and knows its density at once, by a call alone, as wrappers of other libraries' flows do."""
+
+    has_rsample = True
+
+    def __init__(self, loc: Any) -> None:
+        self.loc, self.known = loc, {}
+        super().__init__(loc.shape[:-1], loc.shape[-1:], validate_args=False)
+
+    def __call__(self, sample_shape: Any = ()) -> Any:
+        own = dist.Normal(self.loc, 1.0).to_event(1)
+        x = own.rsample(sample_shape)
+        self.known[x] = own.log_prob(x)
+        return x
+
+    def log_prob(self, value: Any) -> Any:
+        return self.known[value] if value in self.known else dist.Normal(self.loc, 1.0).to_event(1).log_prob(value)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
+        return Called(self.loc.expand(*batch_shape, self.loc.shape[-1]))
+
+
+class Calling(Program):
+    def __init__(self, role: str) -> None:
+        super().__init__()
+        self.role, self.net = role, nn.Linear(2, 2)
+
+    def forward(self, batch: Any) -> None:
+        x = batch.get("x")
+        with batch.plate():
+            z = pyro.sample("z", Called(torch.zeros(2)) if self.role == "model" else Called(self.net(x)))
+            if self.role == "model":
+                pyro.sample("x", dist.Normal(self.net(z), 1.0).to_event(1), obs=x)
+
+
+@pytest.mark.parametrize("backend", ["pyro", "numpyro"])
+def test_a_distribution_that_draws_by_a_call_is_drawn_on_both(backend: str) -> None:
+    data, vae = Dataset({"x": np.random.default_rng(0).normal(size=(8, 2))}), VAE(Calling("model"), Calling("guide"))
+    assert ppvae.parity(vae, data.batch(), dtype="float64")["max_gradient_difference"] < 1e-10
+    run = ppvae.fit(vae, data, backend=backend, epochs=2, progress=False)
+    assert np.isfinite(run.log_evidence(data, particles=5)).all()
+    assert run.generate(3, seed=1)["x"].shape == (3, 2)

@@ -261,3 +261,26 @@ def test_densities_of_particles_are_those_of_scipy() -> None:
     for i, k in np.ndindex(3, 2):
         part = stats.multivariate_t(loc[i, k], root[i, k] @ root[i, k].T, proposals.FREEDOM)
         np.testing.assert_allclose(found[:, i, k], np.log(share[i, k]) + part.logpdf(vectors[:, i]), rtol=1e-10)
+
+
+class Sphere(Program):
+    """A direction, seen in noise; the guide draws it near what was seen."""
+
+    def __init__(self, role: str) -> None:
+        super().__init__()
+        self.role = role
+
+    def forward(self, batch: Any) -> None:
+        x = batch.get("x")
+        with batch.plate():
+            loc = torch.tensor([0.0, 0.0, 1.0]) if self.role == "model" else x
+            u = pyro.sample("u", dist.ProjectedNormal(loc))
+            if self.role == "model":
+                pyro.sample("x", dist.Normal(u, 0.5).to_event(1), obs=x)
+
+
+def test_what_cannot_be_moved_about_is_refused_in_a_sentence() -> None:
+    data = Dataset({"x": np.random.default_rng(0).normal(size=(6, 3))})
+    run = ppvae.fit(VAE(Sphere("model"), Sphere("guide")), data, backend="pyro", epochs=1, progress=False)
+    with pytest.raises(ValueError, match=r"the latent 'u' has the support .*, which nothing maps to all real numbers"):
+        run.encode(data, posterior="corrected")

@@ -11,6 +11,7 @@ from scipy import stats
 
 import ppvae
 from ppvae import VAE, Dataset, Program, dist, pyro
+from ppvae.diagnostics import calibration
 
 X = np.random.default_rng(0).normal(size=(6, 1)) * 1.5
 EXACT = stats.norm.logpdf(X[:, 0], 0.0, 2**0.5)
@@ -43,8 +44,18 @@ class Posterior(Program):
             pyro.sample("z", dist.Normal(batch.get("x") / 2, 0.5**0.5).to_event(1))
 
 
-def fitted(backend: str, picks: bool = False) -> Any:
-    vae = VAE(Annealed(picks), Posterior())
+class Taught(Posterior):
+    """The same with a loss of its own, as a classifier in a guide has one, and another that all items share."""
+
+    def forward(self, batch: Any) -> None:
+        super().forward(batch)
+        with batch.plate():
+            pyro.factor("lesson", batch.get("x").sum(-1) ** 2, has_rsample=True)
+        pyro.factor("penalty", torch.tensor(2.0), has_rsample=True)
+
+
+def fitted(backend: str, picks: bool = False, guide: type[Posterior] = Posterior) -> Any:
+    vae = VAE(Annealed(picks), guide())
     return ppvae.fit(vae, Dataset({"x": X}), backend=backend, dtype="float64", epochs=1, progress=False)
 
 
@@ -54,10 +65,22 @@ def test_evidence_is_that_of_the_model_without_its_scales(backend: str) -> None:
     np.testing.assert_allclose(run.log_weights(Dataset({"x": X}), particles=3), np.tile(EXACT, (3, 1)), rtol=1e-9)
 
 
-def test_so_it_is_from_corrected_posteriors() -> None:
-    run = fitted("numpyro")
+@pytest.mark.parametrize("guide", [Posterior, Taught])
+def test_so_it_is_from_corrected_posteriors(guide: type[Posterior]) -> None:
+    run = fitted("numpyro", guide=guide)
     found = run.log_evidence(Dataset({"x": X}), particles=200, posterior="corrected")
     np.testing.assert_allclose(found, EXACT, atol=0.02)
+
+
+@both
+def test_a_loss_in_a_guide_is_no_density(backend: str) -> None:
+    data = Dataset({"x": X})
+    run = fitted(backend, guide=Taught)
+    np.testing.assert_allclose(run.log_weights(data, particles=3), np.tile(EXACT, (3, 1)), rtol=1e-9)
+    assert run.encode(data).keys() == {"z"}
+    assert list(run.to_arviz(data, draws=30)["posterior"].data_vars) == ["z"]
+    for check in calibration(run, data, items=20).values():
+        assert check.sbc.names[0] == "z[0]"
 
 
 @both

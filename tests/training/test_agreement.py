@@ -101,3 +101,39 @@ def test_a_value_that_is_a_parameter_is_compared_too() -> None:
     data = Dataset({"x": np.ones(6)}, modalities=[Modality("x", ())])
     run = ppvae.fit(VAE(Level(False), Level(True)), data, backend="numpyro", epochs=0, dtype="float64")
     assert run.log_evidence(data, particles=2) == pytest.approx(np.full(6, -0.5 - 0.5 * np.log(2 * np.pi)))
+
+
+class Among(Program):
+    """Items of three numbers, of which model or guide sees a function of the whole batch."""
+
+    def __init__(self, role: str, of: Any) -> None:
+        super().__init__()
+        self.role, self.of, self.net = role, of, nn.Linear(3, 3)
+
+    def forward(self, batch: Any) -> None:
+        x = batch.get("x")
+        with batch.plate():
+            loc = torch.zeros(3) if self.role == "model" else self.net(self.of(x))
+            z = pyro.sample("z", dist.Normal(loc, 1.0).to_event(1))
+            if self.role == "model":
+                pyro.sample("x", dist.Normal(self.net(self.of(z)), 1.0).to_event(1), obs=x)
+
+
+def itself(x: Any) -> Any:
+    return x
+
+
+@pytest.mark.parametrize("backend", ["pyro", "numpyro"])
+@pytest.mark.parametrize(
+    "of", [lambda x: x - x.mean(0), lambda x: (x - x.mean(0)) / x.std(0), lambda x: x.softmax(0), lambda x: x.cumsum(0)]
+)
+def test_items_that_look_at_each_other_are_refused_since_answers_take_them_alone(of: Any, backend: str) -> None:
+    x = np.random.default_rng(0).normal(size=(9, 3)) + 1
+    data = Dataset({"x": np.where(np.arange(9)[:, None] % 4 == 1, np.nan, x)}, modalities=[Modality("x", (3,))])
+    for pair, site in (((itself, of), "the guide's site 'z'"), ((of, itself), "the model's site 'x'")):
+        vae = VAE(Among("model", pair[0]), Among("guide", pair[1]))
+        with pytest.raises(ValueError, match=f"{site} has a log-density of .* for an item beside others and of"):
+            ppvae.init(vae, data.take(range(8, -1, -1)), backend=backend)
+    assert ppvae.init(
+        VAE(Among("model", itself), Among("guide", lambda x: x - x.mean(-1, True))), data, backend=backend
+    )

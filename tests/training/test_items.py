@@ -155,6 +155,15 @@ class Doubly(Program):
             pyro.sample("y", dist.Normal(z, 10.0), obs=y, obs_mask=y > 0)
 
 
+class Imputed(Program):
+    """A model that observes a modality where it was measured, as Pyro's texts do."""
+
+    def forward(self, batch: Any) -> None:
+        with batch.plate():
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            pyro.sample("y", dist.Normal(z, 10.0), obs=batch.get("y"), obs_mask=batch.mask("y"))
+
+
 class Line(Program):
     """A guide with one line more."""
 
@@ -187,6 +196,10 @@ def test_what_a_guide_may_not_say_is_one_sentence(backend: str) -> None:
         ppvae.init(VAE(Plain(), Nothing()), schools(), backend=backend)
     with pytest.raises(ValueError, match=r"site 'y' an obs_mask, but holes of a modality are masked by themselves"):
         ppvae.init(VAE(Doubly(), Line(nothing)), schools(), backend=backend)
+    holed = Dataset({"y": np.where(np.arange(8) % 3, np.nan, 1.0)}, modalities=[Modality("y", ())])
+    drawing = Line(lambda batch, z: pyro.sample("y_unobserved", dist.Normal(z, 1.0)))
+    with pytest.raises(ValueError, match=r"site 'y' an obs_mask, but holes of a modality are masked by themselves"):
+        ppvae.init(VAE(Imputed(), drawing), holed, backend=backend)
     for allowed in (nothing, lambda b, z: pyro.deterministic("d", z), factor(has_rsample=True)):
         assert ppvae.init(VAE(Plain(), Line(allowed)), schools(), backend=backend)
 

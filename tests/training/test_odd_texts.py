@@ -285,7 +285,7 @@ def test_a_parameter_that_is_not_given_is_named(backend: str) -> None:
     data = Dataset({"x": np.ones((6, 1)), "b": np.ones((6, 1))})
     run = ppvae.fit(VAE(Scaled(), Said(nothing)), data, backend=backend, epochs=1, progress=False)
     with pytest.raises(ValueError, match="the modality 'b', which it takes as given, is not there"):
-        run.query(data, given=["x"])
+        run.query(data.only(["x"]))
 
 
 class Unsaid(library.distributions.TorchDistribution):

@@ -69,7 +69,8 @@ class PyroDistribution(nd.Distribution):
         if key is None:
             raise ValueError(f"a draw from {type(self).__name__} needs a key: run the program under handlers.seed")
         with interpreting(key, self.known):
-            drawn = (self.text.rsample if self.has_rsample else self.text.sample)(torch.Size(sample_shape))
+            draw = self.text if callable(self.text) else self.text.rsample if self.has_rsample else self.text.sample
+            drawn = draw(torch.Size(sample_shape))  # as Pyro has it, which calls a site's distribution
             self._drawn = array(drawn), drawn
         return self._drawn[0]
 

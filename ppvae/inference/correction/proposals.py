@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.special import gammaln
 
+from ppvae.inference.chunks import DRAWS
 from ppvae.inference.conditioned_items import ConditionedItems
 from ppvae.inference.correction.modes import modes
 from ppvae.inference.questions import MANY, Question, in_turn
@@ -57,14 +58,15 @@ def drawn(
     randoms = (np.random.default_rng([number, key, about.seed]) for key in about.keys[rows])
     each = [_sampled(random, Mixture(*parts), particles) for random, *parts in zip(randoms, *mixture, strict=True)]
     vectors = np.stack(each).astype(about.fitted.settings.dtype)
-    level = _levels(about, vectors, rows)
+    parts = np.split(vectors, range(DRAWS, particles, DRAWS), axis=1)
+    level = np.concatenate([_levels(about, part, rows) for part in parts])
     vectors = np.moveaxis(vectors, 1, 0)
     log_parts = densities(mixture, vectors)
     return Particles(vectors, level - np.logaddexp.reduce(log_parts, -1)), log_parts
 
 
 def _levels(about: ConditionedItems, vectors: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """``log p(x_S, z)`` of some items at vectors ``(rows, n, size)``: ``(n, rows)``.
+    """``log p(x_S, z)`` of some items at vectors ``(rows, n, size)``: ``(n, rows)``. One question takes ``DRAWS``.
 
     The question is about all items, so that it is compiled once however few are asked.
     """

@@ -11,7 +11,7 @@ import jax
 import numpyro
 
 from ppvae.inference.arviz_groups import scored
-from ppvae.inference.questions import Unanswerable
+from ppvae.inference.questions import Unanswerable, guide_sites
 from ppvae.inference.subset_questions import AT, measurements, shown
 from ppvae.inference.unconstrained import Unconstrained, unconstrained
 from ppvae.language.batch import Batch
@@ -45,7 +45,7 @@ def _at_vectors(function: Function) -> Callable[..., dict[str, Any]]:
 def latents(item: Unconstrained, values: Values, ask: tuple[str, ...]) -> dict[str, Any]:
     """The item's own latents, those that the guide has: ``(draws, items, *event)``."""
     known = {**values, **_hidden(item, values)}
-    own = random_sites(item.guide, shown(item.batch), item.shared)
+    own = guide_sites(item.guide, shown(item.batch), item.shared)
     return {name: items_first(site, known[name]) for name, site in own.items() if is_local(site) and name in known}
 
 

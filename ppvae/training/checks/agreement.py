@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import torch
+from pyro import validation_enabled
 
 from ppvae.backends import pyro
 from ppvae.backends.parity import check_stated, draw, given, log_probs, whole_in
 from ppvae.language.batch import Batch
+from ppvae.language.plates import untempered
 from ppvae.language.ppl import handlers, items
 from ppvae.language.program import Program
 from ppvae.language.traces import Sites, filled, is_local, latents, random_sites
@@ -90,14 +93,18 @@ def _same(one: np.ndarray, other: np.ndarray) -> bool:
 
 
 def _difference(name: str, found: np.ndarray, expected: np.ndarray) -> str:
-    role, site = ("guide", name.removeprefix("guide ")) if name.startswith("guide ") else ("model", name)
     far = "" if found.shape != expected.shape else _worst(found, expected)
     return (
-        f"the {role}'s site {site!r} is not the same on NumPyro as on Pyro{far}: an operation of its program has "
+        f"{_named(name)} is not the same on NumPyro as on Pyro{far}: an operation of its program has "
         "another meaning there, or changes in place (mask |= seen) what a site or a handler was given, which Pyro "
         "reads when the text has ended; look for it with ppvae.parity(vae, data.batch(slice(4)), dtype='float64'), "
         "or train with backend='pyro'"
     )
+
+
+def _named(name: str) -> str:
+    role, site = ("guide", name.removeprefix("guide ")) if name.startswith("guide ") else ("model", name)
+    return f"the {role}'s site {site!r}"
 
 
 def _worst(found: np.ndarray, expected: np.ndarray) -> str:
@@ -133,7 +140,50 @@ def drawn_apart(vae: VAE, batch: Batch, guide: Mapping[str, Any]) -> bool:
 
 def _is_draw(number: int, both: torch.Tensor, single: torch.Tensor) -> bool:
     found = both[number] if both.ndim > single.ndim else both
-    return torch.allclose(found.reshape(single.shape), single, rtol=1e-3, atol=1e-3, equal_nan=True)
+    return _near(found.reshape(single.shape), single)
+
+
+def check_one_by_one(vae: VAE, batch: Batch, guide: Sites) -> None:
+    """Raise ValueError where an item has another density alone, as answers take it, than beside others.
+
+    A site that differs from run to run is not asked, and nor is a text that does not take an item alone.
+    """
+    values, row = latents(guide), batch.size // 2  # what runs on from item to item begins at an end
+    own = {
+        name: _of_item(guide[name], values[name], row) for name in values.keys() & guide.keys() if is_local(guide[name])
+    }
+    try:
+        with untempered(), validation_enabled(False), warnings.catch_warnings():  # as answers run, which may be NaN
+            warnings.simplefilter("ignore")  # torch's of a deviation of one item
+            beside, again = (log_probs(vae.model, vae.guide, batch, values) for _ in range(2))
+            apart = log_probs(vae.model, vae.guide, _item(batch, row), {**values, **own})
+    except FAILURES:
+        return
+    for name, value in apart.items():
+        if (value.shape, getattr(beside.get(name), "shape", ())) != ((1,), (batch.size,)):
+            continue
+        if _near(beside[name], again[name]) and not _near(beside[name][row], value[0]):
+            raise ValueError(
+                f"{_named(name)} has a log-density of {beside[name][row].item():.6g} for an item beside others and of "
+                f"{value[0].item():.6g} for the same alone, as answers take it: let the text look at one item at a "
+                "time, with what it needs of all, such as a mean, in the data set or in a buffer"
+            )
+
+
+def _item(batch: Batch, row: int) -> Batch:
+    """An item of a batch, alone."""
+    rows = slice(row, row + 1)
+    arrays, masks = ({name: x[rows] for name, x in group.items()} for group in (batch.arrays, batch.observed or {}))
+    return Batch(arrays, masks, index=None if batch.index is None else batch.index[rows])
+
+
+def _of_item(site: Any, value: torch.Tensor, row: int) -> torch.Tensor:
+    """What an item has of a local site's value."""
+    return value.narrow(value.ndim - site["fn"].event_dim + site["layout"].items, row, 1)
+
+
+def _near(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return torch.allclose(one, other, rtol=1e-3, atol=1e-3, equal_nan=True)
 
 
 def stand_ins(

@@ -21,7 +21,7 @@ from ppvae.runs.automatic import automatic
 from ppvae.runs.plan import Sites
 from ppvae.runs.settings import Settings
 from ppvae.runs.vae import VAE
-from ppvae.training.checks.agreement import drawn_apart, is_written_by_user, stand_ins
+from ppvae.training.checks.agreement import check_one_by_one, drawn_apart, is_written_by_user, stand_ins
 from ppvae.training.checks.matching import (
     check_all_local,
     check_local,
@@ -63,6 +63,8 @@ def inspect(vae: VAE, data: Dataset, settings: Settings, weighs: bool = False) -
         subsampled = _subsampled(vae, batch, model)
         _tell(vae, batch, guide)
         check_takes_draws(vae, batch)
+        if is_written_by_user(vae) and batch.size > 1:
+            check_one_by_one(vae, batch, guide)
     objectives = [stage.objective for stage in stages(vae.objective)]
     if enumerated or weighs or not all(isinstance(objective, str | Estimator) for objective in objectives):
         check_local(model, data.arrays)

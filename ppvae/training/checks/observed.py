@@ -5,35 +5,28 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from pyro.distributions import ExpandedDistribution, MaskedDistribution, constraints
+from pyro.distributions import constraints
 
 from ppvae.language.batch import Batch, over
-from ppvae.language.pieces import mask_of, owner
+from ppvae.language.pieces import mask_of, owner, pieces, whole
 from ppvae.language.plates import beside
-from ppvae.language.traces import density
+from ppvae.language.traces import bare, density, is_factor, is_local
 from ppvae.objectives import stages
 from ppvae.runs.settings import Settings
 from ppvae.runs.vae import VAE
 from ppvae.training.checks.shapes import FAILURES, first_line
 
-WRAPPERS = (torch.distributions.Independent, MaskedDistribution, ExpandedDistribution)
+NEAR = 0.2  # of a modality's spread: what a model observes is at most as far from the data, on average; our choice
 
 
 def check_draws(guide: dict[str, Any]) -> None:
     """Raise ValueError where a guide observes a site; its factors are no observations."""
     for name, site in guide.items():
-        if site["is_observed"] and type(_plain(site["fn"])).__name__ != "Unit":
+        if site["is_observed"] and not is_factor(site):
             raise ValueError(
                 f"the guide observes its site {name!r}, but a guide draws latents and leaves what is measured to the "
                 "model: drop obs=, or use pyro.deterministic for a value to look at"
             )
-
-
-def _plain(fn: Any) -> Any:
-    """A distribution without what is wrapped around it."""
-    while isinstance(fn, WRAPPERS):
-        fn = fn.base_dist
-    return fn
 
 
 def _support(fn: Any) -> Any:
@@ -58,8 +51,7 @@ def check_baselines(vae: VAE, guide: dict[str, Any], settings: Settings) -> None
 def check_factors(guide: dict[str, Any]) -> None:
     """Raise ValueError where Pyro's ELBO would estimate the gradient of a guide's factor by the score function."""
     for name, site in guide.items():
-        fn = _plain(site["fn"])
-        if type(fn).__name__ == "Unit" and not fn.has_rsample:
+        if is_factor(site) and not bare(site["fn"]).has_rsample:
             raise ValueError(
                 f"the guide's pyro.factor({name!r}, ...) is not marked has_rsample=True, so that Pyro's ELBO estimates "
                 "its gradient by the score function, which NumPyro's has not: mark it where all draws that it depends "
@@ -76,13 +68,45 @@ def check_densities(model: dict[str, Any]) -> None:
             raise ValueError(f"the model's site {name!r} has no density: {first_line(error)}") from error
 
 
+def check_units(sites: dict[str, Any], batch: Batch) -> None:
+    """Raise ValueError where a model observes something else than the data have, as whose values answers are taken.
+
+    Noise that makes whole numbers continuous, and a bound that keeps off the edge of a support, are let through.
+    """
+    for name in batch.arrays:
+        own = [sites[piece] for piece in pieces(sites, name)]
+        if own and all(site["is_observed"] and is_local(site) for site in own):
+            _check_values(name, whole(sites, name), batch.get(name), batch.mask(name))
+
+
+def _check_values(name: str, seen: Any, data: Any, mask: Any) -> None:
+    if seen.shape != data.shape:
+        own, other = tuple(seen.shape[1:]), tuple(data.shape[1:])
+        raise ValueError(
+            f"the model observes {name!r} in shape {own} where an item of the data has {other}, which its predictions "
+            f"need: give its distribution that shape, .to_event({len(other)}), or the data set the other"
+        )
+    known = torch.ones_like(data, dtype=torch.bool) if mask is None else over(mask, data).expand_as(data)
+    seen, data = seen[known].to(data), data[known]
+    if not len(data):
+        return
+    off, spread = (seen - data).abs(), data.std(correction=0)
+    if not off.mean() <= NEAR * (spread if spread > 0 else data.abs().max().clamp(min=1.0)):
+        worst = int(off.nan_to_num(torch.inf).argmax())
+        a, b = seen[worst].item(), data[worst].item()
+        raise ValueError(
+            f"the model observes {name!r} as {a:.4g} where the data have {b:.4g}, for which its predictions would be "
+            "taken: change the data set so, or the distribution, as dist.TransformedDistribution does"
+        )
+
+
 def check_supports(sites: dict[str, Any], batch: Batch) -> None:
     """Raise ValueError where a distribution cannot take what was measured; what fills the holes may be anything."""
     masks = batch.masks()
     for name, site in sites.items():
         if owner(name, batch.arrays)[0] not in batch.arrays or not site["is_observed"]:
             continue
-        fn, value, mask = _plain(site["fn"]), site["value"], mask_of(name, masks, batch.arrays)
+        fn, value, mask = bare(site["fn"]), site["value"], mask_of(name, masks, batch.arrays)
         fine = _support(fn).check(value)
         if mask is not None and mask.ndim <= fine.ndim:
             fine = fine | ~over(beside(site, mask, site["layout"]), fine)
