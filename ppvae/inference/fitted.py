@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import metadata
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -309,14 +310,22 @@ class Fitted:
         )
 
     def with_unmeasured(self, drawn: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Draws ``(..., *shape)`` by modality in the run's order, NaN in elements that nobody measured in training."""
-        drawn = {name: drawn[name] for name in self.names if name in drawn}  # JAX sorts names
-        for modality in self.modalities:
-            if modality.unmeasured and modality.name in drawn:
+        """Draws ``(draws, items, *shape)`` by modality in the run's order, NaN in what nobody measured in training.
+
+        A model may observe the numbers of an item in a shape of its own.
+        """
+        found = {}
+        for modality in self.modalities:  # whose order JAX does not keep
+            if (values := drawn.get(modality.name)) is None:
+                continue
+            if prod(values.shape[2:]) == prod(modality.shape):
+                values = values.reshape(*values.shape[:2], *modality.shape)
+            if modality.unmeasured:
                 known = np.ones(modality.shape, bool)
                 known.flat[list(modality.unmeasured)] = False
-                drawn[modality.name] = np.where(known, drawn[modality.name], np.nan)
-        return drawn
+                values = np.where(known, values, np.nan)
+            found[modality.name] = values
+        return found
 
     def _posteriors(self, data: Dataset, given: Given, seed: int, posterior: str) -> Posteriors:
         from ppvae.inference.correction.answers import posteriors

@@ -29,7 +29,7 @@ from ppvae.training.checks.matching import (
     check_takes_draws,
     match,
 )
-from ppvae.training.checks.observed import check_baselines, check_densities, check_factors
+from ppvae.training.checks.observed import check_baselines, check_densities, check_factors, check_units
 from ppvae.training.checks.shapes import check_enumeration, enumerated_in
 from ppvae.training.checks.state import check_holds
 from ppvae.training.checks.trials import Run, checked, telling_rows, tried, trying, values_of, without_guide
@@ -55,6 +55,7 @@ def inspect(vae: VAE, data: Dataset, settings: Settings, weighs: bool = False) -
         enumerated = enumerated_in("model", model) | enumerated_in("guide", guide)
         matched = match(model, guide, [name for name in data.arrays if name not in vae.model.conditions])
         check_densities(model)
+        check_units(model, batch)
         if enumerated:
             check_enumeration(vae, batch, enumerated)
         if any(getattr(stage.objective, "revisits", False) for stage in stages(vae.objective)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
@@ -69,9 +70,13 @@ def check_densities(model: dict[str, Any]) -> None:
 
 
 def check_units(sites: dict[str, Any], batch: Batch) -> None:
-    """Raise ValueError where a model observes something else than the data have, as whose values answers are taken.
+    """Warn where a model observes something else than the data have, as whose values answers are taken.
 
-    Noise that makes whole numbers continuous, and a bound that keeps off the edge of a support, are let through.
+    Noise that makes whole numbers continuous, a bound that keeps off the edge of a support, and another shape of the
+    same numbers in the same order are let through.
+
+    Raises:
+        ValueError: it observes more or fewer numbers of an item.
     """
     for name in batch.arrays:
         own = [sites[piece] for piece in pieces(sites, name)]
@@ -80,24 +85,25 @@ def check_units(sites: dict[str, Any], batch: Batch) -> None:
 
 
 def _check_values(name: str, seen: Any, data: Any, mask: Any) -> None:
-    if seen.shape != data.shape:
+    if seen.numel() != data.numel():
         own, other = tuple(seen.shape[1:]), tuple(data.shape[1:])
         raise ValueError(
             f"the model observes {name!r} in shape {own} where an item of the data has {other}, which its predictions "
             f"need: give its distribution that shape, .to_event({len(other)}), or the data set the other"
         )
     known = torch.ones_like(data, dtype=torch.bool) if mask is None else over(mask, data).expand_as(data)
-    seen, data = seen[known].to(data), data[known]
+    seen, data = seen.reshape(data.shape)[known].to(data), data[known]
     if not len(data):
         return
     off, spread = (seen - data).abs(), data.std(correction=0)
     if not off.mean() <= NEAR * (spread if spread > 0 else data.abs().max().clamp(min=1.0)):
         worst = int(off.nan_to_num(torch.inf).argmax())
         a, b = seen[worst].item(), data[worst].item()
-        raise ValueError(
-            f"the model observes {name!r} as {a:.4g} where the data have {b:.4g}, for which its predictions would be "
-            "taken: change the data set so, or the distribution, as dist.TransformedDistribution does"
+        sentence = (
+            f"the model observes {name!r} as {a:.4g} where the data have {b:.4g}, so that evidence and predictions are "
+            "of what it observes: change the data set so, or the distribution, as dist.TransformedDistribution does"
         )
+        warnings.warn(sentence, UserWarning, stacklevel=2)
 
 
 def check_supports(sites: dict[str, Any], batch: Batch) -> None:

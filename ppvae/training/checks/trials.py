@@ -22,7 +22,7 @@ from ppvae.language.traces import random_sites
 from ppvae.language.turns import turn
 from ppvae.runs.plan import torch_dtype
 from ppvae.runs.vae import VAE
-from ppvae.training.checks.observed import check_draws, check_supports, check_units
+from ppvae.training.checks.observed import check_draws, check_supports
 from ppvae.training.checks.shapes import (
     FAILURES,
     check_handlers,
@@ -100,7 +100,6 @@ def checked(run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
     check_handlers(run.guide)
     check_measured(run.model, run.batch)
     check_supports(run.model, run.batch)
-    check_units(run.model, run.batch)
     return run.model, run.guide
 
 
