@@ -48,8 +48,7 @@ def answer(
         _block(engine, pair, settings, replace(question, draws=size), batch, _seeded(keys, seed, number), rows)
         for number, size in enumerate(sizes)
     ]
-    names = sorted(blocks[0])  # as JAX has them
-    return {name: np.concatenate([block[name] for block in blocks]) for name in names}
+    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
 
 @dataclass(frozen=True)
