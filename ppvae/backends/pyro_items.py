@@ -162,10 +162,8 @@ class Holes(Messenger):
 
     def _pyro_sample(self, msg: Any) -> None:
         mask = mask_of(msg["name"], self.masks, self.names) if msg["is_observed"] else None
-        weightless = getattr(msg["fn"], "_mask", None) is False  # pyro.deterministic, as obs_mask ends in one
-        if (
-            mask is not None and hasattr(msg["fn"], "mask") and not weightless
-        ):  # torch's have none, and are refused later
+        # torch's own take no mask, and are refused after the run; pyro.deterministic, where obs_mask ends, weighs nothing
+        if mask is not None and getattr(msg["fn"], "_mask", None) is not False and hasattr(msg["fn"], "mask"):
             mask = beside(msg, mask, layout())
             msg["value"] = supported(msg["fn"], msg["value"], mask)
             msg["fn"] = masked(msg, mask)

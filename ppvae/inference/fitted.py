@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import metadata
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from ppvae.inference import questions
 from ppvae.inference.chunks import answer
 from ppvae.inference.plain import Plain
 from ppvae.inference.points import point
+from ppvae.inference.predicted import as_measured
 from ppvae.inference.questions import Question
 from ppvae.language.batch import Batch, over
 from ppvae.language.modality import Modality
@@ -135,7 +135,8 @@ class Fitted:
         asked = tuple(self.asked(ask))
         if posterior != "guide":
             return self._posteriors(data, given, seed, posterior).query(asked, draws)
-        return self.with_unmeasured(self._ask(Question(questions.predict, draws, asked), data, given, seed))
+        drawn = self._ask(Question(questions.predict, draws, asked), data, given, seed)
+        return as_measured(drawn, self.modalities)
 
     def generate(self, items: int, seed: int = 0, draws: int | None = None) -> dict[str, np.ndarray]:
         """New items from the model: name to ``(items, *shape)``.
@@ -145,7 +146,8 @@ class Fitted:
         """
         keys = np.arange(items, dtype=np.uint32)
         question = Question(questions.generate, 1 if draws is None else draws, tuple(self.explained))
-        drawn = self.with_unmeasured(answer(self.vae.pair, self.settings, question, Batch(size=items), keys, seed))
+        found = answer(self.vae.pair, self.settings, question, Batch(size=items), keys, seed)
+        drawn = as_measured(found, self.modalities)
         return drawn if draws is not None else {name: values[0] for name, values in drawn.items()}
 
     def impute(self, data: Dataset, draws: int = 100, seed: int = 0, posterior: str = "guide") -> dict[str, np.ndarray]:
@@ -308,24 +310,6 @@ class Fitted:
             history=list(self.history),
             notes=dict(self.notes),
         )
-
-    def with_unmeasured(self, drawn: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Draws ``(draws, items, *shape)`` by modality in the run's order, NaN in what nobody measured in training.
-
-        A model may observe the numbers of an item in a shape of its own.
-        """
-        found = {}
-        for modality in self.modalities:  # whose order JAX does not keep
-            if (values := drawn.get(modality.name)) is None:
-                continue
-            if prod(values.shape[2:]) == prod(modality.shape):
-                values = values.reshape(*values.shape[:2], *modality.shape)
-            if modality.unmeasured:
-                known = np.ones(modality.shape, bool)
-                known.flat[list(modality.unmeasured)] = False
-                values = np.where(known, values, np.nan)
-            found[modality.name] = values
-        return found
 
     def _posteriors(self, data: Dataset, given: Given, seed: int, posterior: str) -> Posteriors:
         from ppvae.inference.correction.answers import posteriors

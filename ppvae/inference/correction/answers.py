@@ -14,6 +14,7 @@ from ppvae.inference.correction import questions
 from ppvae.inference.correction.ladder import PARTICLES, Weighed, weighed
 from ppvae.inference.correction.served import Answer, Answers, Served
 from ppvae.inference.log_means import log_mean
+from ppvae.inference.predicted import as_measured
 from ppvae.inference.questions import Question
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Posteriors:
     def query(self, ask: Sequence[str], draws: int) -> Answers:
         """Draws of the asked modalities: name to ``(draws, items, *shape)``."""
         (found,), served = self.at_draws(draws, Question(questions.predictions, ask=tuple(ask)))
-        return Answers(self.about.fitted.with_unmeasured(found), served)
+        return Answers(as_measured(found, self.about.fitted.modalities), served)
 
     def log_weights(self, particles: int) -> Answer:
         """``log p(x_given, z)`` less the log density of what z was drawn from: ``(particles, items)``."""
@@ -65,7 +66,7 @@ class Posteriors:
         )
         return {
             "posterior": drawn(latents, "latent"),
-            "posterior_predictive": drawn(self.about.fitted.with_unmeasured(predicted), "feature"),
+            "posterior_predictive": drawn(as_measured(predicted, self.about.fitted.modalities), "feature"),
             "log_likelihood": drawn({n: np.where(data.present(n), v, np.nan) for n, v in scored.items()}),
             "sample_stats": {
                 "khat": (("item",), served.khat),
