@@ -162,7 +162,7 @@ class Holes(Messenger):
 
     def _pyro_sample(self, msg: Any) -> None:
         mask = mask_of(msg["name"], self.masks, self.names) if msg["is_observed"] else None
-        # torch's own take no mask, and are refused after the run; pyro.deterministic, where obs_mask ends, weighs nothing
+        # torch's own take no mask, and are refused after the run; pyro.deterministic, where obs_mask ends, has no say
         if mask is not None and getattr(msg["fn"], "_mask", None) is not False and hasattr(msg["fn"], "mask"):
             mask = beside(msg, mask, layout())
             msg["value"] = supported(msg["fn"], msg["value"], mask)
