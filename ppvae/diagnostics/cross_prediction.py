@@ -74,8 +74,7 @@ def crossing(
     """
     held, names = subset_questions.explained(fitted, data), subset_questions.chosen(fitted, data, ask)
     subsets = tuple(tuple(subset) for subset in (alone_and_all(held) if given is None else given))
-    always = [name for name in fitted.vae.model.conditions if name in data.arrays]
-    drawn = predicted(fitted, shown(data, [[*subset, *always] for subset in subsets]), names, draws, seed)
+    drawn = predicted(fitted, shown(data, [fitted.shown(data, subset) for subset in subsets]), names, draws, seed)
     seen = np.stack([subset_questions.showing(data, subset) for subset in subsets])
     texts = [m.name for m in fitted.modalities if m.likelihood == "autoregressive"]
     means = {name: typical(drawn[name]) if name in texts else drawn[name].mean(0) for name in names}
