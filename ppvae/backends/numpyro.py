@@ -138,10 +138,12 @@ def enter(state: State, stage: int) -> State:
 
 def step(state: State, batch: Batch, pace: Pace) -> tuple[State, Info]:
     """One gradient step; what it tells stays on the device."""
-    names = tuple(sorted(batch.arrays)), batch.total, state.stage
+    names = tuple(sorted(batch.arrays)), batch.total, state.stage, mirror.times_changed(state.plan.vae.pair)
     if names not in state.run.compiled:
         state.run.compiled[names] = jax.jit(lambda s, a, o, i, p: _step(s, Batch(a, o, batch.total, index=i), p))
-    return state.run.compiled[names](state, put_all(batch.arrays), put_all(batch.observed or {}), batch.index, pace)
+    stepped = state.run.compiled[names](state, put_all(batch.arrays), put_all(batch.observed or {}), batch.index, pace)
+    mirror.look_again(state.plan.vae.pair)
+    return stepped
 
 
 def put_all(arrays: Mapping[str, Any]) -> Arrays:
@@ -204,12 +206,10 @@ def _own_shares(objective: Any, pair: tuple[Mirror, Mirror], batch: Batch, beta:
 def compile_epoch(
     state: State, arrays: Arrays, observed: Arrays, rows: np.ndarray, places: np.ndarray, pace: Pace
 ) -> None:
-    """Compile an epoch of this shape once for the whole run. Programs run here alone, so that the rest is no turn.
-
-    JAX holds what it compiled as long as the function, so that each run has a function of its own.
-    """
+    """Compile an epoch of this shape, of which the texts alone are a turn; JAX holds it as long as the run's lambda."""
     with environment(state.plan.settings):
         inputs = _everywhere(state, arrays, observed, rows, places, pace)
+        state.run.compiled["around", state.stage] = mirror.times_changed(state.plan.vae.pair)
         lowered = jax.jit(lambda *given: _epoch(*given), donate_argnums=0).lower(*inputs)
     with in_jax.defaults(state.plan.settings):
         state.run.compiled["epoch", state.stage] = compiled(lowered, state.plan)
@@ -222,8 +222,10 @@ def epoch(
     """One step for each row of ``rows``, ``(steps, batch)``; what they tell is ``(steps,)``.
 
     Arrays may hold some of the data alone: ``places`` says where in them the rows stand. The state that is given is
-    used up: the new one takes its memory.
+    used up: the new one takes its memory. Where a text reads something else by now, the epoch is compiled anew.
     """
+    if state.run.compiled["around", state.stage] != mirror.times_changed(state.plan.vae.pair):
+        compile_epoch(state, arrays, observed, rows, places, pace)
     with in_jax.defaults(state.plan.settings), together():
         inputs = _everywhere(state, arrays, observed, rows, places, pace)
         state, info = state.run.compiled["epoch", state.stage](*inputs)
@@ -251,16 +253,13 @@ def _epoch(
 
 def validate(state: State, arrays: Arrays, observed: Arrays, draw: int) -> float:
     """The loss on other items, in nats per item, without training; ``draw`` numbers its random draws."""
-    known = "validate", len(next(iter(arrays.values()))), state.stage
-    fresh = known not in state.run.compiled
-    if fresh:
+    known = "validate", len(next(iter(arrays.values()))), state.stage, mirror.times_changed(state.plan.vae.pair)
+    if known not in state.run.compiled:
         lowered = jax.jit(lambda *given: _validate(*given)).lower(state, arrays, observed, draw)
         state.run.compiled[known] = compiled(lowered, state.plan)
-    with together():
-        loss = float(state.run.compiled[known](state, arrays, observed, draw))
-    if fresh:
         give_back()
-    return loss
+    with together():
+        return float(state.run.compiled[known](state, arrays, observed, draw))
 
 
 def _validate(state: State, arrays: Arrays, observed: Arrays, draw: jax.Array) -> jax.Array:

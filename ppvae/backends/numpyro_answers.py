@@ -38,15 +38,20 @@ def each_item(
     """
     numbers, seeds = None if rows is None else jax.device_put(rows), jax.device_put(keys)
     (place,) = seeds.devices()
-    ask = asker(question, pair, on_cpu=place.platform == "cpu")
+    ask = asker(question, pair, mirror.times_changed(pair), on_cpu=place.platform == "cpu")
     common = {name: mask for name, mask in observed.items() if not mask.ndim}
     own = {name: mask for name, mask in observed.items() if mask.ndim}
-    return ask(mirror.views(pair), common, (arrays, own, seeds, numbers))
+    answers = ask(mirror.views(pair), common, (arrays, own, seeds, numbers))
+    mirror.look_again(pair)
+    return answers
 
 
 @lru_cache(maxsize=64)
-def asker(question: Any, pair: Any, on_cpu: bool) -> Any:
-    """The question, compiled; a question is a hashable callable, so that asking again compiles nothing."""
+def asker(question: Any, pair: Any, changes: int, on_cpu: bool) -> Any:
+    """The question, compiled; a question is a hashable callable, so that asking again compiles nothing.
+
+    It is another program once what the texts read around them has changed so many times.
+    """
     names = mirror.aliases(pair)
 
     def one(weights: Arrays, common: Arrays, item: tuple[Any, ...]) -> Arrays:

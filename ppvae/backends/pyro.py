@@ -173,7 +173,7 @@ def _differentiated(
             return shares
     with noise:
         loss, shares = loss_by_site(state, batch, beta)
-    if parameters:
+    if parameters and loss.requires_grad:  # which no text that uses none of them gives
         loss.backward(inputs=parameters)
     return shares
 

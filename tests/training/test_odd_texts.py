@@ -56,6 +56,15 @@ def test_a_pair_without_parameters_is_fitted_and_answers(backend: str) -> None:
 
 
 @both
+def test_a_pair_whose_parameters_count_for_nothing_is_fitted(backend: str) -> None:
+    vae = VAE(Said(items), Said(prior))
+    vae.guide.unused = torch.nn.Parameter(torch.ones(()))
+    run = ppvae.fit(vae, DATA, backend=backend, epochs=2, progress=False)
+    assert [entry["gradient_norm"] for entry in run.history] == [0.0, 0.0]
+    assert run.vae.guide.unused == 1.0
+
+
+@both
 def test_a_function_under_a_handler_runs_from_the_pair_that_holds_it(backend: str, tmp_path: Any) -> None:
     make = lambda: VAE(Said(handlers.scale(items, scale=1.0)), Said(prior))  # noqa: E731
     run = ppvae.fit(make(), DATA, backend=backend, epochs=1, progress=False)

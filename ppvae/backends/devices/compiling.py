@@ -7,6 +7,7 @@ from typing import Any
 import jax
 from torch.nn.modules.conv import _ConvNd
 
+from ppvae.backends import mirror
 from ppvae.backends.devices.in_jax import device
 from ppvae.runs.plan import Plan
 
@@ -23,8 +24,10 @@ def compiled(lowered: Any, plan: Plan) -> Any:
     """A lowered program of a run, compiled.
 
     On a CPU sparing memory where its data are on disk and its networks convolve, as steps of dense networks would take
-    1.4 times as long so; it then rounds another way. On a GPU sparing time, but for long runs.
+    1.4 times as long so; it then rounds another way. On a GPU sparing time, but for long runs. What texts changed by
+    themselves while they were traced is no change from here on.
     """
+    mirror.look_again(plan.vae.pair)
     try:
         return lowered.compile(compiler_options=_options(plan))
     except jax.errors.JaxRuntimeError as error:

@@ -8,6 +8,7 @@ from ppvae.backends.mirror import functions, layers
 from ppvae.backends.mirror.running import transformed
 from ppvae.backends.mirror.running.interpret import forward, to_jax
 from ppvae.backends.mirror.running.parameters import Parameters, aliases, arrays, views
+from ppvae.backends.mirror.running.surroundings import look_again, times_changed
 from ppvae.backends.mirror.running.tables import (
     FUNCTIONS,
     LAYERS,
@@ -35,8 +36,10 @@ __all__ = [
     "forward",
     "function",
     "layer",
+    "look_again",
     "method",
     "random_function",
+    "times_changed",
     "to_jax",
     "views",
 ]
