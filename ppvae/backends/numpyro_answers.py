@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import nullcontext
 from functools import lru_cache, partial
 from typing import Any
 
@@ -14,11 +15,12 @@ import numpyro
 
 from ppvae.backends import mirror
 from ppvae.backends.mirror.running.program import Mirror
-from ppvae.backends.numpyro_items import Sparing
+from ppvae.backends.numpyro_items import Jointly, Sparing
 from ppvae.language.batch import Batch
 
 Arrays = dict[str, jax.Array]
 
+ALL = 2**32 - 1  # of what all items share, in the place of an item's key
 QUICK = {"xla_backend_optimization_level": 1}  # compiles in a third of the time, and answers are no slower
 
 
@@ -58,8 +60,9 @@ def asker(question: Any, pair: Any, changes: int, on_cpu: bool) -> Any:
         arrays, own, key, row = item
         here, seen = ({name: array[None] for name, array in group.items()} for group in (arrays, {**own, **common}))
         batch = Batch(here, seen, 1, 1, index=None if row is None else row[None])
-        root = jax.random.fold_in(jax.random.key(key[0]), key[1])
-        with numpyro.handlers.seed(rng_seed=jax.random.fold_in(root, key[2])), Sparing():
+        own, all_of = (jax.random.fold_in(jax.random.fold_in(jax.random.key(k), key[1]), key[2]) for k in (key[0], ALL))
+        joint = Jointly(all_of) if question.jointly else nullcontext()
+        with numpyro.handlers.seed(rng_seed=own), Sparing(), joint:
             answer = question(*programs(pair, weights, names), batch)
         return {name: value[:, 0] for name, value in answer.items()}
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
+from zlib import crc32
 
 import jax
 import jax.numpy as jnp
@@ -79,14 +80,28 @@ def repeating() -> bool:
     return any(isinstance(handler, Draws) and handler.everything for handler in primitives._PYRO_STACK)
 
 
+class Jointly(Messenger):
+    """Draws what all items share by a key of its own, so that each of several items has the same."""
+
+    def __init__(self, key: jax.Array) -> None:
+        super().__init__(None)
+        self.key = key
+
+    def process_message(self, msg: Any) -> None:
+        if msg["type"] == "sample" and msg["value"] is None and not _of_items(msg) and msg["kwargs"]["rng_key"] is None:
+            msg["kwargs"]["rng_key"] = jax.random.fold_in(self.key, crc32(msg["name"].encode()))
+
+
 def one_by_one(answer: Callable[[], dict[str, jax.Array]], count: int) -> dict[str, jax.Array]:
     """So many answers to a question, each of one draw, along its first axis."""
+    joint = next((handler for handler in primitives._PYRO_STACK if isinstance(handler, Jointly)), None)
 
-    def one(key: jax.Array) -> dict[str, jax.Array]:
-        with numpyro.handlers.seed(rng_seed=key):
+    def one(number: jax.Array, key: jax.Array) -> dict[str, jax.Array]:
+        own = nullcontext() if joint is None else Jointly(jax.random.fold_in(joint.key, number))
+        with numpyro.handlers.seed(rng_seed=key), own:
             return {name: value[0] for name, value in answer().items()}
 
-    return jax.vmap(one)(jax.random.split(numpyro.prng_key(), count))
+    return jax.vmap(one)(jnp.arange(count), jax.random.split(numpyro.prng_key(), count))
 
 
 def draws(count: int) -> Any:

@@ -20,6 +20,7 @@ from ppvae.backends.devices import processes, shared_noise
 from ppvae.backends.devices.in_torch import Resident, averaged, device, rows_of
 from ppvae.backends.optimizers import in_torch
 from ppvae.backends.precision import in_torch as precision
+from ppvae.backends.pyro_items import Jointly
 from ppvae.backends.pyro_words import STACKS
 from ppvae.backends.stacks import emptied
 from ppvae.language import ppl
@@ -294,5 +295,6 @@ def each_item(
             here = {name: array[one] for name, array in arrays.items()}
             seen = {name: mask[one] if mask.ndim else mask[None] for name, mask in observed.items()}
             batch = Batch(here, seen, 1, 1, index=None if rows is None else rows[one])
-            answers.append(question(pair["model"], pair["guide"], batch))
+            with Jointly(*(int(word) for word in key[1:])) if question.jointly else nullcontext():
+                answers.append(question(pair["model"], pair["guide"], batch))
     return {name: torch.cat([a[name] for a in answers], 1).cpu().numpy() for name in answers[0]}

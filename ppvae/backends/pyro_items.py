@@ -7,7 +7,9 @@ from contextlib import nullcontext
 from functools import lru_cache, partial
 from itertools import chain, count
 from typing import Any
+from zlib import crc32
 
+import numpy as np
 import pyro
 import torch
 from pyro.params.param_store import ParamStoreDict
@@ -76,9 +78,29 @@ def repeating() -> bool:
     return any(isinstance(handler, Draws) and handler.everything for handler in runtime._PYRO_STACK)
 
 
+class Jointly(Messenger):
+    """Draws what all items share by a seed of its own, so that each of several items has the same."""
+
+    def __init__(self, *entropy: int) -> None:
+        super().__init__()
+        self.entropy = entropy
+
+    def _pyro_sample(self, msg: Any) -> None:
+        local = any(frame.name == "items" for frame in msg["cond_indep_stack"])
+        if msg["value"] is None and not local and type(msg["fn"]).__name__ != "_Subsample":
+            seed = np.random.SeedSequence([*self.entropy, crc32(msg["name"].encode())]).generate_state(1)
+            with torch.random.fork_rng():
+                torch.manual_seed(int(seed[0]))
+                msg["value"] = msg["fn"](*msg["args"], **msg["kwargs"])
+
+
 def one_by_one(answer: Callable[[], dict[str, torch.Tensor]], count: int) -> dict[str, torch.Tensor]:
     """So many answers to a question, each of one draw, along its first axis."""
-    answers = [answer() for _ in range(count)]
+    joint = next((handler for handler in runtime._PYRO_STACK if isinstance(handler, Jointly)), None)
+    answers = []
+    for number in range(count):
+        with nullcontext() if joint is None else Jointly(*joint.entropy, number):
+            answers.append(answer())
     return {name: torch.cat([each[name] for each in answers]) for name in answers[0]}
 
 

@@ -10,12 +10,21 @@ import numpy as np
 
 from ppvae.data.dataset import Dataset
 from ppvae.inference import arviz
-from ppvae.inference.chunks import answer
-from ppvae.inference.questions import Question, each_draw
+from ppvae.inference.chunks import answer, shares
+from ppvae.inference.questions import Question, each_draw, encode_shared
 from ppvae.language.batch import Batch
-from ppvae.language.pieces import pieces
+from ppvae.language.pieces import owner, pieces, whole
 from ppvae.language.ppl import items
-from ppvae.language.traces import Sites, is_enumerated, joint, latents, local_latents, model_sites, random_sites
+from ppvae.language.traces import (
+    Sites,
+    is_enumerated,
+    joint,
+    latents,
+    local_latents,
+    model_sites,
+    random_sites,
+    shared_latents,
+)
 
 Group = dict[str, tuple[tuple[str, ...], Any]]
 
@@ -23,12 +32,17 @@ Group = dict[str, tuple[tuple[str, ...], Any]]
 def of_guide(fitted: Any, data: Dataset, given: Sequence[str] | None, draws: int, seed: int) -> dict[str, Group]:
     """The groups that stand on the posterior: group to name to ``(dimensions, array)``."""
     names = [name for name in fitted.names if name in data.arrays]
-    question = Question(LogLikelihood(tuple(fitted.shown(data, given))), draws, tuple(names))
+    question = Question(LogLikelihood(tuple(fitted.shown(data, given))), draws, tuple(names), jointly=True)
     likelihood = answer(fitted.vae.pair, fitted.settings, question, data.batch(given=names), data.keys, seed)
     return {
-        "posterior": drawn(fitted.encode(data, given, draws, seed), "latent"),
+        "posterior": {
+            **_shared(fitted, data, fitted.shown(data, given), encode_shared, draws, seed),
+            **drawn(fitted.encode(data, given, draws, seed), "latent"),
+        },
         "posterior_predictive": drawn(fitted.query(data, given, None, draws, seed), "feature"),
-        "log_likelihood": drawn({name: np.where(data.present(name), v, np.nan) for name, v in likelihood.items()}),
+        "log_likelihood": drawn(
+            {name: np.where(data.present(name), likelihood[name], np.nan) for name in names if name in likelihood}
+        ),
         "sample_stats": _statistics(fitted.log_weights(data, given, draws, seed)),
     }
 
@@ -38,11 +52,15 @@ def of_model(fitted: Any, data: Dataset, draws: int, seed: int) -> dict[str, Gro
     names = [name for name in fitted.names if name in data.arrays]
     conditions = [name for name in fitted.vae.model.conditions if name in names]
     batch = data.batch(given=conditions) if conditions else Batch(size=len(data))
-    question = Question(from_prior, draws, tuple(fitted.explained))
+    ask = tuple(fitted.explained)
+    question = Question(from_prior, draws, ask, jointly=True)
     prior = answer(fitted.vae.pair, fitted.settings, question, batch, data.keys, seed)
     return {
-        "prior": drawn({name: values for name, values in prior.items() if name not in fitted.names}, "latent"),
-        "prior_predictive": drawn({name: values for name, values in prior.items() if name in fitted.names}, "feature"),
+        "prior": {
+            **_shared(fitted, data, conditions, shared_from_prior, draws, seed, ask=ask),
+            **drawn({name: values for name, values in prior.items() if name not in fitted.names}, "latent"),
+        },
+        "prior_predictive": drawn({name: prior[name] for name in fitted.names if name in prior}, "feature"),
         "observed_data": {
             name: (_dims(name, ("item",), data.arrays[name], "feature"), data.holed(name)) for name in names
         },
@@ -58,11 +76,35 @@ def coords(fitted: Any, data: Dataset) -> dict[str, Any]:
     return ids | {f"{name}_feature": list(features) for name, features in known.items() if name in shown}
 
 
+def _shared(
+    fitted: Any, data: Dataset, names: Sequence[str], question: Any, draws: int, seed: int, **options: Any
+) -> Group:
+    """Draws of what all items share, but for what is made of each item anew."""
+    rows = np.unique([0, len(data) - 1])
+    batch = data.batch(rows, given=names) if names else Batch(size=len(rows))
+    trained = data.order == fitted.notes.get("order")
+    asked = Question(question, draws, jointly=True, **options)
+    if not shares(fitted.vae.pair, fitted.settings, batch, trained):
+        return {}
+    found = answer(fitted.vae.pair, fitted.settings, asked, batch, data.keys[rows], seed, trained)
+    alike = {name: values[:, 0] for name, values in found.items() if (values[:, :1] == values).all()}
+    return {name: (_dims(name, ("draw",), values, "latent"), values) for name, values in alike.items()}
+
+
 @each_draw
 def from_prior(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
     """Draws of each item's latents, and of the asked modalities, from the model alone."""
     with items().repeated(draws):
-        return local_latents(model_sites(model, replace(batch, ask=ask)))
+        sites = model_sites(model, replace(batch, ask=ask))
+    own = local_latents({name: site for name, site in sites.items() if owner(name, ask)[0] not in ask})
+    return {**own, **{name: whole(sites, name) for name in ask if pieces(sites, name)}}
+
+
+@each_draw
+def shared_from_prior(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
+    """Draws of what all items share from the model alone, ``(draws, 1, ...)``."""
+    with items().repeated(draws):
+        return shared_latents(model_sites(model, replace(batch, ask=ask)))
 
 
 @each_draw

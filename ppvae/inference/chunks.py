@@ -51,6 +51,13 @@ def answer(
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
 
+def shares(pair: Any, settings: Settings, batch: Batch, trained: bool) -> bool:
+    """Has the pair latents that all items share?"""
+    batch = batch if trained else replace(batch, index=None)
+    with importlib.import_module(f"ppvae.backends.{settings.backend}").environment(settings):
+        return _shared(_first(pair, batch)) > 0
+
+
 @dataclass(frozen=True)
 class _First:
     """A pair with the first of the items that it is asked about; one that looks alike is as good."""

@@ -112,10 +112,13 @@ class Fitted:
     def encode(
         self, data: Dataset, given: Given = None, draws: int = 1, seed: int = 0, posterior: str = "guide"
     ) -> dict[str, np.ndarray]:
-        """Draws of every latent from q(z | x_given): site to ``(draws, items, *event)``."""
+        """Draws of each item's own latents from q(z | x_given): site to ``(draws, items, *event)``.
+
+        What all items share is in :meth:`to_arviz`; each draw of theirs stands on one draw of that.
+        """
         if posterior != "guide":
             return self._posteriors(data, given, seed, posterior).encode(draws)
-        return self._ask(Question(questions.encode, draws), data, given, seed)
+        return self._ask(Question(questions.encode, draws, jointly=True), data, given, seed)
 
     def query(
         self,
@@ -135,7 +138,7 @@ class Fitted:
         asked = tuple(self.asked(ask))
         if posterior != "guide":
             return self._posteriors(data, given, seed, posterior).query(asked, draws)
-        drawn = self._ask(Question(questions.predict, draws, asked), data, given, seed)
+        drawn = self._ask(Question(questions.predict, draws, asked, jointly=True), data, given, seed)
         return as_measured(drawn, self.modalities)
 
     def generate(self, items: int, seed: int = 0, draws: int | None = None) -> dict[str, np.ndarray]:
@@ -177,7 +180,7 @@ class Fitted:
         """
         if posterior != "guide":
             return self._posteriors(data, given, seed, posterior).log_weights(particles)
-        return self._ask(Question(questions.log_weights, particles), data, given, seed)["log_weights"]
+        return self._ask(Question(questions.log_weights, particles, jointly=True), data, given, seed)["log_weights"]
 
     def log_evidence(
         self, data: Dataset, given: Given = None, particles: int = 1000, seed: int = 0, posterior: str = "guide"

@@ -15,7 +15,17 @@ from ppvae.language.batch import Batch
 from ppvae.language.pieces import owner, whole
 from ppvae.language.plates import untempered
 from ppvae.language.ppl import items
-from ppvae.language.traces import Sites, alone, is_factor, latents, local_latents, model_sites, random_sites, shared
+from ppvae.language.traces import (
+    Sites,
+    alone,
+    is_factor,
+    latents,
+    local_latents,
+    model_sites,
+    random_sites,
+    shared,
+    shared_latents,
+)
 from ppvae.language.traces import log_weights as weights
 
 MANY = 64  # draws, which cost more than the guide that they come from
@@ -25,13 +35,15 @@ MANY = 64  # draws, which cost more than the guide that they come from
 class Question:
     """One of the functions below with its options: hashable, so that a backend compiles it once.
 
-    ``reduce`` is what is kept of each array ``(draws, items, ...)`` of a chunk.
+    ``reduce`` is what is kept of each array ``(draws, items, ...)`` of a chunk. ``jointly``, what all items share is
+    the same for all items in each draw; else each item has draws of its own.
     """
 
     function: Callable[..., dict[str, Any]]
     draws: int = 1
     ask: tuple[str, ...] | None = None
     reduce: Callable[[Any], Any] | None = None
+    jointly: bool = False
 
     def __call__(self, model: Any, guide: Any, batch: Batch) -> dict[str, Any]:
         """The answer.
@@ -102,6 +114,13 @@ def encode(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
     """Draws of each item's own latents from q(z | what the batch gives)."""
     with items().repeated(draws):
         return local_latents(guide_sites(guide, batch))
+
+
+@each_draw
+def encode_shared(model: Any, guide: Any, batch: Batch, draws: int) -> dict[str, Any]:
+    """Draws of what all items share from the guide, ``(draws, 1, *plates, *event)``."""
+    with items().repeated(draws):
+        return shared_latents(guide_sites(guide, batch))
 
 
 @each_draw

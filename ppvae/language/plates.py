@@ -221,6 +221,16 @@ def items_first(site: Any, value: Any) -> Any:
     return one_draw(site, _items_moved(site, value), 1 + len(own) + event)
 
 
+def draws_first(site: Any, value: Any) -> Any:
+    """A value of a site that all items share, ``(draws, *plates, *event)``."""
+    batch = value.shape[: value.ndim - site["fn"].event_dim]
+    lead, held = batch[:1], {frame.dim for frame in site["cond_indep_stack"]}
+    if not any(frame.name == "draws" for frame in site["cond_indep_stack"]):
+        lead, batch = (1,), (1, *batch)
+    kept = [size for dim, size in zip(range(1 - len(batch), 0), batch[1:], strict=True) if size > 1 or dim in held]
+    return value.reshape(*lead, *kept, *value.shape[value.ndim - site["fn"].event_dim :])
+
+
 def one_draw(site: Any, value: Any, dims: int) -> Any:
     """What a local site has, of so many dims without draws; as that of one draw, where its text took no draws."""
     return value[None] if site["single"] and value.ndim == dims else value

@@ -8,7 +8,7 @@ from typing import Any
 
 from ppvae.language.batch import Batch
 from ppvae.language.elimination import Hidden, axes, conditionals, eliminated, multiplied
-from ppvae.language.plates import Layout, items_first, one_draw, picked, tempering, weight
+from ppvae.language.plates import Layout, draws_first, items_first, one_draw, picked, tempering, weight
 from ppvae.language.ppl import dist, handlers, items, ops
 
 Sites = dict[str, Any]
@@ -141,6 +141,12 @@ def local_latents(sites: Sites) -> dict[str, Any]:
     """The values of items' own latents by name, ``(..., items, *plates of the program's own, *event)``."""
     own = {name: s for name, s in sites.items() if is_local(s) and not (s["is_observed"] or is_auxiliary(s))}
     return {name: items_first(site, site["value"]) for name, site in own.items()}
+
+
+def shared_latents(sites: Sites) -> dict[str, Any]:
+    """The values of what all items share by name, ``(draws, 1, *plates, *event)``."""
+    own = {name: s for name, s in sites.items() if not (is_local(s) or s["is_observed"] or is_auxiliary(s))}
+    return {name: draws_first(site, site["value"])[:, None] for name, site in own.items()}
 
 
 def density(site: Any) -> Any:
