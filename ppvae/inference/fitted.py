@@ -35,7 +35,7 @@ Given = Sequence[str] | None
 LIBRARIES = ("ppvae", "torch", "pyro-ppl", "jax", "numpyro", "optax", "numpy")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Fitted:
     """A trained pair.
 
@@ -63,6 +63,12 @@ class Fitted:
     history: Sequence[Mapping[str, Any]]
     snapshot: Snapshot
     notes: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        model, guide = type(self.vae.model).__name__, type(self.vae.guide).__name__
+        loss = f", loss {self.history[-1]['loss']:.6g}" if self.history else ""
+        known = ", ".join(f"{m.name} {tuple(m.shape)} {m.likelihood}" for m in self.modalities)
+        return f"Fitted({model} with {guide} on {self.settings.backend}, {len(self.history)} epochs{loss}: {known})"
 
     @property
     def names(self) -> list[str]:
@@ -229,12 +235,15 @@ class Fitted:
         """Everything ArviZ can look at: an ``InferenceData`` on ArviZ 0.2x, an xarray ``DataTree`` on 1.x.
 
         Groups ``posterior``, ``posterior_predictive``, ``prior``, ``prior_predictive``, ``log_likelihood`` (nats, NaN
-        where nothing was measured), ``sample_stats`` (log weights of the draws, their mean ``elbo``, and ``khat``),
-        ``observed_data`` (NaN in holes) and ``constant_data`` (labels). Dimensions are ``chain`` (one), ``draw``,
-        ``item``, ``latent`` for z and ``NAME_latent`` for other sites, ``NAME_feature`` for a modality, numbered where
-        it has several axes. A site called like a dimension gets an underscore: ``item_``. Draws are independent, so
-        R-hat says nothing: ``az.summary(..., kind="stats")``. Corrected draws count alike: ``sample_stats`` has no
-        weights, and says of each item its ``khat``, ``passes`` and ``stage``.
+        where nothing was measured: leave such items out of ``az.loo``), ``sample_stats`` (log weights of the draws,
+        their mean ``elbo``, and ``khat``), ``observed_data`` (NaN in holes) and ``constant_data`` (labels). Dimensions
+        are ``chain`` (one), ``draw``, ``item``, ``latent`` for z and ``NAME_latent`` for other sites, ``NAME_feature``
+        for a modality, numbered where it has several axes. A site called like a dimension gets an underscore:
+        ``item_``. Draws are independent, so R-hat says nothing: ``az.summary(..., kind="stats")``.
+
+        What all items share has no ``item``: each of its draws is that on which the draws of all items stand. Corrected
+        items stand on draws of their own, so that it is left out there. Corrected draws count alike: ``sample_stats``
+        has no weights, and says of each item its ``khat``, ``passes`` and ``stage``.
 
         Args:
             data: the items.

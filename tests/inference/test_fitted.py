@@ -162,6 +162,14 @@ def test_memory_of_elbo_and_evidence_does_not_grow_with_particles_times_items() 
     assert peak < 500 * 3000 * 4 / 2, "half of what the weights take"
 
 
+def test_it_shows_itself_in_a_line() -> None:
+    run = fitted("pyro")
+    names = ", ".join(f"{m.name} {m.shape} {m.likelihood}" for m in run.modalities)
+    kinds = f"{type(run.vae.model).__name__} with {type(run.vae.guide).__name__}"
+    assert repr(run).startswith(f"Fitted({kinds} on pyro, {len(run.history)} epochs")
+    assert repr(run).endswith(f": {names})")
+
+
 @both
 def test_generate_is_reproducible_and_items_do_not_depend_on_how_many(backend: str) -> None:
     pair = fitted(backend)

@@ -110,6 +110,15 @@ def test_a_modality_that_is_drawn_nowhere_is_named(backend: str) -> None:
         run.query(DATA)
 
 
+def silent(data: Any) -> None:
+    assert len(data) == 0
+
+
+def test_what_fails_without_a_word_is_told_by_its_line() -> None:
+    with pytest.raises(ValueError, match=r"fails on the data: AssertionError in silent: assert len\(data\) == 0$"):
+        ppvae.fit(VAE(Said(silent), Said(prior)), DATA, epochs=1)
+
+
 def all_at_once(data: Any) -> None:
     theta = pyro.param("theta", torch.zeros(len(HEADS)))
     with pyro.plate("data", len(data)):

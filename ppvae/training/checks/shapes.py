@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Collection, Iterable, Iterator
 from itertools import zip_longest
 from typing import Any
@@ -236,5 +237,8 @@ def outside_plate(line: str, batch: Batch) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or its kind where it has none."""
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    """The first line of an error's message, or its kind where it has none, and the line that raised it."""
+    if said := str(error).strip():
+        return said.splitlines()[0]
+    frames = traceback.extract_tb(error.__traceback__)
+    return type(error).__name__ + (f" in {frames[-1].name}: {frames[-1].line}" if frames else "")
