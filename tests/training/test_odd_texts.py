@@ -111,11 +111,11 @@ def test_a_modality_that_is_drawn_nowhere_is_named(backend: str) -> None:
 
 
 def silent(data: Any) -> None:
-    assert len(data) == 0
+    raise AssertionError
 
 
 def test_what_fails_without_a_word_is_told_by_its_line() -> None:
-    with pytest.raises(ValueError, match=r"fails on the data: AssertionError in silent: assert len\(data\) == 0$"):
+    with pytest.raises(ValueError, match=r"fails on the data: AssertionError in silent: raise AssertionError$"):
         ppvae.fit(VAE(Said(silent), Said(prior)), DATA, epochs=1)
 
 
