@@ -269,7 +269,10 @@ def _moved(value: Any, axis: int, to: int) -> Any:
 
 
 def beside(site: Any, mask: Any, layout: Layout) -> Any:
-    """A mask of holes, ``(items,)`` or ``(items, *own plates, *event)``, in the dims of its site's plates and event."""
+    """A mask of holes, ``(items,)`` or ``(items, *own plates, *event)``, in the dims of its site's plates and event.
+
+    Runs before training have yet to find the layout of the pair; that of the site alone then does.
+    """
     if mask.ndim > 1:
-        return as_drawn(site, mask, layout)
+        return as_drawn(site, mask, layout if layout.own else found([site], [{}]))
     return mask.reshape((1,) * (depth(site) - 1 - layout.right) + mask.shape + (1,) * layout.right)

@@ -279,6 +279,14 @@ class Sphere(Program):
                 pyro.sample("x", dist.Normal(u, 0.5).to_event(1), obs=x)
 
 
+def test_what_is_no_covariance_as_computed_keeps_its_factor() -> None:
+    before = np.stack([2 * np.eye(2)] * 3)
+    matrices = np.array([[[4.0, 2.0], [2.0, 3.0]], [[1.0, 1.0], [1.0, 1.0 - 1e-15]], [[9.0, 0.0], [0.0, 1.0]]])
+    found = proposals._factors(matrices, before)
+    np.testing.assert_allclose(found[[0, 2]], np.linalg.cholesky(matrices[[0, 2]]))
+    np.testing.assert_array_equal(found[1], before[1])
+
+
 def test_what_cannot_be_moved_about_is_refused_in_a_sentence() -> None:
     data = Dataset({"x": np.random.default_rng(0).normal(size=(6, 3))})
     run = ppvae.fit(VAE(Sphere("model"), Sphere("guide")), data, backend="pyro", epochs=1, progress=False)

@@ -243,6 +243,36 @@ def test_holes_are_left_out(name: str, backend: str) -> None:
     np.testing.assert_allclose(found, [CASES[name].evidence(row) for row in x], rtol=1e-10, atol=1e-10)
 
 
+class Answers(Program):
+    """Answers to questions that differ in difficulty, ``(questions, items)`` as the text has them; no latent."""
+
+    def forward(self, batch: Any) -> None:
+        y = batch.get("y")
+        with pyro.plate("questions", WORDS, dim=-2), batch.plate():
+            logits = torch.linspace(-1.0, 1.0, WORDS)[:, None]
+            pyro.sample("y", dist.Bernoulli(logits=logits), obs=None if y is None else y.transpose(-1, -2))
+
+
+class Silent(Program):
+    """There is nothing to draw."""
+
+    def forward(self, batch: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize("items", [WORDS, 8])
+@both
+def test_so_are_those_of_values_that_a_support_bounds(items: int, backend: str) -> None:
+    y = (RNG.random((items, WORDS)) < 0.5).astype(float)
+    y[0, 1] = y[2, 0] = np.nan
+    data = Dataset({"y": y}, modalities=[Modality("y", (WORDS,), "bernoulli")])
+    run = ppvae.fit(VAE(Answers(), Silent()), data, backend=backend, epochs=1, dtype="float64")
+    each = stats.bernoulli.logpmf(np.nan_to_num(y), 1 / (1 + np.exp(-np.linspace(-1.0, 1.0, WORDS))))
+    exact = np.where(np.isnan(y), 0.0, each).sum(1)
+    np.testing.assert_allclose(run.log_evidence(data, particles=1), exact, rtol=1e-6)
+    assert run.history[0]["loss"] == pytest.approx(-exact.mean(), rel=1e-6)
+
+
 @both
 def test_draws_come_item_by_item(backend: str) -> None:
     run, x = fitted("grid", backend), CASES["grid"].x

@@ -161,4 +161,15 @@ def _moved(
     trust, centred = trust[:, None], vectors - loc
     covariance = np.einsum("ni,nid,nie->ide", weights, centred, centred, optimize=True)
     shrunk = trust[..., None] * covariance + (1 - trust[..., None]) * root @ np.swapaxes(root, 1, 2)
-    return trust * loc + (1 - trust) * before, np.linalg.cholesky(shrunk)
+    return trust * loc + (1 - trust) * before, _factors(shrunk, root)
+
+
+def _factors(covariances: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """Factors of ``(items, size, size)``; an item whose matrix is singular as far as it was computed keeps its own."""
+    try:
+        return np.linalg.cholesky(covariances)
+    except np.linalg.LinAlgError:
+        if len(covariances) == 1:
+            return before
+    alone = zip(covariances[:, None], before[:, None], strict=True)
+    return np.concatenate([_factors(*item) for item in alone])
