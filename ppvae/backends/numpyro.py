@@ -18,7 +18,7 @@ import torch
 from numpyro import infer
 
 from ppvae.backends import mirror
-from ppvae.backends.devices import in_jax, jax_faults, keys
+from ppvae.backends.devices import in_jax, in_torch, jax_faults, keys
 from ppvae.backends.devices.compiling import compiled
 from ppvae.backends.devices.in_jax import join as join
 from ppvae.backends.devices.in_jax import together
@@ -39,7 +39,7 @@ from ppvae.objectives import Estimator
 from ppvae.objectives.elbo import per_item
 from ppvae.objectives.library import tempered
 from ppvae.objectives.multisample import BOUND
-from ppvae.runs.plan import Info, Pace, Plan, torch_dtype
+from ppvae.runs.plan import Info, Pace, Plan
 from ppvae.runs.settings import Settings
 from ppvae.runs.snapshot import Snapshot
 
@@ -87,7 +87,7 @@ def environment(settings: Settings) -> Iterator[None]:
         turn(),
         ppl.running("numpyro"),
         emptied(*STACKS),
-        torch_dtype(getattr(torch, settings.dtype)),
+        in_torch.defaults(getattr(torch, settings.dtype)),
         in_jax.defaults(settings),
     ):
         yield

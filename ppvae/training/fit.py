@@ -40,6 +40,7 @@ from ppvae.training.validation import Validation, prepared
 Callback = Callable[..., object]
 
 
+@torch.inference_mode(False)  # in which a caller may be, and whose tensors cannot be trained
 def init(vae: VAE, data: Dataset, weights: Any = None, **options: Any) -> Any:
     """The state before the first step, of a copy of the pair; options are those of :class:`Settings`.
 
@@ -285,5 +286,7 @@ def _export(engine: Any, state: Any) -> Snapshot:
 def _loaded(fitted: Fitted) -> Fitted:
     """The fitted pair, its modules holding the weights of its snapshot."""
     vae = copy.deepcopy(fitted.vae)
-    vae.pair.load_state_dict({name: torch.as_tensor(weight) for name, weight in fitted.snapshot.weights.items()})
+    vae.pair.load_state_dict(
+        {name: torch.as_tensor(weight, device="cpu") for name, weight in fitted.snapshot.weights.items()}
+    )
     return replace(fitted, vae=vae)
