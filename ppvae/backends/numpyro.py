@@ -278,9 +278,9 @@ def export(state: State) -> Snapshot:
     """Weights and optimiser state as numpy arrays."""
     if state.plan.stored:
         give_back()
-    weights = {**state.fixed, **state.params}
+    weights, kept = {**state.fixed, **state.params}, state.plan.vae.pair.state_dict()  # lasting buffers alone
     return Snapshot(
-        weights={name: np.array(weights[first]) for name, first in state.run.aliases.items()},
+        weights={name: np.array(weights[first]) for name, first in state.run.aliases.items() if name in kept},
         step=int(state.step),
         **in_optax.exported(state.plan.settings, state.moments),
     )
@@ -288,7 +288,8 @@ def export(state: State) -> Snapshot:
 
 def restore(state: State, snapshot: Snapshot) -> State:
     """The state with the weights and optimiser state of a snapshot from either backend."""
-    fresh = {name: jax.device_put(snapshot.weights[name].copy()) for name in {**state.fixed, **state.params}}
+    held = {**state.fixed, **state.params}
+    fresh = {name: jax.device_put(snapshot.weights.get(name, array).copy()) for name, array in held.items()}
     stage, count = state.plan.reached(snapshot.step)
     return replace(
         state,

@@ -28,6 +28,7 @@ from ppvae.runs.snapshot import Snapshot
 from ppvae.runs.vae import VAE
 from ppvae.training.checks import inspection
 from ppvae.training.checks.agreement import check_agreement, is_written_by_user
+from ppvae.training.checks.state import check_hooks
 from ppvae.training.early_stopping import held_out, overtrained, why_not_auto, why_stop
 from ppvae.training.epochs import engine_of, epochs, in_stage, pace_of, steps_in
 from ppvae.training.interruption import ending, terminable
@@ -51,6 +52,7 @@ def init(vae: VAE, data: Dataset, weights: Any = None, **options: Any) -> Any:
     if settings.epochs == "auto" and (reason := why_not_auto(vae, settings)):
         raise ValueError(f"epochs cannot be 'auto' here: {reason}; give a number")
     check_trainable(settings, [name for name, p in vae.pair.named_parameters() if p.requires_grad])
+    check_hooks(vae.pair)
     vae = copy.deepcopy(vae)
     vae.pair.to("cpu", getattr(torch, settings.dtype))
     engine = engine_of(settings)
