@@ -18,8 +18,8 @@ from torch.distributions import constraints as torchs
 import ppvae
 from ppvae import VAE, Dataset, Program, dist, pyro
 from ppvae.backends.declarations import initial
+from ppvae.backends.devices.in_torch import defaults
 from ppvae.language import ppl
-from ppvae.runs.plan import torch_dtype
 
 both = pytest.mark.parametrize("backend", ppl.BACKENDS)
 
@@ -196,7 +196,7 @@ def test_what_was_not_declared_before_training_is_refused_in_it(backend: str) ->
 
 
 def test_a_first_value_is_as_near_its_constraint_as_its_own_digits() -> None:
-    with torch_dtype(torch.float64):
+    with defaults(torch.float64):
         found = initial("turned", torch.tensor([0.6, 0.8]), dist.constraints.sphere)
         with pytest.raises(ValueError, match="constraint Sphere does not allow"):
             initial("turned", torch.tensor([0.6, 0.9]), dist.constraints.sphere)
