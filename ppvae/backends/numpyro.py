@@ -288,8 +288,7 @@ def export(state: State) -> Snapshot:
 
 def restore(state: State, snapshot: Snapshot) -> State:
     """The state with the weights and optimiser state of a snapshot from either backend."""
-    held = {**state.fixed, **state.params}
-    fresh = {name: jax.device_put(snapshot.weights.get(name, array).copy()) for name, array in held.items()}
+    fresh = {n: jax.device_put(snapshot.weights.get(n, a).copy()) for n, a in {**state.fixed, **state.params}.items()}
     stage, count = state.plan.reached(snapshot.step)
     return replace(
         state,

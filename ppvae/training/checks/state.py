@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules.lazy import LazyModuleMixin
+from torch.nn.parameter import is_lazy
 
 from ppvae.language.statistics import ADVICE, keeps_statistics
 from ppvae.language.traces import log_prob
@@ -24,7 +24,7 @@ def prepared(pair: nn.Module) -> Held:
         ValueError: a layer keeps running statistics, or has no weights yet.
     """
     for path, module in pair.named_modules():
-        if isinstance(module, LazyModuleMixin) and module.has_uninitialized_params():
+        if any(map(is_lazy, module.parameters(recurse=False))):
             raise ValueError(
                 f"the layer nn.{type(module).__name__} at {path!r} does not know its size before it runs: say it, as "
                 "in nn.Linear(8, 3), or run the program once before training"
