@@ -111,6 +111,7 @@ def test_declared_parameters_are_the_same_on_both_backends(pair: Callable[[], VA
 def test_declared_parameters_train_and_are_saved_and_go_on_elsewhere(
     pair: Callable[[], VAE], backend: str, tmp_path: Path
 ) -> None:
+    torch.manual_seed(0)  # how far a parameter moves depends on where the others start
     settings: dict[str, Any] = {"batch_size": 6, "dtype": "float64", "seed": 3}
     start, run = (
         ppvae.fit(pair(), data(), backend=backend, epochs=n, lr=lr, **settings) for n, lr in ((1, 1e-9), (2, 0.1))
