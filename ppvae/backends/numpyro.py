@@ -18,7 +18,7 @@ import torch
 from numpyro import infer
 
 from ppvae.backends import mirror
-from ppvae.backends.devices import in_jax, jax_faults, keys
+from ppvae.backends.devices import in_jax, in_torch, jax_faults, keys
 from ppvae.backends.devices.compiling import compiled
 from ppvae.backends.devices.in_jax import join as join
 from ppvae.backends.devices.in_jax import together
@@ -39,7 +39,7 @@ from ppvae.objectives import Estimator
 from ppvae.objectives.elbo import per_item
 from ppvae.objectives.library import tempered
 from ppvae.objectives.multisample import BOUND
-from ppvae.runs.plan import Info, Pace, Plan, torch_dtype
+from ppvae.runs.plan import Info, Pace, Plan
 from ppvae.runs.settings import Settings
 from ppvae.runs.snapshot import Snapshot
 
@@ -87,7 +87,7 @@ def environment(settings: Settings) -> Iterator[None]:
         turn(),
         ppl.running("numpyro"),
         emptied(*STACKS),
-        torch_dtype(getattr(torch, settings.dtype)),
+        in_torch.defaults(getattr(torch, settings.dtype)),
         in_jax.defaults(settings),
     ):
         yield
@@ -277,9 +277,9 @@ def export(state: State) -> Snapshot:
     """Weights and optimiser state as numpy arrays."""
     if state.plan.stored:
         give_back()
-    weights = {**state.fixed, **state.params}
+    weights, kept = {**state.fixed, **state.params}, state.plan.vae.pair.state_dict()  # lasting buffers alone
     return Snapshot(
-        weights={name: np.array(weights[first]) for name, first in state.run.aliases.items()},
+        weights={name: np.array(weights[first]) for name, first in state.run.aliases.items() if name in kept},
         step=int(state.step),
         **in_optax.exported(state.plan.settings, state.moments),
     )
@@ -287,7 +287,7 @@ def export(state: State) -> Snapshot:
 
 def restore(state: State, snapshot: Snapshot) -> State:
     """The state with the weights and optimiser state of a snapshot from either backend."""
-    fresh = {name: jax.device_put(snapshot.weights[name].copy()) for name in {**state.fixed, **state.params}}
+    fresh = {n: jax.device_put(snapshot.weights.get(n, a).copy()) for n, a in {**state.fixed, **state.params}.items()}
     stage, count = state.plan.reached(snapshot.step)
     return replace(
         state,

@@ -29,6 +29,7 @@ FLOOR = 1e-3  # of the largest, or of one: what is zero but for rounding is comp
 Arrays = dict[str, np.ndarray]
 
 
+@torch.inference_mode(False)  # in which a caller may be, and in which nothing has a gradient
 def parity(vae: VAE, batch: Batch, dtype: str = "float32", seed: int = 0, device: str = "cpu") -> dict[str, Any]:
     """Site-by-site and parameter-by-parameter differences between Pyro and NumPyro.
 

@@ -17,7 +17,7 @@ from torch import nn
 from ppvae.backends import pyro_estimators as estimators
 from ppvae.backends import pyro_recorded as recorded
 from ppvae.backends.devices import processes, shared_noise
-from ppvae.backends.devices.in_torch import Resident, averaged, device, rows_of
+from ppvae.backends.devices.in_torch import averaged, defaults, device, rows_of
 from ppvae.backends.optimizers import in_torch
 from ppvae.backends.precision import in_torch as precision
 from ppvae.backends.pyro_items import Jointly
@@ -28,7 +28,7 @@ from ppvae.language.batch import Batch
 from ppvae.language.turns import turn
 from ppvae.objectives import Estimator
 from ppvae.objectives.elbo import added, per_item
-from ppvae.runs.plan import Info, Pace, Plan, torch_dtype
+from ppvae.runs.plan import Info, Pace, Plan
 from ppvae.runs.settings import Settings
 from ppvae.runs.snapshot import Snapshot
 
@@ -63,16 +63,13 @@ def environment(settings: Settings) -> Iterator[None]:
 
     One thread at a time is in such a block, of either backend; random numbers go on after it as if it had not been.
     """
-    place = device(settings.device)
-    entered = nullcontext() if place.type == "cpu" else Resident(place)  # a context slows every call of torch
     with (
         turn(),
         ppl.running("pyro"),
         emptied(*STACKS),
-        torch_dtype(getattr(torch, settings.dtype)),
         torch.random.fork_rng(),
         precision.whole(),
-        entered,
+        defaults(getattr(torch, settings.dtype), device(settings.device)),
     ):
         yield
 

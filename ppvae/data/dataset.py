@@ -208,14 +208,15 @@ class Dataset:
 
     def batch(self, rows: Any = slice(None), given: Iterable[str] | None = None) -> Batch:
         """The given rows (all by default) as a batch, with only the ``given`` modalities."""
-        rows = [rows] if isinstance(rows, int) else rows
+        index = np.atleast_1d(np.arange(len(self))[rows])
+        rows = rows if isinstance(rows, slice) else index  # NumPy takes a tensor of one row for a number
         names = list(self.arrays) if given is None else list(given)
         observed = self.observed or {}
         return Batch(
             {name: self.arrays[name][rows] for name in names},
             {name: observed[name][rows] for name in names if name in observed},
             total=len(self),
-            index=np.arange(len(self))[rows],
+            index=index,
         )
 
     @cached_property

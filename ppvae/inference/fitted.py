@@ -97,8 +97,14 @@ class Fitted:
         """What an answer sees of the data: what is given, all by default, and always what the model takes as given.
 
         Raises:
+            TypeError: the data are no data set.
             ValueError: the run does not know one of the names.
         """
+        if not isinstance(data, Dataset):
+            raise TypeError(
+                f"a run answers about a Dataset, not a {type(data).__name__}; "
+                "make one: ppvae.Dataset({name: array}, modalities=fitted.modalities)"
+            )
         held = [name for name in self.names if name in data.arrays]
         always = [name for name in held if name in self.vae.model.conditions]
         return held if given is None else list(dict.fromkeys([*self.known(given), *always]))
@@ -166,7 +172,7 @@ class Fitted:
         A categorical element takes its most frequent draw, a text the draw that agrees with the others in most places.
         Modalities that the model takes as given are left out.
         """
-        asked = [name for name in data.arrays if name not in self.vae.model.conditions]
+        asked = [name for name in self.shown(data, None) if name not in self.vae.model.conditions]
         drawn = self.query(data, None, asked, draws, seed, posterior)
         observed = data.observed or {}
         for modality in self.modalities:
@@ -326,6 +332,7 @@ class Fitted:
     def _posteriors(self, data: Dataset, given: Given, seed: int, posterior: str) -> Posteriors:
         from ppvae.inference.correction.answers import posteriors
 
+        self.shown(data, given)  # which tells what it cannot answer about
         return posteriors(self, data, given, seed, posterior)
 
     def _ask(self, question: Question, data: Dataset, given: Given, seed: int) -> dict[str, np.ndarray]:

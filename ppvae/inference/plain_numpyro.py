@@ -12,13 +12,13 @@ import numpyro
 import torch
 
 from ppvae.backends import mirror
+from ppvae.backends.devices import in_torch
 from ppvae.backends.mirror.running.program import Mirror
 from ppvae.backends.numpyro_items import boxed
 from ppvae.inference.plain import Plain
 from ppvae.language import ppl
 from ppvae.language.batch import Batch
 from ppvae.language.turns import turn
-from ppvae.runs.plan import torch_dtype
 from ppvae.runs.vae import VAE
 
 
@@ -42,7 +42,7 @@ def _reading(
 
     def plain(batch: Batch) -> Any:
         read = {name: numpyro.param(name, array) for name, array in own.items()}
-        with turn(), ppl.running("numpyro"), torch_dtype(kind):
+        with turn(), ppl.running("numpyro"), in_torch.defaults(kind):
             p = replace(fixed, arrays={**fixed.arrays, **read}, key=numpyro.prng_key)
             return boxed(Mirror(program, p.child(role)))(batch)
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 from ppvae.language.batch import Batch
 from ppvae.language.ppl import items, ops
@@ -149,14 +146,3 @@ class Info(NamedTuple):
 
     shares: Any
     gradient_norm: Any
-
-
-@contextmanager
-def torch_dtype(kind: torch.dtype) -> Iterator[None]:
-    """torch's default dtype within the block: what ``ops.zeros`` and its like make, on either backend."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(kind)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)

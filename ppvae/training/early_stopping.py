@@ -119,6 +119,16 @@ def overtrained(history: History) -> str | None:
     )
 
 
+def still_warming(history: History, settings: Settings) -> str | None:
+    """A sentence where training ended before the weight of latent sites had grown to ``beta``; else None."""
+    if not 0 < (epochs := len(history)) < settings.kl_warmup:
+        return None
+    return (
+        f"Training ended after {epochs} of the {settings.kl_warmup:g} epochs over which kl_warmup raises the weight of "
+        f"latents, at {settings.beta_at(epochs):.2g} of {settings.beta:g}: train for longer, or warm up over fewer."
+    )
+
+
 def still_falls(history: History) -> bool:
     """Does the loss, of held-out items where there are any, fall up to the end of training?
 

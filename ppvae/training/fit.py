@@ -28,7 +28,8 @@ from ppvae.runs.snapshot import Snapshot
 from ppvae.runs.vae import VAE
 from ppvae.training.checks import inspection
 from ppvae.training.checks.agreement import check_agreement, is_written_by_user
-from ppvae.training.early_stopping import held_out, overtrained, why_not_auto, why_stop
+from ppvae.training.checks.state import check_hooks
+from ppvae.training.early_stopping import held_out, overtrained, still_warming, why_not_auto, why_stop
 from ppvae.training.epochs import engine_of, epochs, in_stage, pace_of, steps_in
 from ppvae.training.interruption import ending, terminable
 from ppvae.training.loading import before
@@ -40,6 +41,7 @@ from ppvae.training.validation import Validation, prepared
 Callback = Callable[..., object]
 
 
+@torch.inference_mode(False)  # in which a caller may be, and whose tensors cannot be trained
 def init(vae: VAE, data: Dataset, weights: Any = None, **options: Any) -> Any:
     """The state before the first step, of a copy of the pair; options are those of :class:`Settings`.
 
@@ -50,6 +52,7 @@ def init(vae: VAE, data: Dataset, weights: Any = None, **options: Any) -> Any:
     if settings.epochs == "auto" and (reason := why_not_auto(vae, settings)):
         raise ValueError(f"epochs cannot be 'auto' here: {reason}; give a number")
     check_trainable(settings, [name for name, p in vae.pair.named_parameters() if p.requires_grad])
+    check_hooks(vae.pair)
     vae = copy.deepcopy(vae)
     vae.pair.to("cpu", getattr(torch, settings.dtype))
     engine = engine_of(settings)
@@ -152,7 +155,7 @@ def fit(
             return _train(state, start, trained, others, out, False, ())
         with nullcontext() if out is None else checkpoint.claimed(out, description, force):
             fitted = _train(state, start, trained, others, out, progress, callbacks)
-    if sentence := overtrained(fitted.history):
+    for sentence in filter(None, (overtrained(fitted.history), still_warming(fitted.history, settings))):
         say(sentence, progress)
     return fitted
 
@@ -285,5 +288,7 @@ def _export(engine: Any, state: Any) -> Snapshot:
 def _loaded(fitted: Fitted) -> Fitted:
     """The fitted pair, its modules holding the weights of its snapshot."""
     vae = copy.deepcopy(fitted.vae)
-    vae.pair.load_state_dict({name: torch.as_tensor(weight) for name, weight in fitted.snapshot.weights.items()})
+    vae.pair.load_state_dict(
+        {name: torch.as_tensor(weight, device="cpu") for name, weight in fitted.snapshot.weights.items()}
+    )
     return replace(fitted, vae=vae)

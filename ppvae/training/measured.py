@@ -12,7 +12,7 @@ import numpy as np
 from ppvae.data.dataset import Dataset
 from ppvae.data.modalities import unmeasured
 from ppvae.data.stored import in_blocks
-from ppvae.language.modality import Modality
+from ppvae.language.modality import REALS, Modality
 
 NAMED = 5  # elements
 ROOT = float(np.sqrt(np.finfo(np.float32).max))  # the square of what is larger is infinite in float32
@@ -22,7 +22,8 @@ def measured(data: Dataset, dtype: str) -> Dataset:
     """The data, whose modalities say which of their elements no item has.
 
     Warns:
-        UserWarning: there are such elements, or training in this dtype would round away how an element varies.
+        UserWarning: there are such elements, or training in this dtype would round away how an element varies, or lose
+            its square.
 
     Raises:
         ValueError: of a modality there is nothing at all, or its squares are beyond this dtype.
@@ -39,6 +40,11 @@ def measured(data: Dataset, dtype: str) -> Dataset:
                 f"modality {modality.name!r} holds a number of size {largest:g}, whose square float32 cannot hold: "
                 "make it NaN if it stands for what is missing, or rescale it, or train with dtype='float64'"
             )
+        if dtype == "float32" and (least := _least(modality)) < 10 / ROOT:
+            _warn(
+                f"modality {modality.name!r} varies by {least:g}, whose square float32 cannot hold: rescale it, or "
+                "train with dtype='float64'"
+            )
         if dtype == "float32" and (coarse := _coarse(data, modality.name)):
             cure = "subtract a constant from it, or train with dtype='float64'"
             _warn(f"float32 rounds {_told(modality, coarse)} by more than a hundredth of how it varies: {cure}")
@@ -48,6 +54,11 @@ def measured(data: Dataset, dtype: str) -> Dataset:
 
 def _largest(array: Any) -> float:
     return max(float(np.abs(block).max(initial=0)) for _, block in in_blocks(array))
+
+
+def _least(modality: Modality) -> float:
+    """The smallest spread of real numbers."""
+    return float(np.min(modality.spread)) if modality.likelihood in REALS and modality.spread is not None else 1.0
 
 
 def _coarse(data: Dataset, name: str) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from ppvae import Dataset, Modality
 from ppvae.data.reader import read_npz
@@ -129,7 +130,9 @@ def test_a_batch_holds_the_rows_asked_for_and_the_size_of_the_whole(rng: np.rand
     assert (batch.size, batch.total) == (2, 10)
     assert np.array_equal(batch.present("x"), [False, True])
     assert np.array_equal(batch.arrays["x"][1], x[7])
-    assert np.array_equal(data.batch(7).arrays["x"], x[[7]])
+    for row in (7, np.int64(7), [7], torch.tensor([7]), torch.tensor(7), -3, range(7, 8), slice(7, 8)):
+        assert np.array_equal(data.batch(row).arrays["x"], x[[7]])
+        assert np.array_equal(data.batch(row).index, [7])
 
 
 def mixed(rng: np.random.Generator) -> Dataset:

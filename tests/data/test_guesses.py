@@ -112,6 +112,14 @@ def test_numbers_that_single_precision_would_round_away_are_named() -> None:
     ppvae.fit(vae, data, backend="pyro", epochs=0, progress=False, dtype="float64")
 
 
+def test_numbers_whose_squares_vanish_are_told_before_training() -> None:
+    data = Dataset({"x": 1e-20 * RNG.normal(size=(20, 2))})
+    vae = ppvae.method("vae", data.modalities, latent=1)
+    with pytest.warns(UserWarning, match=r"'x' varies by .*e-2\d, whose square float32 cannot hold: rescale it"):
+        ppvae.fit(vae, data, backend="pyro", epochs=0, progress=False)
+    ppvae.fit(vae, data, backend="pyro", epochs=0, progress=False, dtype="float64")
+
+
 def test_numbers_that_mark_what_is_missing_by_their_size_are_refused_before_training() -> None:
     data = Dataset({"x": np.where(RNG.random((20, 2)) < 0.2, 9.96921e36, RNG.normal(size=(20, 2)))})
     vae = ppvae.method("vae", data.modalities, latent=1)

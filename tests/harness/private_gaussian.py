@@ -16,10 +16,10 @@ from torch import nn
 import ppvae
 from ppvae import VAE, Batch, Dataset, Modality
 from ppvae.backends import mirror
+from ppvae.backends.devices.in_torch import defaults
 from ppvae.backends.numpyro import environment, programs
 from ppvae.inference.fitted import Fitted
 from ppvae.objectives.elbo import per_item
-from ppvae.runs.plan import torch_dtype
 from ppvae.runs.settings import Settings
 from ppvae.runs.snapshot import Snapshot
 
@@ -105,7 +105,7 @@ def repeated(values: Mapping[str, np.ndarray], times: int) -> Batch:
 
 def shares(vae: VAE, objective: Any, batch: Batch, seed: int = 0) -> dict[str, np.ndarray]:
     """The objective's shares on Pyro, in double precision."""
-    with torch_dtype(torch.float64), torch.no_grad(), torch.random.fork_rng():
+    with defaults(torch.float64), torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(seed)
         found = objective(vae.model, vae.guide, batch, 1.0)
     return {name: np.asarray(value) for name, value in found.items()}
@@ -116,7 +116,7 @@ def gradients(vae: VAE, objective: Any, batch: Batch, backend: str, seed: int = 
     vae.pair.double().train()
     named = {name: p for name, p in vae.pair.named_parameters() if p.requires_grad}
     if backend == "pyro":
-        with torch_dtype(torch.float64), torch.random.fork_rng():
+        with defaults(torch.float64), torch.random.fork_rng():
             torch.manual_seed(seed)
             total = sum(per_item(objective(vae.model, vae.guide, batch, 1.0), batch).values())
         found = torch.autograd.grad(total, list(named.values()), materialize_grads=True)

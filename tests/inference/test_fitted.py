@@ -231,6 +231,14 @@ def test_a_fitted_pair_answers_alike_on_the_other_backend() -> None:
     assert (error < 0.5 * ratios[0].mean(0)).all()
 
 
+@pytest.mark.parametrize("posterior", ["guide", "corrected"])
+def test_what_is_no_data_set_is_told(posterior: str) -> None:
+    pair = fitted("pyro")
+    for ask in (pair.encode, pair.query, pair.log_evidence, pair.impute):
+        with pytest.raises(TypeError, match=r"answers about a Dataset, not a dict; make one: ppvae\.Dataset\("):
+            ask({"x": np.zeros((4, 3))}, posterior=posterior)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

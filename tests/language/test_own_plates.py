@@ -19,9 +19,9 @@ from torch import nn
 
 import ppvae
 from ppvae import VAE, Dataset, Modality, Program, dist, pyro
+from ppvae.backends.devices.in_torch import defaults
 from ppvae.objectives.elbo import elbo
 from ppvae.objectives.multisample import dreg, iwae, renyi, stl
-from ppvae.runs.plan import torch_dtype
 from ppvae.training.checks.inspection import inspect
 
 both = pytest.mark.parametrize("backend", BACKENDS)
@@ -225,7 +225,7 @@ def test_both_backends_agree(name: str) -> None:
 @cases
 def test_the_loss_is_that_of_pyros_own_estimator_outside(name: str) -> None:
     vae = arranged(name)
-    with torch_dtype(torch.float64):
+    with defaults(torch.float64):
         found = TraceEnum_ELBO(max_plate_nesting=3, strict_enumeration_warning=False).loss(
             vae.model, vae.guide, data(name).batch()
         )

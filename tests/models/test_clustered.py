@@ -15,6 +15,7 @@ from scipy.special import softmax
 import ppvae
 from ppvae import VAE, Batch
 from ppvae.backends import mirror
+from ppvae.backends.devices.in_torch import defaults
 from ppvae.backends.numpyro import environment, programs
 from ppvae.guides.mixture_private import MixturePrivate
 from ppvae.inference.fitted import Fitted
@@ -22,7 +23,6 @@ from ppvae.language.traces import random_sites
 from ppvae.models.clustered import Clustered
 from ppvae.models.shared_private import SharedPrivate
 from ppvae.objectives import make
-from ppvae.runs.plan import torch_dtype
 from ppvae.runs.settings import Settings
 
 both = pytest.mark.parametrize("backend", pg.BACKENDS)
@@ -100,7 +100,7 @@ def responsibilities(model: Clustered, z: np.ndarray, backend: str) -> np.ndarra
 
 def test_generated_items_fall_into_the_clusters_by_their_weights() -> None:
     model, items = clustered(), 20_000
-    with torch_dtype(torch.float64), torch.no_grad(), torch.random.fork_rng():
+    with defaults(torch.float64), torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(0)
         drawn = random_sites(model, Batch(size=items))
     c, z = drawn["cluster"]["value"].numpy(), drawn["z"]["value"].numpy()

@@ -14,13 +14,13 @@ from scipy import stats
 
 import ppvae
 from ppvae import VAE, Batch
+from ppvae.backends.devices.in_torch import defaults
 from ppvae.guides.mixture_private import MixturePrivate
 from ppvae.guides.product_private import ProductPrivate
 from ppvae.inference.fitted import Fitted
 from ppvae.language.traces import density, latents, random_sites
 from ppvae.models.shared_private import SharedPrivate
 from ppvae.objectives import make
-from ppvae.runs.plan import torch_dtype
 
 both = pytest.mark.parametrize("backend", pg.BACKENDS)
 SIZES: dict[str, Any] = {"latent": pg.SHARED, "private": pg.PRIVATE}
@@ -69,7 +69,7 @@ def test_draws_of_the_exact_product_have_the_posteriors_moments() -> None:
 
 
 def sites(program: Any, batch: Batch, values: dict[str, Any] | None = None) -> dict[str, Any]:
-    with torch_dtype(torch.float64), torch.no_grad():
+    with defaults(torch.float64), torch.no_grad():
         return random_sites(program.double(), batch, values)
 
 

@@ -14,11 +14,11 @@ from scipy import integrate, stats
 
 import ppvae
 from ppvae import VAE, Batch, Modality
+from ppvae.backends.devices.in_torch import defaults
 from ppvae.guides.separate import Separate as Guide
 from ppvae.language.traces import density, latents, random_sites
 from ppvae.models.separate import Separate as Model
 from ppvae.objectives import make
-from ppvae.runs.plan import torch_dtype
 
 both = pytest.mark.parametrize("backend", pg.BACKENDS)
 LATENT = 1
@@ -97,7 +97,7 @@ def test_sites_are_experts_where_present_and_their_mixture_where_not() -> None:
     guide = Guide([*modalities(), Modality("c", (1,), encoder=lambda latent: lg.linear(np.ones((2, 1)), np.zeros(2)))])
     batch = Batch({**values, "c": np.where(np.arange(5)[:, None] == 4, np.nan, third)})
     z = np.random.default_rng(0).normal(size=(5, 1))
-    with torch_dtype(torch.float64), torch.no_grad():
+    with defaults(torch.float64), torch.no_grad():
         guide.encoders.latent = LATENT
         found = random_sites(guide.double(), batch)
         log_q = {name: np.asarray(site["fn"].log_prob(torch.as_tensor(z))) for name, site in found.items()}
@@ -184,7 +184,7 @@ def test_what_fills_a_hole_moves_no_gradient() -> None:
 def test_an_items_density_depends_on_no_other_item() -> None:
     data, order = pg.views(), np.random.default_rng(0).permutation(25)[:9]
     guide = views().guide.double()
-    with torch_dtype(torch.float64), torch.no_grad(), torch.random.fork_rng():
+    with defaults(torch.float64), torch.no_grad(), torch.random.fork_rng():
         whole = random_sites(guide, data.batch())
         values = {name: value[order] for name, value in latents(whole).items()}
         some = random_sites(guide, data.take(order).batch(), values)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from typing import Any
 
 import jax.numpy as jnp
@@ -14,6 +16,7 @@ import ppvae
 from ppvae import VAE, Dataset, Modality, Program, dist, pyro
 from ppvae.backends import mirror
 from ppvae.training.checks.agreement import check_agreement
+from ppvae.training.fit import init
 
 DATA = Dataset({"x": np.random.default_rng(0).normal(size=(12, 3))})
 
@@ -50,6 +53,48 @@ class Guide(Program):
     def forward(self, batch: Any) -> Any:
         with batch.plate():
             return pyro.sample("z", dist.Normal(self.function(self.net(batch.get("x"))), 0.5).to_event(1))
+
+
+class Elsewhere:
+    """Functions of another answer each time, by something that torch's generator knows nothing of."""
+
+    def __init__(self) -> None:
+        self.calls, self.own, self.torchs = 0, np.random.default_rng(0), torch.Generator()
+
+    def counted(self, x: Any) -> Any:
+        self.calls += 1
+        return x * min(1.0, self.calls / 50)
+
+    def pythons(self, x: Any) -> Any:
+        return x * random.random()
+
+    def numpys(self, x: Any) -> Any:
+        return x + np.random.normal()
+
+    def clock(self, x: Any) -> Any:
+        return x * (time.perf_counter() % 1)
+
+    def generators(self, x: Any) -> Any:
+        return x + self.own.normal()
+
+    def torch_generators(self, x: Any) -> Any:
+        return x + torch.rand((), generator=self.torchs)
+
+
+@pytest.mark.parametrize("name", [name for name in vars(Elsewhere) if name[0] != "_"])
+@pytest.mark.parametrize(("role", "site"), [("model", "x"), ("guide", "z")])
+def test_what_changes_from_run_to_run_is_refused_on_numpyro_and_told_on_pyro(role: str, site: str, name: str) -> None:
+    function = getattr(Elsewhere(), name)
+    vae = VAE(Model(function), Guide()) if role == "model" else VAE(Model(), Guide(function))
+    said = f"the site '{site}' of {role.title()} changes from run to run at the same draws"
+    with pytest.raises(ValueError, match=rf"{said}.* NumPyro compiles .*: draw by pyro.sample or torch.rand"):
+        init(vae, DATA, backend="numpyro")
+    with pytest.warns(UserWarning, match=f"{said}.* no seed repeats this run: draw by pyro.sample or torch.rand"):
+        init(vae, DATA, backend="pyro")
+
+
+def test_draws_of_torchs_own_generator_are_no_change() -> None:
+    init(VAE(Model(lambda x: x + torch.rand_like(x)), Guide(torch.nn.functional.dropout)), DATA, backend="numpyro")
 
 
 @pytest.mark.parametrize(("role", "site"), [("model", "x"), ("guide", "z")])

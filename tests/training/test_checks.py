@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -120,6 +122,48 @@ def test_layers_that_change_as_they_run_are_refused(
         fit(vae, data, backend)
     assert all(torch.equal(value, before[name]) for name, value in vae.pair.state_dict().items())
     assert not vae.pair.training
+
+
+def test_a_layer_without_a_size_is_refused(data: Dataset) -> None:
+    with pytest.raises(
+        ValueError, match=r"nn\.LazyLinear at '.*\.1\.1' does not know its size .* run the program once"
+    ):
+        init(around(lambda: nn.LazyLinear(4), data), data)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_hook_for_a_gradient_is_told(backend: str, data: Dataset) -> None:
+    vae = around(lambda: nn.Linear(4, 4), data)
+    vae.guide.encoders.networks["a"][1][1].weight.register_hook(torch.zeros_like)
+    with pytest.warns(UserWarning, match=r"weight 'guide.*\.1\.1\.weight' has a hook for its gradient, .* \* mask"):
+        init(vae, data, backend=backend)
+
+
+class Halved(nn.Module):
+    """Halves, by a buffer that is not saved."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("by", torch.tensor(0.5), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.by
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_buffers_that_are_not_saved_are_the_programs_own(backend: str, data: Dataset, tmp_path: Path) -> None:
+    vae = around(Halved, data)
+    options: dict[str, Any] = {"backend": backend, "batch_size": 5, "progress": False}
+    through = ppvae.fit(vae, data, epochs=2, **options)
+    assert not [name for name in through.snapshot.weights if name.endswith(".by")]
+    ppvae.fit(vae, data, epochs=1, out=tmp_path / "run", **options)
+    resumed = ppvae.fit(vae, data, epochs=2, out=tmp_path / "run", resume=True, **options)
+    assert resumed.history[-1]["loss"] == through.history[-1]["loss"]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_two_items_are_enough(backend: str, data: Dataset) -> None:
+    assert len(fit(ppvae.method("mvae", data.modalities, **SMALL), data.take([0, 1]), backend).history) == 1
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

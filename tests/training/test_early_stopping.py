@@ -210,6 +210,15 @@ def test_a_loss_still_falls_where_the_last_quarter_is_lower_by_more_than_noise()
     assert not still_falls(fell[:1])
 
 
+def test_training_that_ends_while_the_weight_of_latents_grows_is_told(data: Dataset, capsys) -> None:
+    fit(data, "pyro", epochs=3, kl_warmup=12, beta=2.0)
+    assert "after 3 of the 12 epochs over which kl_warmup raises the weight of latents, at 0.5 of 2:" in (
+        capsys.readouterr().err
+    )
+    fit(data, "pyro", epochs=3, kl_warmup=3)
+    assert "kl_warmup" not in capsys.readouterr().err
+
+
 def test_the_sentence_is_printed_where_training_ends(data: Dataset, other: Dataset, capsys) -> None:
     run = fit(data, "pyro", epochs=100, validation=other)
     sentence = overtrained(run.history)

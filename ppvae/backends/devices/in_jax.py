@@ -52,12 +52,17 @@ def defaults(settings: Settings) -> Iterator[None]:
     """The run's dtype and device as JAX's defaults within the block, in this thread only.
 
     Products of float32 are of float32, as torch's: JAX's own default on GPUs keeps ten bits of each factor, and
-    gradients are then a fifth off.
+    gradients are then a fifth off. What a caller has set that forbids usual programs, such as implicit promotion or
+    compiling, does not hold here.
     """
     with (
         jax.enable_x64(settings.dtype == "float64"),
         jax.default_device(device(settings.device)),
         jax.default_matmul_precision("highest"),
+        jax.numpy_dtype_promotion("standard"),
+        jax.numpy_rank_promotion("allow"),
+        jax.transfer_guard("allow"),
+        jax.disable_jit(False),
     ):
         yield
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,8 @@ from ppvae.backends.devices import processes
 from ppvae.language.batch import Batch
 from ppvae.runs import launch
 
+CPU = torch.device("cpu")
+
 
 def device(name: str) -> torch.device:
     """The torch device for ``auto``, ``cpu``, ``cuda`` or ``gpu``; each process of a host has a GPU."""
@@ -22,6 +25,27 @@ def device(name: str) -> torch.device:
     if not torch.cuda.is_available():
         raise ValueError(f"device {name!r} was asked for, but torch sees no GPU; use device='auto'")
     return torch.device("cuda", launch.local_rank()) if processes.joined() else torch.device("cuda")
+
+
+@contextmanager
+def defaults(kind: torch.dtype, place: torch.device = CPU) -> Iterator[None]:
+    """What torch makes within the block is of this dtype and on the device, can be differentiated, and is not cast.
+
+    So it is on either backend, whatever a caller has set by ``set_default_dtype``, ``set_default_device``, ``no_grad``,
+    ``inference_mode`` or ``autocast``.
+    """
+    before = torch.get_default_dtype()
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))  # in which gradients are recorded
+        for type_ in filter(torch.is_autocast_enabled, ("cpu", "cuda")):
+            stack.enter_context(torch.autocast(type_, enabled=False))
+        if place.type != "cpu":
+            stack.enter_context(Resident(place))
+        elif torch.get_default_device().type != "cpu":  # a context slows every call of torch
+            stack.enter_context(place)
+        torch.set_default_dtype(kind)
+        stack.callback(torch.set_default_dtype, before)
+        yield
 
 
 def rows_of(batch: Batch, rows: Any) -> Batch:

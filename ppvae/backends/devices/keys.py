@@ -31,9 +31,10 @@ def key(seed: Any) -> jax.Array:
 
 
 def plain(key: jax.Array) -> jax.Array:
-    """The same key as one of JAX's own, which its samplers by rejection ask for."""
-    written_out = jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key) and jax.random.key_impl(key) == WRITTEN_OUT
-    return jax.random.wrap_key_data(jax.random.key_data(key), impl=OWN) if written_out else key
+    """A key of JAX's own Threefry, which its samplers by rejection ask for: of another kind, RBG's, its first half."""
+    if not jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key) or jax.random.key_impl(key) == OWN:
+        return key
+    return jax.random.wrap_key_data(jax.random.key_data(key)[..., :2], impl=OWN)
 
 
 def _seeded(seed: jax.Array) -> jax.Array:

@@ -20,6 +20,7 @@ from pyro.nn import PyroModule
 from pyro.ops.special import _SafeLog
 
 from ppvae.backends.devices.keys import plain
+from ppvae.backends.distributions.normal import HALF_LOG_TAU
 from ppvae.backends.mirror.running.standin import StandIn, interpreter
 from ppvae.language import ppl
 
@@ -76,6 +77,13 @@ def _drawn_attribute(theirs: Any, self: Any, name: str) -> Any:
 def _dirichlet(theirs: Any, self: Any, sample_shape: Any = ()) -> Any:
     """Torch's gradient is written by hand; JAX has its own."""
     return torch._sample_dirichlet(self.concentration.expand(self._extended_shape(sample_shape)))
+
+
+@instead(td.Normal, "log_prob")
+def _normal(theirs: Any, self: Any, value: Any) -> Any:
+    """Torch squares the scale, and JAX that once more for its gradient: zero in float32 from scales of 1e-11 on."""
+    residual = (value - self.loc) / self.scale
+    return -0.5 * residual.square() - self.scale.log() - HALF_LOG_TAU
 
 
 @instead(td.StudentT, "variance")

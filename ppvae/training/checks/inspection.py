@@ -30,6 +30,7 @@ from ppvae.training.checks.matching import (
     match,
 )
 from ppvae.training.checks.observed import check_baselines, check_densities, check_factors, check_units
+from ppvae.training.checks.repeats import check_repeats
 from ppvae.training.checks.shapes import check_enumeration, enumerated_in
 from ppvae.training.checks.state import check_holds
 from ppvae.training.checks.trials import Run, checked, telling_rows, tried, trying, values_of, without_guide
@@ -64,6 +65,8 @@ def inspect(vae: VAE, data: Dataset, settings: Settings, weighs: bool = False) -
         subsampled = _subsampled(vae, batch, model)
         _tell(vae, batch, guide)
         check_takes_draws(vae, batch)
+        if is_written_by_user(vae):
+            check_repeats(vae, batch, settings.backend)
         if is_written_by_user(vae) and batch.size > 1:
             check_one_by_one(vae, batch, guide)
     objectives = [stage.objective for stage in stages(vae.objective)]

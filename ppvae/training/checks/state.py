@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from ppvae.language.statistics import ADVICE, keeps_statistics
 from ppvae.language.traces import log_prob
@@ -19,13 +21,30 @@ def prepared(pair: nn.Module) -> Held:
     """What a pair holds, once it is set to train.
 
     Raises:
-        ValueError: a layer keeps running statistics.
+        ValueError: a layer keeps running statistics, or has no weights yet.
     """
     for path, module in pair.named_modules():
+        if any(map(is_lazy, module.parameters(recurse=False))):
+            raise ValueError(
+                f"the layer nn.{type(module).__name__} at {path!r} does not know its size before it runs: say it, as "
+                "in nn.Linear(8, 3), or run the program once before training"
+            )
         if keeps_statistics(module):
             raise ValueError(f"the layer nn.{type(module).__name__} at {path!r} cannot be trained here; {ADVICE}")
     pair.train()
     return _held(pair)
+
+
+def check_hooks(pair: nn.Module) -> None:
+    """Warn where a weight has a hook for its gradient, which the copy that is trained has not."""
+    for name, parameter in pair.named_parameters():
+        if parameter._backward_hooks or parameter._post_accumulate_grad_hooks:
+            warnings.warn(
+                f"the weight {name!r} has a hook for its gradient, which takes no part in training: write what it does "
+                "into the program, such as weight * mask",
+                UserWarning,
+                stacklevel=4,  # the call of fit
+            )
 
 
 def check_unchanged(pair: nn.Module, before: Held) -> None:

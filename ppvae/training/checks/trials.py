@@ -12,6 +12,7 @@ import pyro
 import torch
 
 from ppvae.backends.declarations import declaring
+from ppvae.backends.devices.in_torch import defaults
 from ppvae.backends.pyro_words import STACKS
 from ppvae.backends.stacks import emptied
 from ppvae.data.stored import in_blocks
@@ -20,7 +21,6 @@ from ppvae.language.batch import Batch
 from ppvae.language.plates import Noted, noting
 from ppvae.language.traces import random_sites
 from ppvae.language.turns import turn
-from ppvae.runs.plan import torch_dtype
 from ppvae.runs.vae import VAE
 from ppvae.training.checks.observed import check_draws, check_supports
 from ppvae.training.checks.shapes import (
@@ -43,8 +43,7 @@ def trying(vae: VAE, kind: torch.dtype) -> Iterator[None]:
         turn(),
         ppl.running("pyro"),
         emptied(*STACKS),
-        torch_dtype(kind),
-        torch.device("cpu"),  # whatever a user's own default is
+        defaults(kind),
         declaring(vae.pair),
         pyro.validation_enabled(True),
         torch.random.fork_rng(),
