@@ -68,13 +68,13 @@ def summary(measures: Measures) -> Diagnosis:
 
 
 def _suspects(measures: Measures) -> tuple[Suspect, ...] | None:
-    found, numbers = measures.consistency, measures.rows
-    if found is None or numbers is None:
+    found = measures.consistency
+    if found is None:
         return None
     each = [(row, culprit := found.culprits[row], found.conflict[culprit, row]) for row in found.suspects()]
     return tuple(
         Suspect(
-            int(numbers[row]),
+            _told(measures.rows[row]),
             found.names[culprit],
             -float(found.scores[row]),
             float(found.pairwise_errors[culprit, row]),
@@ -82,6 +82,12 @@ def _suspects(measures: Measures) -> tuple[Suspect, ...] | None:
         )
         for row, culprit, conflict in each
     )
+
+
+def _told(identity: np.generic) -> int | str:
+    """An id as JSON holds it."""
+    plain = identity.item()
+    return plain if isinstance(plain, int) else str(identity)
 
 
 def _known(scores: Mapping[str, float]) -> dict[str, float]:

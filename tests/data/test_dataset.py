@@ -99,6 +99,15 @@ def test_a_split_is_disjoint_complete_shuffled_and_seeded(rng: np.random.Generat
     assert np.array_equal(train.arrays["x"], data.arrays["x"][train.labels["row"]])
 
 
+def test_parts_of_counted_data_know_their_rows() -> None:
+    data = Dataset({"a": np.linspace(0.5, 19.5, 20)})
+    _, test = data.counted().split(0.75, seed=0)
+    assert test.ids is not None
+    np.testing.assert_array_equal(test.ids + 0.5, test.arrays["a"][:, 0])
+    named = Dataset({"a": np.array([0.5, 1.0, 2.0])}, ids=["x", "y", "z"])
+    assert named.counted() is named
+
+
 @pytest.mark.parametrize("fraction", [0.0, 1.0, 0.01])
 def test_a_split_that_leaves_a_side_empty_is_refused(fraction: float) -> None:
     with pytest.raises(ValueError, match="leaves one side empty"):

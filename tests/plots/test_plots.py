@@ -159,6 +159,16 @@ def test_loss_curves_are_the_histories() -> None:
     assert "pyro from 90.0 to 87.0" in drawn("loss_curves").get_label()
 
 
+def test_a_spike_of_the_loss_does_not_flatten_the_rest() -> None:
+    losses = [5e6, *np.linspace(3000.0, 2500.0, 39)]
+    history = [{"epoch": epoch, "loss": loss} for epoch, loss in enumerate(losses, 1)]
+    (axis,) = plots.loss_curves({"mvae": history}).axes
+    low, high = axis.get_ylim()
+    assert 2400 < low < 2500
+    assert 3000 < high < 3100
+    assert axis.get_ylabel() == "loss, nats per item\n(up to 5e+06 above)"
+
+
 def test_the_loss_of_held_out_items_is_dashed() -> None:
     history = [{"epoch": 1, "loss": 9.0, "validation_loss": 9.5}, {"epoch": 2, "loss": 7.0, "validation_loss": 11.0}]
     figure = plots.loss_curves({"mvae": history})

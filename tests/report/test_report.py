@@ -492,6 +492,9 @@ def test_rows_that_disagree_with_themselves_are_named_and_otherwise_the_section_
     suspects = summary(found).suspects
     assert suspects is not None
     assert {each.row for each in suspects[:2]} == set(far)
+    named = summary(replace(found, rows=np.array([f"s{row}" for row in found.rows]))).suspects
+    assert named is not None
+    assert [each.row for each in named] == [f"s{each.row}" for each in suspects]
     said = diagnosis()
     folded = written(replace(said, suspects=()), verdict(said), [], "f")
     opened = written(replace(said, suspects=suspects), verdict(said), [], "f")
