@@ -28,6 +28,7 @@ from ppvae.runs.snapshot import Snapshot
 from ppvae.runs.vae import VAE
 from ppvae.training.checks import inspection
 from ppvae.training.checks.agreement import check_agreement, is_written_by_user
+from ppvae.training.collapse import collapsed
 from ppvae.training.early_stopping import held_out, overtrained, why_not_auto, why_stop
 from ppvae.training.epochs import engine_of, epochs, in_stage, pace_of, steps_in
 from ppvae.training.interruption import ending, terminable
@@ -152,7 +153,7 @@ def fit(
             return _train(state, start, trained, others, out, False, ())
         with nullcontext() if out is None else checkpoint.claimed(out, description, force):
             fitted = _train(state, start, trained, others, out, progress, callbacks)
-    if sentence := overtrained(fitted.history):
+    if sentence := collapsed(fitted) or overtrained(fitted.history):
         say(sentence, progress)
     return fitted
 

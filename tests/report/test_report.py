@@ -296,6 +296,16 @@ def test_models_of_other_likelihoods_and_what_cannot_be_corrected_have_their_adv
     assert advice(few, verdict(few))[0].why.startswith("Collect rows")
 
 
+def test_latents_that_follow_nothing_are_all_that_is_advised() -> None:
+    found = diagnosis(khat_share=0.9)
+    idle = replace(found, posteriors=tuple(replace(each, active=0, latents=2) for each in found.posteriors))
+    (said,) = advice(idle, verdict(idle))
+    assert said.why.startswith("No latent follows the data")
+    assert said.words == ("ppvae fit mvae --data d --set kl_warmup=20",)
+    some = replace(idle, posteriors=(*idle.posteriors[:-1], replace(idle.posteriors[-1], active=1)))
+    assert "No latent" not in advice(some, verdict(some))[0].why
+
+
 def test_modalities_that_a_simple_regression_predicts_better_are_named() -> None:
     better, near = {"model": 0.4, "mean": 0.0, "ridge": 0.61, "neighbours": 0.5}, {"model": 0.4, "ridge": 0.44}
     skills = {"a": Skill("R²", better), "b": Skill("R²", near), "c": Skill("R²", {"model": 0.1}), "d": Skill("R²", {})}
