@@ -33,6 +33,7 @@ def guess_likelihood(array: np.ndarray, names: Sequence[str | int] | None = None
         return Guess("normal", "fractions", _marked(array, names), ("laplace", "student_t"))
     if values.min(initial=0) < 0:
         doubt = "they may be categories, to be counted from 0, or mark with -1 or -999 what is missing, to be NaN"
+        doubt = doubt if _few(values) or np.isin(values[values < 0], CODES).all() else _marked(array, names)
         return Guess("normal", "whole numbers, some below 0", doubt, ("laplace",))
     if values.max(initial=0) <= 1:
         doubt = "each row holds a single 1, as one-hot code does, whose x.argmax(1) is categorical"
@@ -71,10 +72,16 @@ def is_one_hot(array: np.ndarray) -> bool:
     return bool(len(whole) and (whole.sum(1) == 1).all() and (whole != whole[:1]).any())
 
 
+def _few(values: np.ndarray) -> int:
+    """How many different ones there are, if few, else 0."""
+    few = len(np.unique(values[:HEAD])) <= FEW and len(found := np.unique(values)) <= FEW
+    return len(found) if few else 0
+
+
 def _doubt(array: np.ndarray, values: np.ndarray, names: Sequence[str | int] | None) -> str:
     """Why whole numbers may be no counts."""
-    if len(np.unique(values[:HEAD])) <= FEW and len(found := np.unique(values)) <= FEW:
-        return f"the different ones are only {len(found)}, as of categories or grades"
+    if few := _few(values):
+        return f"the different ones are only {few}, as of categories or grades"
     columns = array.reshape(len(array), -1)
     for i, column in enumerate(columns.T):
         found = np.unique(column[np.isfinite(column)])

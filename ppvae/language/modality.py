@@ -97,7 +97,9 @@ class Modality:
             raise ValueError(f"modality {self.name!r} has unknown kind {self.kind!r}; choose one of {', '.join(KINDS)}")
         if KINDS[self.kind] and len(self.shape) != KINDS[self.kind].count(" ") + 1:
             wrong = f"modality {self.name!r} of kind {self.kind!r} has shape {self.shape}"
-            raise ValueError(f"{wrong}; it must be {KINDS[self.kind]}")
+            one = (1, *self.shape)
+            grey = f", with {one} for one channel, of x[:, None]" if len(one) == KINDS[self.kind].count(" ") + 1 else ""
+            raise ValueError(f"{wrong}; it must be {KINDS[self.kind]}{grey}")
         self._check_order()
         if self.levels is None and self.likelihood in ("logistic", "logistic_mixture"):
             object.__setattr__(self, "levels", 256)

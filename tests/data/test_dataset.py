@@ -82,6 +82,22 @@ def test_modalities_that_do_not_fit_their_arrays_are_refused() -> None:
         Dataset({"x": np.zeros((4, 2))}, modalities=[Modality("y", (2,))])
 
 
+@pytest.mark.parametrize(
+    ("given", "declared", "said"),
+    [
+        ((8, 9, 3), (3, 8, 9), r"numpy.moveaxis\(x, -1, 1\)"),
+        ((40, 2), (2, 40), r"numpy.moveaxis\(x, -1, 1\)"),
+        ((8, 9), (1, 8, 9), r"x\[:, None\]"),
+        ((72,), (1, 8, 9), r"x.reshape\(-1, 1, 8, 9\)"),
+        ((8, 9), (72,), r"x.reshape\(-1, 72\)"),
+        ((9, 8, 3), (3, 8, 9), "declared$"),
+    ],
+)
+def test_another_shape_than_the_declared_one_says_what_mends_it(given: tuple, declared: tuple, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Dataset({"x": np.ones((4, *given))}, modalities=[Modality("x", declared)])
+
+
 def test_a_hole_is_never_a_value_that_a_likelihood_cannot_take() -> None:
     data = Dataset({"x": np.array([[1.0], [NAN]])}, modalities=[Modality("x", (1,), "bernoulli")])
     assert np.array_equal(data.observed["x"], [True, False])

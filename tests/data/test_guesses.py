@@ -19,6 +19,7 @@ DOUBTFUL = {
     "one-hot": (np.eye(3)[RNG.integers(0, 3, 50)], "bernoulli", "one-hot"),
     "signs": (RNG.choice([-1, 1], 50), "normal", "below 0"),
     "-999": (np.where(RNG.random(50) < 0.1, -999, RNG.poisson(30, 50)), "normal", "below 0"),
+    "a code among whole numbers": (np.stack([RNG.integers(-50, 50, 90), RNG.choice([3, 5, -999], 90)], 1), "normal", "-999"),
     "ages and grades": (
         np.stack([RNG.integers(20, 80, 90), RNG.integers(1, 4, 90)], 1),
         "negative_binomial",
@@ -28,6 +29,7 @@ DOUBTFUL = {
 CLEAR = {
     "fractions": (RNG.normal(size=50), "normal"),
     "booleans": (RNG.random((50, 3)) < 0.5, "bernoulli"),
+    "sounds of 16 bits": (RNG.integers(-3000, 3000, (20, 400)).astype(np.int16), "normal"),
     "counts": (RNG.negative_binomial(1, 0.02, (200, 3)), "negative_binomial"),
 }
 
