@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -84,10 +85,9 @@ def _suspects(measures: Measures) -> tuple[Suspect, ...] | None:
     )
 
 
-def _told(identity: np.generic) -> int | str:
+def _told(identity: Any) -> int | str:
     """An id as JSON holds it."""
-    plain = identity.item()
-    return plain if isinstance(plain, int) else str(identity)
+    return int(identity) if isinstance(identity, int | np.integer) else str(identity)
 
 
 def _known(scores: Mapping[str, float]) -> dict[str, float]:
