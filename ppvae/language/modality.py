@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ppvae.language.guesses import guess_likelihood
+from ppvae.language.guesses import COLOURS, guess_likelihood
 from ppvae.language.tokens import SPECIAL
 
 ELEMENTWISE = (
@@ -24,7 +24,6 @@ CATEGORIES = ("categorical", "autoregressive")  # whose values are names
 CHANNELLED = {"image": "(channels, height, width)", "sound": "(bands, frames)", "series": "(channels, times)"}
 KINDS = {"vector": "", "text": "(positions,)", **CHANNELLED}
 BLOCK = 2**18  # numbers that are taken to float64 at once
-COLOURS = (1, 3, 4)  # channels of pictures: grey, colours, and how much is seen through
 
 
 @dataclass(frozen=True, eq=False)

@@ -130,6 +130,8 @@ def _fault(fits: Sequence[Fit]) -> str:
 
 def _another(diagnosis: Diagnosis, fits: Sequence[Fit]) -> tuple[str, ...]:
     """How to declare other likelihoods; a shipped set and a description say theirs themselves."""
+    if (diagnosis.data_set or "").endswith(".toml"):
+        return tuple(f'[modalities.{fit.ask}] likelihood = "{HEAVIER[fit.likelihood]}"' for fit in fits)
     words = [f'Modality("{fit.ask}", {fit.shape}, "{HEAVIER[fit.likelihood]}")' for fit in fits]
     if (diagnosis.data_set or "").endswith(".npz"):
         chosen = [word for fit in fits for word in ("--likelihood", f"{fit.ask}={HEAVIER[fit.likelihood]}")]

@@ -144,3 +144,17 @@ def test_pictures_of_bytes_are_asked_about() -> None:
     assert (told.likelihood, told.others) == ("negative_binomial", ("logistic",))
     assert "as in pictures" in told.doubt
     assert not guess_likelihood(pixels.astype(int) * 2).doubt
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        ((20, 8, 9), r"Modality\(NAME, \(1, 8, 9\), .*, of x\[:, None\]"),
+        ((20, 3, 8, 9), r"Modality\(NAME, \(3, 8, 9\), "),
+        ((20, 8, 9, 3), r"Modality\(NAME, \(3, 8, 9\), .*, of numpy.moveaxis\(x, -1, 1\)"),
+    ],
+)
+def test_bytes_that_may_be_pictures_say_how_to_get_networks_for_pictures(shape: tuple, said: str) -> None:
+    pixels = np.arange(np.prod(shape)).reshape(shape).astype(np.uint8)
+    with pytest.warns(UserWarning, match=said):
+        Dataset({"x": pixels})

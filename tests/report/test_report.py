@@ -292,6 +292,8 @@ def test_models_of_other_likelihoods_and_what_cannot_be_corrected_have_their_adv
     assert "cannot be corrected, as z is discrete" in said[0].why
     assert said[1].words[1] == "ppvae fit mvae --data x.npz --likelihood b=negative_binomial"
     assert "--latent 32" in said[2].words[0]
+    described = advice(found := replace(found, data_set="mine.toml"), verdict(found))
+    assert described[1].words == ('[modalities.b] likelihood = "negative_binomial"',)
     few = replace(diagnosis(weighed=12), items=20)
     assert advice(few, verdict(few))[0].why.startswith("Collect rows")
 
