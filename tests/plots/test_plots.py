@@ -150,6 +150,17 @@ def test_rows_of_images_share_one_scale_and_bear_their_names() -> None:
     assert images(figure.axes[5]) == []
 
 
+def test_rows_of_images_take_channels_first_and_say_what_others_need() -> None:
+    colours = RNG.random((2, 3, 4, 5))
+    figure = plots.image_rows({"colours": colours, "grey": -RNG.random((2, 1, 4, 5))})
+    low = figure.axes[2].images[0].get_clim()[0]
+    np.testing.assert_allclose(images(figure.axes[0])[0], (np.moveaxis(colours[0], 0, -1) - low) / (colours.max() - low))
+    assert images(figure.axes[2])[0].shape == (4, 5)
+    assert low < 0
+    with pytest.raises(ValueError, match=r"row 'flat' has shape \(2, 20\), and images are .*moveaxis"):
+        plots.image_rows({"flat": RNG.random((2, 20))})
+
+
 def test_loss_curves_are_the_histories() -> None:
     (axis,) = drawn("loss_curves").axes
     assert (axis.get_xlabel(), axis.get_ylabel()) == ("epoch", "loss, nats per item")
