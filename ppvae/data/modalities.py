@@ -111,7 +111,9 @@ def check_fits(
     _check_features(modality, features)
     if array.shape[1:] != modality.shape:
         mended = _mended(array.shape[1:], modality.shape)
-        raise ValueError(f"{what} has items of shape {array.shape[1:]}, but shape {modality.shape} was declared{mended}")
+        raise ValueError(
+            f"{what} has items of shape {array.shape[1:]}, but shape {modality.shape} was declared{mended}"
+        )
     for place, block in in_blocks(array):
         _check_values(what, modality, block)
         if modality.likelihood == "autoregressive":

@@ -56,7 +56,9 @@ def _convolved(shape: tuple[int, ...]) -> str:
         event, how = (shape[3], *shape[1:3]), ", of numpy.moveaxis(x, -1, 1)"
     else:
         return ""
-    return f'; networks for pictures come with modalities=[ppvae.Modality(NAME, {event}, "logistic", kind="image")]{how}'
+    return (
+        f'; networks for pictures come with modalities=[ppvae.Modality(NAME, {event}, "logistic", kind="image")]{how}'
+    )
 
 
 def _marked(array: np.ndarray, names: Sequence[str | int] | None) -> str:

@@ -19,7 +19,11 @@ DOUBTFUL = {
     "one-hot": (np.eye(3)[RNG.integers(0, 3, 50)], "bernoulli", "one-hot"),
     "signs": (RNG.choice([-1, 1], 50), "normal", "below 0"),
     "-999": (np.where(RNG.random(50) < 0.1, -999, RNG.poisson(30, 50)), "normal", "below 0"),
-    "a code among whole numbers": (np.stack([RNG.integers(-50, 50, 90), RNG.choice([3, 5, -999], 90)], 1), "normal", "-999"),
+    "a code among whole numbers": (
+        np.stack([RNG.integers(-50, 50, 90), RNG.choice([3, 5, -999], 90)], 1),
+        "normal",
+        "-999",
+    ),
     "ages and grades": (
         np.stack([RNG.integers(20, 80, 90), RNG.integers(1, 4, 90)], 1),
         "negative_binomial",
