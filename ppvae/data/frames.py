@@ -80,7 +80,7 @@ def names(index: Any) -> np.ndarray:
 
 
 def _values(index: Any) -> np.ndarray:
-    """An index as an array that makes the same one again: its names as text, numbers, times and all else as they are."""
+    """An index as an array that makes the same one again: names as text, numbers, times and all else as they are."""
     values: np.ndarray = index.to_numpy()
     return values.astype(str) if all(isinstance(value, str) for value in values) else values
 

@@ -20,6 +20,6 @@ def collapsed(fitted: Fitted) -> str | None:
     if not total or total >= NATS * weight:
         return None
     return (
-        f"The latents {', '.join(costs)} tell items apart by no more than {total / weight:.1g} nats, so that every item "
-        "gets nearly the same answers: train with kl_warmup=20, a smaller lr, or longer."
+        f"The latents {', '.join(costs)} tell items apart by no more than {total / weight:.1g} nats, so that every "
+        "item gets nearly the same answers: train with kl_warmup=20, a smaller lr, or longer."
     )
