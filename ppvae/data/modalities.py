@@ -41,7 +41,8 @@ def resolved(
     reasons: dict[str, str] = {}
     for what, found in (("modalities", named), ("likelihood", list(likelihood))):
         if unknown := [name for name in found if name not in arrays]:
-            raise ValueError(f"{what} names {unknown}, which are not among the arrays {list(arrays)}")
+            some = ": give [m for m in fitted.modalities if m.name in arrays]" if what == "modalities" else ""
+            raise ValueError(f"{what} names {unknown}, which are not among the arrays {list(arrays)}{some}")
     if twice := [name for i, name in enumerate(named) if name in named[:i] or name in likelihood]:
         raise ValueError(f"modality {twice[0]!r} is declared twice")
     made = list(given)

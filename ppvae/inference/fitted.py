@@ -64,6 +64,11 @@ class Fitted:
     snapshot: Snapshot
     notes: Mapping[str, Any] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        what, last = self.vae.recipe.get("method") or "a pair", self.history[-1] if self.history else {}
+        loss = f", loss {last['loss']:.4g}" if "loss" in last else ""
+        return f"Fitted: {what} of {', '.join(self.names)}, {len(self.history)} epochs on {self.settings.backend}{loss}"
+
     @property
     def names(self) -> list[str]:
         """The modalities that the run knows."""
@@ -93,6 +98,11 @@ class Fitted:
         Raises:
             ValueError: the run does not know one of the names.
         """
+        if not hasattr(data, "arrays"):
+            raise ValueError(
+                f"answers are about a data set, not a {type(data).__name__}: give ppvae.Dataset(arrays, "
+                "modalities=[m for m in fitted.modalities if m.name in arrays])"
+            )
         held = [name for name in self.names if name in data.arrays]
         always = [name for name in held if name in self.vae.model.conditions]
         return held if given is None else list(dict.fromkeys([*self.known(given), *always]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -260,3 +261,15 @@ def test_asking_leaves_the_weights_and_the_random_state_alone(backend: str) -> N
     pair.encode(data(), draws=DRAWS)
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(before[name], weight) for name, weight in pair.vae.pair.state_dict().items())
+
+
+def test_a_run_is_shown_in_a_line_and_asks_for_a_data_set() -> None:
+    data = ppvae.Dataset({"a": np.linspace(0.0, 1.5, 8), "b": np.linspace(0.5, 2.0, 8)})
+    run = ppvae.fit(ppvae.method("vae", data.modalities, latent=1), data, backend="pyro", epochs=1, progress=False)
+    assert repr(run) == f"Fitted: vae of a, b, 1 epochs on pyro, loss {run.history[-1]['loss']:.4g}"
+    assert repr(replace(run, history=[])) == "Fitted: vae of a, b, 0 epochs on pyro"
+    for ask in (run.encode, run.query, run.log_evidence):
+        with pytest.raises(ValueError, match=r"a data set, not a dict: give ppvae.Dataset\(arrays"):
+            ask({"a": [0.5, 1.0]})
+    with pytest.raises(ValueError, match=r"names \['b'\], .*: give \[m for m in fitted.modalities if m.name in arrays"):
+        ppvae.Dataset({"a": np.ones(2)}, modalities=run.modalities)
