@@ -7,9 +7,11 @@ import io
 import math
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, redirect_stdout, suppress
-from functools import wraps
+from functools import partial, wraps
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -22,6 +24,7 @@ from ppvae.runs import launch
 # Typer wraps or vendors click, depending on its version; this is the class of every mistake in how a command is typed.
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 ALIKE = (UsageError, ValueError, NotImplementedError, FloatingPointError)  # in all processes of a run
+ROOM = Path(__file__).parents[1]  # where ppvae lies
 BAD_INPUT, NOBODY_READS = 2, 141  # 141 is what a shell shows of a program whose reader has gone, as in `... | head -1`
 JSON = (
     "End with one line of JSON on stdout; all else goes to stderr. NaN and infinities are null there, and `nulls` "
@@ -91,7 +94,8 @@ def run(app: typer.Typer, arguments: Sequence[str] | None) -> int:
     try:
         words = list(sys.argv[1:] if arguments is None else arguments)
         command = typer.main.get_command(app)
-        with command.make_context("ppvae", words) as context:
+        with warnings.catch_warnings(), command.make_context("ppvae", words) as context:
+            warnings.showwarning = partial(_warned, warnings.showwarning)
             command.invoke(context)
     except typer.Exit as end:
         return end.exit_code
@@ -105,6 +109,14 @@ def run(app: typer.Typer, arguments: Sequence[str] | None) -> int:
             say(f"Error: {reason}", speakers(error))
         return BAD_INPUT
     return 0
+
+
+def _warned(others: Callable[..., None], message: Warning, category: type[Warning], filename: str, *where: Any) -> None:
+    """Say what ppvae warns of, without the line of its text that it stands in."""
+    if category is UserWarning and ROOM in Path(filename).parents:
+        say(f"Warning: {message}")
+    else:
+        others(message, category, filename, *where)
 
 
 def _open_streams() -> None:

@@ -174,7 +174,7 @@ def split(data: Dataset, holdout: float, seed: int) -> tuple[Dataset, Dataset | 
     """The rows to train on, and those held out: None where none are."""
     if not holdout:
         return data, None
-    return data.split(1 - holdout, seed)
+    return data.counted().split(1 - holdout, seed)
 
 
 def weights(data: Dataset, label: str | None) -> np.ndarray | None:

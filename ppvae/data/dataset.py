@@ -142,6 +142,10 @@ class Dataset:
         ids = None if self.ids is None else self.ids[rows]
         return self._with(arrays=pick(self.arrays), observed=observed, labels=pick(self.labels), ids=ids)
 
+    def counted(self) -> Dataset:
+        """The same data, with the numbers of its rows for ids where it has none, by which its parts tell them."""
+        return self if self.ids is not None else self._with(ids=np.arange(len(self)))
+
     def only(self, names: Iterable[str]) -> Dataset:
         """The same items with only the named modalities, in the order of the data.
 

@@ -54,7 +54,7 @@ def joined(
     for name, frame in frames.items():
         found[name], holes[name] = _at(name, frame, holes.get(name), index)
     marked = {name: _label_at(name, label, index) if is_frame(label) else label for name, label in labels.items()}
-    return Rows(found, holes, marked, names(index) if ids is None else ids, features)
+    return Rows(found, holes, marked, _values(index) if ids is None else ids, features)
 
 
 def is_frame(given: Any) -> bool:
@@ -77,6 +77,12 @@ def names(index: Any) -> np.ndarray:
     """An index as an array: its whole numbers as they are, all else as text."""
     values = index.to_numpy()
     return values if values.dtype.kind in "iu" else np.array([str(value) for value in values])
+
+
+def _values(index: Any) -> np.ndarray:
+    """An index as an array that makes the same one again: names as text, numbers, times and all else as they are."""
+    values: np.ndarray = index.to_numpy()
+    return values.astype(str) if all(isinstance(value, str) for value in values) else values
 
 
 def _ids(indexes: Mapping[str, Any]) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import prod
 from types import MappingProxyType
 from typing import Any
 
@@ -40,7 +41,8 @@ def resolved(
     reasons: dict[str, str] = {}
     for what, found in (("modalities", named), ("likelihood", list(likelihood))):
         if unknown := [name for name in found if name not in arrays]:
-            raise ValueError(f"{what} names {unknown}, which are not among the arrays {list(arrays)}")
+            some = ": give [m for m in fitted.modalities if m.name in arrays]" if what == "modalities" else ""
+            raise ValueError(f"{what} names {unknown}, which are not among the arrays {list(arrays)}{some}")
     if twice := [name for i, name in enumerate(named) if name in named[:i] or name in likelihood]:
         raise ValueError(f"modality {twice[0]!r} is declared twice")
     made = list(given)
@@ -109,12 +111,25 @@ def check_fits(
     what = f"modality {modality.name!r}"
     _check_features(modality, features)
     if array.shape[1:] != modality.shape:
-        raise ValueError(f"{what} has items of shape {array.shape[1:]}, but shape {modality.shape} was declared")
+        mended = _mended(array.shape[1:], modality.shape)
+        raise ValueError(
+            f"{what} has items of shape {array.shape[1:]}, but shape {modality.shape} was declared{mended}"
+        )
     for place, block in in_blocks(array):
         _check_values(what, modality, block)
         if modality.likelihood == "autoregressive":
             seen = np.ones(block.shape, bool) if observed is None else over(observed[place], block)
             _check_texts(what, block, seen, place.start or 0)
+
+
+def _mended(shape: tuple[int, ...], declared: tuple[int, ...]) -> str:
+    """How items of one shape become items of another, if they can."""
+    if declared == (shape[-1:] + shape[:-1]) and len(shape) > 1:
+        return ": put the last axis first, by numpy.moveaxis(x, -1, 1)"
+    if declared == (1, *shape):
+        return ": give x[:, None]"
+    flat = min(len(shape), len(declared)) == 1 and prod(shape) == prod(declared)
+    return f": give x.reshape(-1, {', '.join(map(str, declared))})" if flat else ""
 
 
 def _check_values(what: str, modality: Modality, array: np.ndarray) -> None:

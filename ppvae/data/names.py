@@ -91,7 +91,8 @@ def check_alike(own: Modality, other: Modality) -> None:
     if not _alike(own, other):
         raise ValueError(
             f"modality {own.name!r} became numbers in another way than in training, as of other names or sizes: make "
-            "the data set with the run's, modalities=fitted.modalities"
+            "the data set with the run's, modalities=fitted.modalities, or data_set(described(file), "
+            "known=fitted.modalities)"
         )
 
 

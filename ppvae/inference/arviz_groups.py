@@ -72,7 +72,7 @@ def coords(fitted: Any, data: Dataset) -> dict[str, Any]:
     """The labels of dimensions that the data or the run know: ids of the items, names of a modality's elements."""
     known = {m.name: m.features for m in fitted.modalities if m.features is not None} | data.features
     shown = {name for name in fitted.names if name in data.arrays or name in fitted.explained}
-    ids = {} if data.ids is None else {"item": data.ids}
+    ids = {} if data.ids is None else {"item": data.ids if data.ids.dtype.kind != "O" else [*map(str, data.ids)]}
     return ids | {f"{name}_feature": list(features) for name, features in known.items() if name in shown}
 
 

@@ -65,10 +65,10 @@ class Fitted:
     notes: Mapping[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        model, guide = type(self.vae.model).__name__, type(self.vae.guide).__name__
+        what = self.vae.recipe.get("method") or f"{type(self.vae.model).__name__} with {type(self.vae.guide).__name__}"
         loss = f", loss {self.history[-1]['loss']:.6g}" if self.history else ""
-        known = ", ".join(f"{m.name} {tuple(m.shape)} {m.likelihood}" for m in self.modalities)
-        return f"Fitted({model} with {guide} on {self.settings.backend}, {len(self.history)} epochs{loss}: {known})"
+        end = f"{len(self.history)} epochs{loss}: {', '.join(self.names)}"
+        return f"Fitted({what} on {self.settings.backend}, {end})"
 
     @property
     def names(self) -> list[str]:
@@ -102,8 +102,8 @@ class Fitted:
         """
         if not isinstance(data, Dataset):
             raise TypeError(
-                f"a run answers about a Dataset, not a {type(data).__name__}; "
-                "make one: ppvae.Dataset({name: array}, modalities=fitted.modalities)"
+                f"answers are about a data set, not a {type(data).__name__}: give ppvae.Dataset(arrays, "
+                "modalities=[m for m in fitted.modalities if m.name in arrays])"
             )
         held = [name for name in self.names if name in data.arrays]
         always = [name for name in held if name in self.vae.model.conditions]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ppvae.language.guesses import guess_likelihood
+from ppvae.language.guesses import COLOURS, guess_likelihood
 from ppvae.language.tokens import SPECIAL
 
 ELEMENTWISE = (
@@ -24,7 +24,6 @@ CATEGORIES = ("categorical", "autoregressive")  # whose values are names
 CHANNELLED = {"image": "(channels, height, width)", "sound": "(bands, frames)", "series": "(channels, times)"}
 KINDS = {"vector": "", "text": "(positions,)", **CHANNELLED}
 BLOCK = 2**18  # numbers that are taken to float64 at once
-COLOURS = (1, 3, 4)  # channels of pictures: grey, colours, and how much is seen through
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +96,9 @@ class Modality:
             raise ValueError(f"modality {self.name!r} has unknown kind {self.kind!r}; choose one of {', '.join(KINDS)}")
         if KINDS[self.kind] and len(self.shape) != KINDS[self.kind].count(" ") + 1:
             wrong = f"modality {self.name!r} of kind {self.kind!r} has shape {self.shape}"
-            raise ValueError(f"{wrong}; it must be {KINDS[self.kind]}")
+            one = (1, *self.shape)
+            grey = f", with {one} for one channel, of x[:, None]" if len(one) == KINDS[self.kind].count(" ") + 1 else ""
+            raise ValueError(f"{wrong}; it must be {KINDS[self.kind]}{grey}")
         self._check_order()
         if self.levels is None and self.likelihood in ("logistic", "logistic_mixture"):
             object.__setattr__(self, "levels", 256)

@@ -10,12 +10,16 @@ from matplotlib.axes import Axes
 
 from ppvae.plots.palette import COLOURS, GREY
 
+ROOM = 0.1  # of the range of values, above and below curves, so that none is cut
+LONG = 8  # times a side of an image the other may be
+
 
 def image_shape(shape: Sequence[int], wanted: Sequence[int] | None = None) -> tuple[int, ...] | None:
     """Height and width, and 3 for colours, if an event of this shape is shown as an image; None if as a curve.
 
-    An event of shape ``(height, width)``, ``(1, height, width)`` or ``(3, height, width)`` is an image. ``wanted`` says
-    so of any other with the same number of elements.
+    An event of shape ``(height, width)``, ``(1, height, width)`` or ``(3, height, width)`` is an image, unless one side
+    is far longer than the other, as in the channels of a series. ``wanted`` says so of any other with the same number
+    of elements.
 
     Raises:
         ValueError: the event does not have as many elements as what is wanted.
@@ -26,7 +30,7 @@ def image_shape(shape: Sequence[int], wanted: Sequence[int] | None = None) -> tu
         return tuple(wanted)
     if len(shape) == 3 and shape[0] in (1, 3):
         return tuple(shape[1:]) if shape[0] == 1 else (*shape[1:], 3)
-    return tuple(shape) if len(shape) == 2 else None
+    return tuple(shape) if len(shape) == 2 and max(shape) <= LONG * min(shape) else None
 
 
 def as_images(values: np.ndarray, shape: Sequence[int]) -> np.ndarray:
@@ -44,8 +48,9 @@ def draw(axis: Axes, rows: Sequence[np.ndarray], shape: Sequence[int] | None, li
     axis.set(xticks=[], yticks=[])
     if shape is None:
         for colour, events in zip([GREY, *COLOURS], rows, strict=False):
-            axis.plot(_joined(events), color=colour, lw=1.0)
-        axis.set_ylim(*limits)
+            alone = events[0].size == 1  # and no line
+            axis.plot(_joined(events), color=colour, lw=1.0, marker="o" if alone else None)
+        axis.set_ylim(limits[0] - ROOM * (limits[1] - limits[0]), limits[1] + ROOM * (limits[1] - limits[0]))
         return
     tiles = _tiled([as_images(events, shape) for events in rows])
     low, high = limits

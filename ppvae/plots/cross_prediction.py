@@ -16,7 +16,7 @@ SHORT = 16  # characters of a name beside a heat map, which may stand on a phone
 
 
 def crossing_figure(
-    found: Crossing, items: Sequence[int] = range(5), image_shapes: Mapping[str, Sequence[int]] | None = None
+    found: Crossing, items: Sequence[int] | None = None, image_shapes: Mapping[str, Sequence[int]] | None = None
 ) -> Figure:
     """A row for each subset that is given, a column for each modality that is asked, in each cell a few items.
 
@@ -25,14 +25,15 @@ def crossing_figure(
 
     Args:
         found: the predictions.
-        items: rows of the data to show.
+        items: rows of the data to show; the first five where left out.
         image_shapes: modality to the height and width of its image, for events of another shape; an event of shape
             ``(height, width)`` or ``(channels, height, width)`` is an image anyway.
 
     Raises:
         ValueError: an image does not have as many elements as the modality.
     """
-    names, rows = list(found.predicted), list(items)
+    names = list(found.predicted)
+    rows = list(range(len(found.measured[names[0]]))[:5] if items is None else items)
     figure = Figure(figsize=(1.0 + 2.2 * len(names), 0.6 + 1.0 * len(found.given)), layout="constrained")
     grid = figure.subplots(len(found.given), len(names), squeeze=False)
     for column, name in zip(grid.T, names, strict=True):

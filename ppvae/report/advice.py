@@ -41,8 +41,22 @@ class Action:
 
 def advice(diagnosis: Diagnosis, said: Verdict) -> tuple[Action, ...]:
     """What to do about a diagnosis on which this was said; nothing where all can be trusted."""
+    if idle := tuple(_idle(diagnosis)):  # what else is wrong follows from it
+        return idle
     of_model = *_training(diagnosis), *_models(diagnosis, said), *_skills(diagnosis)
     return (*_posteriors(diagnosis, said), *of_model, *_rows(diagnosis, said))
+
+
+def _idle(diagnosis: Diagnosis) -> Iterator[Action]:
+    """Where no latent follows the data, whatever is shown: the guide fell back on the prior."""
+    known = [each.active for each in diagnosis.posteriors if each.active is not None and each.latents]
+    if known and not any(known):
+        again = ["ppvae", "fit", diagnosis.method, *_data(diagnosis), "--set", "kl_warmup=20"]
+        yield Action(
+            "No latent follows the data, so that every row gets the same answers, honest as these may be; train with a "
+            "weight of the latents that grows, a smaller learning rate, or longer",
+            (shlex.join(again),),
+        )
 
 
 def _posteriors(diagnosis: Diagnosis, said: Verdict) -> Iterator[Action]:
@@ -116,6 +130,8 @@ def _fault(fits: Sequence[Fit]) -> str:
 
 def _another(diagnosis: Diagnosis, fits: Sequence[Fit]) -> tuple[str, ...]:
     """How to declare other likelihoods; a shipped set and a description say theirs themselves."""
+    if (diagnosis.data_set or "").endswith(".toml"):
+        return tuple(f'[modalities.{fit.ask}] likelihood = "{HEAVIER[fit.likelihood]}"' for fit in fits)
     words = [f'Modality("{fit.ask}", {fit.shape}, "{HEAVIER[fit.likelihood]}")' for fit in fits]
     if (diagnosis.data_set or "").endswith(".npz"):
         chosen = [word for fit in fits for word in ("--likelihood", f"{fit.ask}={HEAVIER[fit.likelihood]}")]

@@ -111,13 +111,13 @@ class Suspect:
     """A row that disagrees with itself.
 
     Attributes:
-        row: its number in the data.
+        row: its id, or its number in the data where they have no ids.
         modality: the one that fits the rest worst.
         nats: how much less likely that is given another than alone, on average, and ``error``, its standard error.
         conflict: of the guide's posteriors given either, in nats; None where it was not measured.
     """
 
-    row: int
+    row: int | str
     modality: str
     nats: float
     error: float

@@ -40,7 +40,7 @@ class Measures:
         skills: how good predictions of each modality from all others are, beside those of simple regressions.
         alike: how near each text, image and sound is predicted from all others, by modality and measure ``(items,)``.
         coherent: how often classifiers read the right label off such predictions, by modality and label.
-        consistency: of the rows, whose numbers in the data are ``rows``; None where the data have but one modality.
+        consistency: of the rows, whose ids or numbers in the data are ``rows``; None where these have one modality.
     """
 
     fitted: Fitted
@@ -83,7 +83,7 @@ def measure(
     effort = effort or Effort()
     effort = replace(effort, items=min(effort.items, max(len(data), Effort.items)))
     numbers = np.random.default_rng(effort.seed).permutation(len(data))[: effort.items]
-    rows, seed = data.take(numbers), effort.seed
+    rows, seed = data.counted().take(numbers), effort.seed
     tasks = [partial(subset, fitted, rows, given, effort) for given in _subsets(fitted, data, also)]
     rest: dict[str, Callable[[], Any]] = {
         "parts": partial(contribution, fitted, rows, seed=seed),
@@ -96,7 +96,7 @@ def measure(
         found = tuple(task() for task in tracked(tasks, "measuring", progress))
         corrected = corrections(fitted, rows, found, effort, progress)
         others = {name: waiting[name].result() for name in tracked(list(waiting), "comparing", progress)}
-    return Measures(fitted, effort, len(rows), trained_on, found, corrected, **others, rows=numbers)
+    return Measures(fitted, effort, len(rows), trained_on, found, corrected, **others, rows=np.asarray(rows.ids))
 
 
 @contextmanager

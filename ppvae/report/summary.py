@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -68,13 +69,13 @@ def summary(measures: Measures) -> Diagnosis:
 
 
 def _suspects(measures: Measures) -> tuple[Suspect, ...] | None:
-    found, numbers = measures.consistency, measures.rows
-    if found is None or numbers is None:
+    found = measures.consistency
+    if found is None:
         return None
     each = [(row, culprit := found.culprits[row], found.conflict[culprit, row]) for row in found.suspects()]
     return tuple(
         Suspect(
-            int(numbers[row]),
+            _told(measures.rows[row]),
             found.names[culprit],
             -float(found.scores[row]),
             float(found.pairwise_errors[culprit, row]),
@@ -82,6 +83,11 @@ def _suspects(measures: Measures) -> tuple[Suspect, ...] | None:
         )
         for row, culprit, conflict in each
     )
+
+
+def _told(identity: Any) -> int | str:
+    """An id as JSON holds it."""
+    return int(identity) if isinstance(identity, int | np.integer) else str(identity)
 
 
 def _known(scores: Mapping[str, float]) -> dict[str, float]:

@@ -29,6 +29,7 @@ from ppvae.runs.vae import VAE
 from ppvae.training.checks import inspection
 from ppvae.training.checks.agreement import check_agreement, is_written_by_user
 from ppvae.training.checks.state import check_hooks
+from ppvae.training.collapse import collapsed
 from ppvae.training.early_stopping import held_out, overtrained, still_warming, why_not_auto, why_stop
 from ppvae.training.epochs import engine_of, epochs, in_stage, pace_of, steps_in
 from ppvae.training.interruption import ending, terminable
@@ -155,7 +156,8 @@ def fit(
             return _train(state, start, trained, others, out, False, ())
         with nullcontext() if out is None else checkpoint.claimed(out, description, force):
             fitted = _train(state, start, trained, others, out, progress, callbacks)
-    for sentence in filter(None, (overtrained(fitted.history), still_warming(fitted.history, settings))):
+    told = collapsed(fitted) or overtrained(fitted.history), still_warming(fitted.history, settings)
+    for sentence in filter(None, told):
         say(sentence, progress)
     return fitted
 

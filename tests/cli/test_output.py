@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -202,3 +203,16 @@ def test_a_run_of_the_demo_knows_its_data(tmp_path: Path, capsys: pytest.Capture
     shown = ["--particles", "1", "--given", "fou,fac,kar,pix,zer"]
     assert cli.main(["evaluate", str(folder), *shown, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["items"] == len(test) == 500
+
+
+def test_what_training_warns_of_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = np.random.default_rng(0).normal(size=(20, 3))
+    rows[:, 1] = np.nan
+    np.savez(tmp_path / "data.npz", a=rows)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert cli.main(["fit", "vae", "--data", str(tmp_path / "data.npz"), *RUN, "--out", str(tmp_path / "run")]) == 0
+    err = capsys.readouterr().err
+    assert "\nWarning: nobody measured element 1 of modality 'a'" in f"\n{err}"
+    assert "UserWarning" not in err
+    assert "fitting.py" not in err

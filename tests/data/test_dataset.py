@@ -83,6 +83,22 @@ def test_modalities_that_do_not_fit_their_arrays_are_refused() -> None:
         Dataset({"x": np.zeros((4, 2))}, modalities=[Modality("y", (2,))])
 
 
+@pytest.mark.parametrize(
+    ("given", "declared", "said"),
+    [
+        ((8, 9, 3), (3, 8, 9), r"numpy.moveaxis\(x, -1, 1\)"),
+        ((40, 2), (2, 40), r"numpy.moveaxis\(x, -1, 1\)"),
+        ((8, 9), (1, 8, 9), r"x\[:, None\]"),
+        ((72,), (1, 8, 9), r"x.reshape\(-1, 1, 8, 9\)"),
+        ((8, 9), (72,), r"x.reshape\(-1, 72\)"),
+        ((9, 8, 3), (3, 8, 9), "declared$"),
+    ],
+)
+def test_another_shape_than_the_declared_one_says_what_mends_it(given: tuple, declared: tuple, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Dataset({"x": np.ones((4, *given))}, modalities=[Modality("x", declared)])
+
+
 def test_a_hole_is_never_a_value_that_a_likelihood_cannot_take() -> None:
     data = Dataset({"x": np.array([[1.0], [NAN]])}, modalities=[Modality("x", (1,), "bernoulli")])
     assert np.array_equal(data.observed["x"], [True, False])
@@ -98,6 +114,15 @@ def test_a_split_is_disjoint_complete_shuffled_and_seeded(rng: np.random.Generat
     assert np.array_equal(data.split(0.75, seed=1)[0].labels["row"], train.labels["row"])
     assert not np.array_equal(data.split(0.75, seed=2)[0].labels["row"], train.labels["row"])
     assert np.array_equal(train.arrays["x"], data.arrays["x"][train.labels["row"]])
+
+
+def test_parts_of_counted_data_know_their_rows() -> None:
+    data = Dataset({"a": np.linspace(0.5, 19.5, 20)})
+    _, test = data.counted().split(0.75, seed=0)
+    assert test.ids is not None
+    np.testing.assert_array_equal(test.ids + 0.5, test.arrays["a"][:, 0])
+    named = Dataset({"a": np.array([0.5, 1.0, 2.0])}, ids=["x", "y", "z"])
+    assert named.counted() is named
 
 
 @pytest.mark.parametrize("fraction", [0.0, 1.0, 0.01])

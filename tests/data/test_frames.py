@@ -155,3 +155,25 @@ def test_columns_in_another_order_than_in_training_are_refused() -> None:
     ):
         with pytest.raises(ValueError, match=said):
             fitted.encode(Dataset({"a": other}))
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        pd.date_range("2024-01-01", periods=4, freq="h"),
+        pd.date_range("2024-01-01", periods=4, tz="Europe/Berlin"),
+        pd.timedelta_range("1h", periods=4),
+        pd.period_range("2024-01", periods=4, freq="M"),
+        pd.Index([0.5, 1.5, 2.5, 3.5]),
+        pd.MultiIndex.from_product([["a", "b"], [0, 1]]),
+        pd.Index(["a", 1, "b", 2], dtype=object),
+        pd.CategoricalIndex(list("abcd")),
+    ],
+    ids=lambda index: type(index).__name__ + str(index.dtype),
+)
+def test_a_frame_comes_back_with_the_index_that_it_came_with(index: pd.Index) -> None:
+    frame = pd.DataFrame({"u": [0.5, 1.0, np.nan, 2.5]}, index=index)
+    data = Dataset({"x": frame})
+    assert data.frame("x").index.isin(index).all()
+    assert data.frame("x").reindex(index)["u"].equals(frame["u"])
+    assert data.take([2, 0]).frame("x").index.tolist() == index[[2, 0]].tolist()

@@ -19,6 +19,11 @@ DOUBTFUL = {
     "one-hot": (np.eye(3)[RNG.integers(0, 3, 50)], "bernoulli", "one-hot"),
     "signs": (RNG.choice([-1, 1], 50), "normal", "below 0"),
     "-999": (np.where(RNG.random(50) < 0.1, -999, RNG.poisson(30, 50)), "normal", "below 0"),
+    "a code among whole numbers": (
+        np.stack([RNG.integers(-50, 50, 90), RNG.choice([3, 5, -999], 90)], 1),
+        "normal",
+        "-999",
+    ),
     "ages and grades": (
         np.stack([RNG.integers(20, 80, 90), RNG.integers(1, 4, 90)], 1),
         "negative_binomial",
@@ -28,6 +33,7 @@ DOUBTFUL = {
 CLEAR = {
     "fractions": (RNG.normal(size=50), "normal"),
     "booleans": (RNG.random((50, 3)) < 0.5, "bernoulli"),
+    "sounds of 16 bits": (RNG.integers(-3000, 3000, (20, 400)).astype(np.int16), "normal"),
     "counts": (RNG.negative_binomial(1, 0.02, (200, 3)), "negative_binomial"),
 }
 
@@ -150,3 +156,17 @@ def test_pictures_of_bytes_are_asked_about() -> None:
     assert (told.likelihood, told.others) == ("negative_binomial", ("logistic",))
     assert "as in pictures" in told.doubt
     assert not guess_likelihood(pixels.astype(int) * 2).doubt
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        ((20, 8, 9), r"Modality\(NAME, \(1, 8, 9\), .*, of x\[:, None\]"),
+        ((20, 3, 8, 9), r"Modality\(NAME, \(3, 8, 9\), "),
+        ((20, 8, 9, 3), r"Modality\(NAME, \(3, 8, 9\), .*, of numpy.moveaxis\(x, -1, 1\)"),
+    ],
+)
+def test_bytes_that_may_be_pictures_say_how_to_get_networks_for_pictures(shape: tuple, said: str) -> None:
+    pixels = np.arange(np.prod(shape)).reshape(shape).astype(np.uint8)
+    with pytest.warns(UserWarning, match=said):
+        Dataset({"x": pixels})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -164,10 +165,10 @@ def test_memory_of_elbo_and_evidence_does_not_grow_with_particles_times_items() 
 
 def test_it_shows_itself_in_a_line() -> None:
     run = fitted("pyro")
-    names = ", ".join(f"{m.name} {m.shape} {m.likelihood}" for m in run.modalities)
     kinds = f"{type(run.vae.model).__name__} with {type(run.vae.guide).__name__}"
-    assert repr(run).startswith(f"Fitted({kinds} on pyro, {len(run.history)} epochs")
-    assert repr(run).endswith(f": {names})")
+    last = f"{len(run.history)} epochs, loss {run.history[-1]['loss']:.6g}"
+    assert repr(run) == f"Fitted({kinds} on pyro, {last}: x, y)"
+    assert repr(replace(run, history=[])) == f"Fitted({kinds} on pyro, 0 epochs: x, y)"
 
 
 @both
@@ -235,7 +236,7 @@ def test_a_fitted_pair_answers_alike_on_the_other_backend() -> None:
 def test_what_is_no_data_set_is_told(posterior: str) -> None:
     pair = fitted("pyro")
     for ask in (pair.encode, pair.query, pair.log_evidence, pair.impute):
-        with pytest.raises(TypeError, match=r"answers about a Dataset, not a dict; make one: ppvae\.Dataset\("):
+        with pytest.raises(TypeError, match=r"a data set, not a dict: give ppvae\.Dataset\(arrays"):
             ask({"x": np.zeros((4, 3))}, posterior=posterior)
 
 
@@ -276,3 +277,11 @@ def test_asking_leaves_the_weights_and_the_random_state_alone(backend: str) -> N
     pair.encode(data(), draws=DRAWS)
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(before[name], weight) for name, weight in pair.vae.pair.state_dict().items())
+
+
+def test_a_run_names_its_method_and_its_modalities_can_be_told_apart() -> None:
+    data = ppvae.Dataset({"a": np.linspace(0.0, 1.5, 8), "b": np.linspace(0.5, 2.0, 8)})
+    run = ppvae.fit(ppvae.method("vae", data.modalities, latent=1), data, backend="pyro", epochs=1, progress=False)
+    assert repr(run).startswith("Fitted(vae on pyro, 1 epochs, loss ")
+    with pytest.raises(ValueError, match=r"names \['b'\], .*: give \[m for m in fitted.modalities if m.name in arrays"):
+        ppvae.Dataset({"a": np.ones(2)}, modalities=run.modalities)

@@ -150,6 +150,34 @@ def test_rows_of_images_share_one_scale_and_bear_their_names() -> None:
     assert images(figure.axes[5]) == []
 
 
+def test_single_numbers_are_points_and_long_series_curves() -> None:
+    measured = {"one": RNG.random((4, 1)), "walk": RNG.random((4, 2, 50))}
+    predicted = {name: RNG.random((3, *x.shape)) for name, x in measured.items()}
+    figure = cross_prediction.crossing_figure(Crossing((("one",), ("walk",), ("one", "walk")), measured, predicted))
+    one, walk = figure.axes[:2]
+    assert [line.get_marker() for line in one.lines] == ["o", "o"]
+    low, high = one.get_ylim()
+    assert low < min(measured["one"].min(), predicted["one"].min())
+    assert high > max(measured["one"].max(), predicted["one"].max())
+    assert len(walk.lines) == 2
+    assert not walk.images
+    assert cells.image_shape((2, 16)) == (2, 16)
+    assert cells.image_shape((2, 17)) is None
+
+
+def test_rows_of_images_take_channels_first_and_say_what_others_need() -> None:
+    colours = RNG.random((2, 3, 4, 5))
+    figure = plots.image_rows({"colours": colours, "grey": -RNG.random((2, 1, 4, 5))})
+    low = figure.axes[2].images[0].get_clim()[0]
+    np.testing.assert_allclose(
+        images(figure.axes[0])[0], (np.moveaxis(colours[0], 0, -1) - low) / (colours.max() - low)
+    )
+    assert images(figure.axes[2])[0].shape == (4, 5)
+    assert low < 0
+    with pytest.raises(ValueError, match=r"row 'flat' has shape \(2, 20\), and images are .*moveaxis"):
+        plots.image_rows({"flat": RNG.random((2, 20))})
+
+
 def test_loss_curves_are_the_histories() -> None:
     (axis,) = drawn("loss_curves").axes
     assert (axis.get_xlabel(), axis.get_ylabel()) == ("epoch", "loss, nats per item")
@@ -157,6 +185,16 @@ def test_loss_curves_are_the_histories() -> None:
         assert line.get_label() == label
         np.testing.assert_array_equal(line.get_xydata(), [[entry["epoch"], entry["loss"]] for entry in history])
     assert "pyro from 90.0 to 87.0" in drawn("loss_curves").get_label()
+
+
+def test_a_spike_of_the_loss_does_not_flatten_the_rest() -> None:
+    losses = [5e6, *np.linspace(3000.0, 2500.0, 39)]
+    history = [{"epoch": epoch, "loss": loss} for epoch, loss in enumerate(losses, 1)]
+    (axis,) = plots.loss_curves({"mvae": history}).axes
+    low, high = axis.get_ylim()
+    assert 2400 < low < 2500
+    assert 3000 < high < 3100
+    assert axis.get_ylabel() == "loss, nats per item\n(up to 5e+06 above)"
 
 
 def test_the_loss_of_held_out_items_is_dashed() -> None:

@@ -292,8 +292,20 @@ def test_models_of_other_likelihoods_and_what_cannot_be_corrected_have_their_adv
     assert "cannot be corrected, as z is discrete" in said[0].why
     assert said[1].words[1] == "ppvae fit mvae --data x.npz --likelihood b=negative_binomial"
     assert "--latent 32" in said[2].words[0]
+    described = advice(found := replace(found, data_set="mine.toml"), verdict(found))
+    assert described[1].words == ('[modalities.b] likelihood = "negative_binomial"',)
     few = replace(diagnosis(weighed=12), items=20)
     assert advice(few, verdict(few))[0].why.startswith("Collect rows")
+
+
+def test_latents_that_follow_nothing_are_all_that_is_advised() -> None:
+    found = diagnosis(khat_share=0.9)
+    idle = replace(found, posteriors=tuple(replace(each, active=0, latents=2) for each in found.posteriors))
+    (said,) = advice(idle, verdict(idle))
+    assert said.why.startswith("No latent follows the data")
+    assert said.words == ("ppvae fit mvae --data d --set kl_warmup=20",)
+    some = replace(idle, posteriors=(*idle.posteriors[:-1], replace(idle.posteriors[-1], active=1)))
+    assert "No latent" not in advice(some, verdict(some))[0].why
 
 
 def test_modalities_that_a_simple_regression_predicts_better_are_named() -> None:
@@ -492,6 +504,9 @@ def test_rows_that_disagree_with_themselves_are_named_and_otherwise_the_section_
     suspects = summary(found).suspects
     assert suspects is not None
     assert {each.row for each in suspects[:2]} == set(far)
+    named = summary(replace(found, rows=np.array([f"s{row}" for row in found.rows]))).suspects
+    assert named is not None
+    assert [each.row for each in named] == [f"s{each.row}" for each in suspects]
     said = diagnosis()
     folded = written(replace(said, suspects=()), verdict(said), [], "f")
     opened = written(replace(said, suspects=suspects), verdict(said), [], "f")
