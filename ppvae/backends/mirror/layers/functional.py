@@ -33,7 +33,7 @@ def linear(input: jax.Array, weight: jax.Array, bias: Optional = None) -> jax.Ar
 def _each_row(x: jax.Array, w: jax.Array) -> jax.Array:
     """``x @ w.T``.
 
-    The gradient at ``w`` of a table reads columns in place on a CPU; where a row has a multiple of 256 numbers, those of
+    The gradient at ``w`` of a table reads columns in place on a CPU; if a row has a multiple of 256 numbers, those of
     a column fall into few lines of its cache. With an axis more XLA copies it first, for a faster library.
     """
     return jnp.matmul(x[None], w.T)[0] if x.ndim == 2 and len(w) % 256 == 0 and on_cpu() else jnp.matmul(x, w.T)
