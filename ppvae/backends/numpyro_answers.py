@@ -48,6 +48,11 @@ def each_item(
     return answers
 
 
+def _within(whose: Any, key: jax.Array) -> jax.Array:
+    """The key of what is drawn for an item, or for all, in the block of draws that an item's key says."""
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(whose), key[1]), key[2])
+
+
 @lru_cache(maxsize=64)
 def asker(question: Any, pair: Any, changes: int, on_cpu: bool) -> Any:
     """The question, compiled; a question is a hashable callable, so that asking again compiles nothing.
@@ -60,9 +65,8 @@ def asker(question: Any, pair: Any, changes: int, on_cpu: bool) -> Any:
         arrays, own, key, row = item
         here, seen = ({name: array[None] for name, array in group.items()} for group in (arrays, {**own, **common}))
         batch = Batch(here, seen, 1, 1, index=None if row is None else row[None])
-        own, all_of = (jax.random.fold_in(jax.random.fold_in(jax.random.key(k), key[1]), key[2]) for k in (key[0], ALL))
-        joint = Jointly(all_of) if question.jointly else nullcontext()
-        with numpyro.handlers.seed(rng_seed=own), Sparing(), joint:
+        joint = Jointly(_within(ALL, key)) if question.jointly else nullcontext()
+        with numpyro.handlers.seed(rng_seed=_within(key[0], key)), Sparing(), joint:
             answer = question(*programs(pair, weights, names), batch)
         return {name: value[:, 0] for name, value in answer.items()}
 
