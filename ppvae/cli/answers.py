@@ -12,6 +12,7 @@ import numpy as np
 
 from ppvae.cli import places
 from ppvae.data.preprocessing import library_of, preprocessing
+from ppvae.inference.points import point
 from ppvae.language.modality import Modality
 
 ENDINGS = {"image": ".png", "sound": ".wav", "series": ".csv"}  # of files that hold one thing; others are lines
@@ -32,6 +33,12 @@ def writable(out: Path, force: bool) -> Path:
     if out.is_dir() and any(out.iterdir()) and not force:
         raise ValueError(f"the directory {str(out)!r} is not empty: choose another name, or write into it with --force")
     return places.writable_folder(out)
+
+
+def points(drawn: Mapping[str, np.ndarray], modalities: Sequence[Modality]) -> dict[str, np.ndarray]:
+    """What stands for the draws ``(draws, items, *shape)`` of each modality, ``(items, *shape)``."""
+    known = {m.name: m for m in modalities}
+    return {name: point(known[name], values) for name, values in drawn.items()}
 
 
 def write(

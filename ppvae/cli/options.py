@@ -84,6 +84,10 @@ Corrected = Annotated[
     int,
     typer.Option(min=0, max=MOST, help="Rows to correct of each subset whose guide is suspect, which costs most."),
 ]
+Mean = Annotated[
+    bool,
+    typer.Option("--mean", help="One answer for each item, without noise: the mean of its draws, or their mode."),
+]
 Seed = Annotated[int, typer.Option(min=0, max=MOST, help="Seed of the random draws.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 Answers = Annotated[

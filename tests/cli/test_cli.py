@@ -281,6 +281,20 @@ def test_query_writes_draws_of_what_was_asked(run: Path, folder: Path, tmp_path:
         np.testing.assert_array_equal(drawn["b"], expected["b"])
 
 
+def test_means_are_one_answer_for_each_item(run: Path, folder: Path, tmp_path: Path, ppvae_) -> None:
+    out = tmp_path / "means.npz"
+    words = ["query", run, "--data", folder / "data.npz", "--ask", "b", "--mean", "--out", out, "--force", "--json"]
+    for asked, draws in ([], 100), (["--draws", 7], 7):
+        assert ppvae_(*words, *asked).json["draws"] == draws
+        with np.load(out) as found:
+            expected = ppvae.load(run).query(read_npz(folder / "data.npz"), ask=["b"], draws=draws)
+            np.testing.assert_allclose(found["b"], expected["b"].mean(0), rtol=1e-5, atol=1e-6)
+    ppvae_("generate", run, "--items", 6, "--mean", "--out", out, "--force")
+    with np.load(out) as found:
+        for name, values in ppvae.load(run).generate(6, draws=100).items():
+            np.testing.assert_allclose(found[name], values.mean(0), rtol=1e-5, atol=1e-6)
+
+
 def test_generate_writes_new_items(run: Path, tmp_path: Path, ppvae_) -> None:
     out = tmp_path / "new.npz"
     drawn = []

@@ -15,12 +15,18 @@ from ppvae.cli.options import (
     Force,
     Given,
     MaxBytes,
+    Mean,
     Posterior,
     Programs,
     Run,
     RunData,
     Seed,
 )
+
+MANY = 100  # draws, of which a mean is taken
+Draws = Annotated[
+    int | None, typer.Option(min=1, max=MOST, help=f"Draws for each item: 1 where left out, {MANY} for --mean.")
+]
 
 
 @answered("facts")
@@ -31,7 +37,8 @@ def query(
     max_bytes: MaxBytes = None,
     given: Given = None,
     ask: Annotated[str | None, typer.Option(help="Modalities to predict, as a,b; all where left out.")] = None,
-    draws: Annotated[int, typer.Option(min=1, max=MOST, help="Draws for each item.")] = 1,
+    draws: Draws = None,
+    mean: Mean = False,
     posterior: Posterior = "guide",
     backend: Backend = None,
     device: Device = None,
@@ -46,10 +53,12 @@ def query(
     fitted, rows = sources.known(run, data, max_bytes, programs, backend, device)
     from ppvae.cli import summaries
 
-    sources.check_memory(fitted, asked, draws, len(rows))
-    drawn = fitted.query(rows, shown, asked, draws, seed, posterior)
-    written = answers.write(place, drawn, fitted.modalities, rows.ids)
-    facts = {"out": written, "items": len(rows), "draws": draws, "modalities": list(drawn)}
+    count = draws or (MANY if mean else 1)
+    sources.check_memory(fitted, asked, count, len(rows))
+    drawn = fitted.query(rows, shown, asked, count, seed, posterior)
+    told = answers.points(drawn, fitted.modalities) if mean else drawn
+    written = answers.write(place, told, fitted.modalities, rows.ids)
+    facts = {"out": written, "items": len(rows), "draws": count, "modalities": list(drawn)}
     return facts | summaries.of_served(drawn)
 
 
@@ -58,6 +67,7 @@ def generate(
     run: Run,
     out: Answers,
     items: Annotated[int, typer.Option(min=1, max=MOST, help="How many.")] = 64,
+    mean: Mean = False,
     backend: Backend = None,
     device: Device = None,
     programs: Programs = None,
@@ -69,6 +79,7 @@ def generate(
 
     place = answers.writable(out, force)
     fitted = sources.run(run, programs, backend, device)
-    sources.check_memory(fitted, None, 1, items)
-    drawn = fitted.generate(items, seed)
+    sources.check_memory(fitted, None, MANY if mean else 1, items)
+    drawn = fitted.generate(items, seed, MANY if mean else None)
+    drawn = answers.points(drawn, fitted.modalities) if mean else drawn
     return {"out": answers.write(place, drawn, fitted.modalities), "items": items, "modalities": list(drawn)}
