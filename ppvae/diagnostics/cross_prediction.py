@@ -13,6 +13,7 @@ from ppvae.inference import subset_questions
 from ppvae.inference.fitted import Fitted
 from ppvae.inference.points import typical
 from ppvae.language.batch import over
+from ppvae.language.modality import CATEGORIES
 from ppvae.metrics.predictive_means import predicted
 from ppvae.metrics.reconstruction import r2
 from ppvae.metrics.subsets import shown
@@ -28,11 +29,13 @@ class Crossing:
         predicted: modality to the mean predicted from each subset, without measurement noise,
             ``(subsets, items, *shape)``; of a categorical element the expected level, of a text the most typical of the
             draws. NaN for an item that has nothing of the subset.
+        coded: modalities whose numbers stand for names, the categorical ones and texts.
     """
 
     given: tuple[tuple[str, ...], ...]
     measured: Mapping[str, np.ndarray]
     predicted: Mapping[str, np.ndarray]
+    coded: frozenset[str] = frozenset()
 
     @property
     def names(self) -> list[str]:
@@ -42,12 +45,14 @@ class Crossing:
 
     @property
     def r2(self) -> np.ndarray:
-        """The share of each modality's variance that its predictions explain, ``(subsets, modalities)``."""
-        columns = [
-            [r2(np.where(np.isnan(each), np.nan, self.measured[name]), each) for each in made]
-            for name, made in self.predicted.items()
-        ]
+        """The share of each modality's variance that is explained, ``(subsets, modalities)``, NaN for codes."""
+        columns = [[self._explained(name, each) for each in made] for name, made in self.predicted.items()]
         return np.array(columns).T
+
+    def _explained(self, name: str, made: np.ndarray) -> float:
+        if name in self.coded:
+            return np.nan
+        return r2(np.where(np.isnan(made), np.nan, self.measured[name]), made)
 
 
 def crossing(
@@ -80,4 +85,5 @@ def crossing(
     means = {name: typical(drawn[name]) if name in texts else drawn[name].mean(0) for name in names}
     means = {name: mean.reshape(len(subsets), *data.arrays[name].shape) for name, mean in means.items()}
     means = {name: np.where(over(seen, mean), mean, np.nan) for name, mean in means.items()}
-    return Crossing(subsets, {name: data.holed(name) for name in names}, means)
+    coded = frozenset(m.name for m in fitted.modalities if m.likelihood in CATEGORIES)
+    return Crossing(subsets, {name: data.holed(name) for name in names}, means, coded)

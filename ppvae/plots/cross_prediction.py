@@ -52,7 +52,7 @@ def crossing_figure(
 
 
 def _listed(names: Sequence[str], scores: np.ndarray) -> str:
-    return ", ".join(f"{name} {score:.2f}" for name, score in zip(names, scores, strict=True))
+    return ", ".join(f"{name} {score:.2f}" for name, score in zip(names, scores, strict=True) if not np.isnan(score))
 
 
 def heat_map(scores: np.ndarray, rows: Sequence[str], columns: Sequence[str], what: str, title: str = "") -> Figure:

@@ -7,7 +7,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import r2_score
 
+import ppvae
+from ppvae import Dataset, Modality
 from ppvae.diagnostics.cross_prediction import crossing
+from ppvae.language.tokens import END, PADDING, SPECIAL, UNKNOWN
+from ppvae.plots import crossing_figure
 
 
 def test_predictions_from_each_modality_and_from_all_are_the_oracle_s() -> None:
@@ -52,3 +56,22 @@ def test_an_item_that_lacks_what_is_given_has_no_prediction_from_it() -> None:
     assert (np.isnan(found.predicted["c"][0]).all(1) == ~some).all()
     part = crossing(fitted, data.take(some), [["b"]], ["c"])
     np.testing.assert_allclose(found.r2, part.r2, rtol=1e-9)
+
+
+def test_codes_have_no_share_of_variance() -> None:
+    rng = np.random.default_rng(0)
+    words = np.tile([UNKNOWN, UNKNOWN, END, PADDING], (12, 1))
+    kinds = [
+        Modality("size", (2,)),
+        Modality("kind", (1,), "categorical", levels=3),
+        Modality("word", (4,), "autoregressive", levels=len(SPECIAL) + 2, kind="text"),
+    ]
+    data = Dataset(
+        {"size": rng.normal(size=(12, 2)), "kind": np.arange(12)[:, None] % 3, "word": words}, modalities=kinds
+    )
+    vae = ppvae.method("mopoe", data.modalities, latent=1, hidden=(4,))
+    found = crossing(ppvae.fit(vae, data, backend="pyro", epochs=0, progress=False), data, draws=2)
+    assert found.coded == {"kind", "word"}
+    assert (np.isfinite(found.r2) == np.array([True, False, False])).all()
+    assert "size" in crossing_figure(found).get_label()
+    assert "nan" not in crossing_figure(found).get_label()
