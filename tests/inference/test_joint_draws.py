@@ -80,7 +80,7 @@ def fitted(backend: str, indexed: bool = False) -> Fitted:
 @both
 @pytest.mark.parametrize("indexed", [False, True])
 def test_the_mean_of_a_replicated_data_set_varies_as_what_its_items_share(backend: str, indexed: bool) -> None:
-    draws = 200 if indexed and backend == "pyro" else DRAWS
+    draws = 100 if indexed and backend == "pyro" else DRAWS  # one by one there
     means = fitted(backend, indexed).query(DATA, draws=draws)["y"].mean(1)
     spread = ((2 / ITEMS) / 4 + 1.5 / ITEMS) ** 0.5  # of (y + mu) / 2, and of the rest over the items
     low, high = stats.chi2(draws - 1).ppf([1e-4, 1 - 1e-4])
