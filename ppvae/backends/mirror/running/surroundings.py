@@ -7,7 +7,7 @@ whoever keeps such a program asks here whether it still is that of the text.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
-from functools import partial
+from functools import lru_cache, partial
 from hashlib import blake2b
 from types import CellType, CodeType, FunctionType, MethodType, SimpleNamespace
 from typing import Any
@@ -46,13 +46,15 @@ def surroundings(pair: nn.Module) -> Hashable:
     These are attributes of modules, the texts of their classes, and what those call, close over or take from the files
     that they stand in: numbers, words, arrays of up to a megabyte, functions, and lists, dicts and records of such.
     """
-    kinds = {kind for module in pair.modules() for kind in type(module).__mro__ if _own(kind)}
-    reader = _Reader({kind.__module__ for kind in kinds})
-    return tuple(reader.module(module) for module in pair.modules())
+    modules = list(pair.modules())
+    reader = _Reader({kind.__module__ for module in modules for kind in _own(type(module))})
+    return tuple(map(reader.module, modules))
 
 
-def _own(kind: type) -> bool:
-    return kind.__module__.split(".")[0] not in LIBRARIES
+@lru_cache(maxsize=512)
+def _own(kind: type) -> tuple[type, ...]:
+    """The classes that a class is made of and a user wrote."""
+    return tuple(base for base in kind.__mro__ if base.__module__.split(".")[0] not in LIBRARIES)
 
 
 class _Reader:
@@ -62,8 +64,8 @@ class _Reader:
         self.files, self.seen = files, set[int]()
 
     def module(self, module: nn.Module) -> Hashable:
-        own = tuple((name, self.read(value)) for name, value in vars(module).items() if name not in TORCHS)
-        texts = tuple(self.read(kind) for kind in type(module).__mro__ if _own(kind))
+        own = tuple([(name, self.read(value)) for name, value in vars(module).items() if name not in TORCHS])
+        texts = tuple(map(self.read, _own(type(module))))
         return type(module), *module._parameters, None, *module._buffers, own, texts
 
     def read(self, value: Any) -> Hashable:
