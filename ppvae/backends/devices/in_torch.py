@@ -36,12 +36,13 @@ def defaults(kind: torch.dtype, place: torch.device = CPU) -> Iterator[None]:
     """
     before = torch.get_default_dtype()
     with ExitStack() as stack:
-        stack.enter_context(torch.inference_mode(False))  # in which gradients are recorded
+        if not torch.is_grad_enabled():  # each of these slows every call of torch
+            stack.enter_context(torch.inference_mode(False))
         for type_ in filter(torch.is_autocast_enabled, ("cpu", "cuda")):
             stack.enter_context(torch.autocast(type_, enabled=False))
         if place.type != "cpu":
             stack.enter_context(Resident(place))
-        elif torch.get_default_device().type != "cpu":  # a context slows every call of torch
+        elif torch.get_default_device().type != "cpu":
             stack.enter_context(place)
         torch.set_default_dtype(kind)
         stack.callback(torch.set_default_dtype, before)
