@@ -47,14 +47,14 @@ def surroundings(pair: nn.Module) -> Hashable:
     that they stand in: numbers, words, arrays of up to a megabyte, functions, and lists, dicts and records of such.
     """
     modules = list(pair.modules())
-    reader = _Reader({kind.__module__ for module in modules for kind in _own(type(module))})
+    reader = _Reader({kind.__module__ for module in modules for kind in _own(type(module).__mro__)})
     return tuple(map(reader.module, modules))
 
 
 @lru_cache(maxsize=512)
-def _own(kind: type) -> tuple[type, ...]:
-    """The classes that a class is made of and a user wrote."""
-    return tuple(base for base in kind.__mro__ if base.__module__.split(".")[0] not in LIBRARIES)
+def _own(kinds: tuple[type, ...]) -> tuple[type, ...]:
+    """Those of the classes that a user wrote."""
+    return tuple(kind for kind in kinds if kind.__module__.split(".")[0] not in LIBRARIES)
 
 
 class _Reader:
@@ -65,7 +65,7 @@ class _Reader:
 
     def module(self, module: nn.Module) -> Hashable:
         own = tuple([(name, self.read(value)) for name, value in vars(module).items() if name not in TORCHS])
-        texts = tuple(map(self.read, _own(type(module))))
+        texts = tuple(map(self.read, _own(type(module).__mro__)))
         return type(module), *module._parameters, None, *module._buffers, own, texts
 
     def read(self, value: Any) -> Hashable:
