@@ -94,7 +94,8 @@ def test_what_changes_from_run_to_run_is_refused_on_numpyro_and_told_on_pyro(rol
 
 
 def test_draws_of_torchs_own_generator_are_no_change() -> None:
-    init(VAE(Model(lambda x: x + torch.rand_like(x)), Guide(torch.nn.functional.dropout)), DATA, backend="numpyro")
+    vae = VAE(Model(lambda x: x + torch.rand_like(x)), Guide(torch.nn.functional.dropout))
+    assert int(init(vae, DATA, backend="numpyro").step) == 0
 
 
 @pytest.mark.parametrize(("role", "site"), [("model", "x"), ("guide", "z")])
