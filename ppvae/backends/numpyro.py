@@ -100,9 +100,18 @@ def own(size: int) -> slice:
 
 def put(arrays: Mapping[str, np.ndarray], settings: Settings | None = None) -> Arrays:
     """Arrays on the device, or on all that share a run: floats of the run's dtype, and booleans as they are."""
-    dtype = jax.dtypes.canonicalize_dtype(jnp.float64)
-    there = {k: jnp.asarray(v, dtype=v.dtype if v.dtype == bool else dtype) for k, v in arrays.items()}
+    there = {name: jnp.asarray(array, dtype=_kept(array)) for name, array in arrays.items()}
     return there if settings is None else in_jax.whole(settings, there)
+
+
+def put_steps(arrays: Mapping[str, np.ndarray], settings: Settings) -> Arrays:
+    """Arrays of this process's share of some steps, ``(steps, items, ...)``, in parts on the devices of the run."""
+    return in_jax.in_parts(settings, {name: array.astype(_kept(array)) for name, array in arrays.items()})
+
+
+def _kept(array: np.ndarray) -> Any:
+    """The dtype that an array has on the device."""
+    return array.dtype if array.dtype == bool else jax.dtypes.canonicalize_dtype(jnp.float64)
 
 
 def init(plan: Plan) -> State:
@@ -221,8 +230,8 @@ def epoch(
 ) -> tuple[State, Info]:
     """One step for each row of ``rows``, ``(steps, batch)``; what they tell is ``(steps,)``.
 
-    Arrays may hold some of the data alone: ``places`` says where in them the rows stand. The state that is given is
-    used up: the new one takes its memory. Where a text reads something else by now, the epoch is compiled anew.
+    ``places`` says where in the arrays the rows stand, each row or each step. The state that is given is used up: the
+    new one takes its memory. Where a text reads something else by now, the epoch is compiled anew.
     """
     if state.run.compiled["around", state.stage] != mirror.times_changed(state.plan.vae.pair):
         compile_epoch(state, arrays, observed, rows, places, pace)
@@ -235,8 +244,9 @@ def epoch(
 def _everywhere(
     state: State, arrays: Arrays, observed: Arrays, rows: np.ndarray, places: np.ndarray, pace: Pace
 ) -> Any:
-    """The inputs of an epoch on each device that takes part in it."""
-    return in_jax.whole(state.plan.settings, (state, arrays, observed, rows, places, pace))
+    """The inputs of an epoch on each device that takes part in it, where the data are already."""
+    state, *numbers = in_jax.whole(state.plan.settings, (state, rows, places, pace))
+    return state, arrays, observed, *numbers
 
 
 def _epoch(

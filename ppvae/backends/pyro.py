@@ -90,6 +90,11 @@ def put(arrays: Mapping[str, np.ndarray], settings: Settings | None = None) -> d
     return {k: torch.as_tensor(v, dtype=None if v.dtype == bool else dtype) for k, v in arrays.items()}
 
 
+def put_steps(arrays: Mapping[str, np.ndarray], settings: Settings) -> dict[str, torch.Tensor]:
+    """Arrays of this process's share of some steps, ``(steps, items, ...)``, on the device."""
+    return put(arrays, settings)
+
+
 def init(plan: Plan) -> State:
     """The state before the first step.
 
@@ -211,8 +216,8 @@ def epoch(
 ) -> tuple[State, Info]:
     """One step for each row of ``rows``, ``(steps, batch)``; what they tell is ``(steps,)``.
 
-    Rows are those of this process's share of each batch. Arrays may hold some of the data alone: ``places`` says where
-    in them the rows stand.
+    Rows are those of this process's share of each batch; ``places`` says where in the arrays they stand, each row or
+    each step.
 
     Each step is a turn of its own, so that other threads need not wait for the end of the epoch.
     """

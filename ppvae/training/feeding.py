@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ppvae.backends.devices import processes
 from ppvae.data.dataset import Dataset
 from ppvae.data.stored import on_disk
 from ppvae.runs.plan import Info
@@ -18,9 +19,10 @@ NUMBERS = 2**21  # at most so many of a block, but at least those of one step
 
 
 class Block(NamedTuple):
-    """Some of the data on the device; ``rows`` ``(steps, batch)`` of all data, which stand at ``places`` in it.
+    """Some of the data on the device; ``rows`` ``(steps, batch)`` of all data, those that this process is fed.
 
-    Of each batch they are what this process takes.
+    They stand at ``places`` in it: ``(steps, batch)`` rows, or ``(steps,)`` numbers of steps where it holds
+    ``(steps, batch, ...)``.
     """
 
     arrays: Mapping[str, Any]
@@ -50,14 +52,14 @@ def feeding(engine: Any, settings: Settings, data: Dataset) -> Feed:
 
 
 def _from_disk(engine: Any, settings: Settings, data: Dataset, rows: np.ndarray) -> Iterator[Block]:
+    """Blocks of whole steps, of which each process reads its share alone."""
     steps, groups = _steps(data, rows), (data.arrays, data.observed or {})
     for start in range(0, len(rows), steps):
-        some = rows[start : start + steps, engine.own(rows.shape[1])]
+        some = rows[start : start + steps]
+        read = some[:, processes.own(rows.shape[1])]
         with engine.environment(settings):
-            arrays, observed = (
-                engine.put({n: a[some.ravel()] for n, a in group.items()}, settings) for group in groups
-            )
-        block = Block(arrays, observed, some, np.arange(some.size, dtype=np.int32).reshape(some.shape))
+            arrays, observed = (engine.put_steps({n: a[read] for n, a in group.items()}, settings) for group in groups)
+        block = Block(arrays, observed, some[:, engine.own(rows.shape[1])], np.arange(steps, dtype=np.int32))
         del arrays, observed
         yield block
         del block  # before the next one is read

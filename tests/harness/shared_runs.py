@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -20,6 +21,7 @@ from torch import nn
 
 import ppvae
 from ppvae import Batch, Program, dist, objectives, pyro
+from ppvae.data.stored import stored
 
 HERE = str(Path(__file__).parent)
 
@@ -29,6 +31,13 @@ def data() -> ppvae.Dataset:
     random = np.random.default_rng(0)
     rows = random.normal(size=(90, 3))
     return ppvae.Dataset({"a": rows, "b": rows + random.normal(size=(90, 3))}, {"a": np.arange(90) % 3 > 0})
+
+
+def on_disk() -> ppvae.Dataset:
+    """The same, of which one modality lies in a file of this process's own."""
+    known, path = data(), Path(tempfile.mkdtemp(), "a")
+    held = known.arrays | {"a": stored(path, [known.arrays["a"]], 90, (3,))}
+    return ppvae.Dataset(held, known.observed, modalities=known.modalities)
 
 
 class Words(Program):
@@ -90,6 +99,7 @@ def runs(backend: str) -> dict[str, tuple[ppvae.VAE, dict[str, Any]]]:
     watched = {"validation": data().take(range(16)), "clip": 1.0}
     both: dict[str, tuple[ppvae.VAE, dict[str, Any]]] = {
         "vae": (small("vae"), {"clip": 1.0}),
+        "from disk": (small("vae"), {"data": on_disk()}),
         "mvae": (small(), watched),
         "single precision": (small("mopoe"), {"dtype": "float32"}),
         "weights and a callback": (
@@ -119,9 +129,10 @@ def trained(backend: str, names: Sequence[str]) -> dict[str, Any]:
             "progress": False,
             "epochs": 2,
             "backend": backend,
+            "data": data(),
         }
         try:
-            history = ppvae.fit(vae, data(), **given | options).history
+            history = ppvae.fit(vae, **given | options).history
             told = ("loss", "gradient_norm", "validation_loss")
             found[name] = [[entry[key] for key in told if key in entry] for entry in history]
         except FloatingPointError as error:

@@ -9,9 +9,11 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -159,6 +161,13 @@ def whole(settings: Settings, arrays: Any) -> Any:
     return arrays if _alone(settings) else jax.device_put(arrays, _over(settings))
 
 
+def in_parts(settings: Settings, arrays: Any) -> Any:
+    """Arrays of some steps, ``(steps, items, ...)``: on each of these devices its items, of those of its process."""
+    if _alone(settings):
+        return jax.tree.map(jnp.asarray, arrays)
+    return jax.tree.map(partial(jax.make_array_from_process_local_data, _over(settings, None, "items")), arrays)
+
+
 def _alone(settings: Settings) -> bool:
     return len(_sharing(settings)) == 1
 
@@ -170,5 +179,5 @@ def _sharing(settings: Settings) -> list[Any]:
     return [each for each_own in own for each in each_own[: settings.devices]]
 
 
-def _over(settings: Settings, *axes: str) -> NamedSharding:
+def _over(settings: Settings, *axes: str | None) -> NamedSharding:
     return NamedSharding(Mesh(np.array(_sharing(settings)), ("items",)), PartitionSpec(*axes))

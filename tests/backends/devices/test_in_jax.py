@@ -19,6 +19,7 @@ import json, sys
 from pathlib import Path
 import jax, numpy as np, ppvae
 from ppvae.backends import numpyro as engine
+from ppvae.data.stored import stored
 from ppvae.training.feeding import feeding
 
 random, folder = np.random.default_rng(0), Path(sys.argv[1])
@@ -39,6 +40,10 @@ found["whole"] = all(len(parts) == 8 and all(parts) for parts in held)
 (block,) = feeding(engine, state.plan.settings, data)(np.arange(16)[None])
 held = [*block.arrays.values(), *block.observed.values()]
 found["fed"] = [len(array.addressable_shards) for array in held if array.is_fully_replicated]
+held = {name: stored(folder / name, [array], 90, (3,)) for name, array in data.arrays.items()}
+kept = ppvae.Dataset(held, data.observed, modalities=data.modalities)
+(block,) = feeding(engine, state.plan.settings, kept)(np.arange(32).reshape(2, 16))
+found["in parts"] = [[part.data.shape for part in array.addressable_shards] for array in block.arrays.values()]
 print(json.dumps(found))
 """
 
@@ -57,6 +62,10 @@ def test_eight_devices_and_then_four_train_as_one_does(found: dict[str, Any]) ->
 
 def test_each_is_given_the_data_before_the_first_epoch(found: dict[str, Any]) -> None:
     assert found["fed"] == [8, 8, 8]
+
+
+def test_each_is_given_its_part_of_what_is_read_from_disk(found: dict[str, Any]) -> None:
+    assert found["in parts"] == [8 * [[2, 2, 3]]] * 2
 
 
 def test_each_has_all_weights_after_a_single_step(found: dict[str, Any]) -> None:

@@ -12,8 +12,11 @@ import shared_runs
 
 import ppvae
 from ppvae.backends.devices import processes
+from ppvae.runs.settings import Settings
+from ppvae.training.epochs import engine_of
+from ppvae.training.feeding import feeding
 
-QUICK = {"pyro": ["vae", "uneven shares"], "numpyro": ["vae"]}
+QUICK = {"pyro": ["from disk", "uneven shares"], "numpyro": ["from disk"]}
 ALL = {backend: [name for name in shared_runs.runs(backend) if name not in QUICK[backend]] for backend in QUICK}
 SOME = [pytest.param((backend, QUICK[backend]), id=backend) for backend in QUICK]
 OTHERS = [pytest.param((backend, ALL[backend]), id=f"{backend}-all", marks=pytest.mark.slow) for backend in ALL]
@@ -57,6 +60,16 @@ def test_shares_are_all_of_a_batch(count: int, monkeypatch: pytest.MonkeyPatch) 
         shares.append(np.arange(16)[processes.own(16)])
     np.testing.assert_array_equal(np.concatenate(shares), np.arange(16))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+@pytest.mark.parametrize("backend", ["pyro", "numpyro"])
+def test_a_process_reads_its_share_of_each_batch_from_disk(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, data, rows = Settings(backend=backend, batch_size=16), shared_runs.on_disk(), np.arange(32).reshape(2, 16)
+    feed = feeding(engine_of(settings), settings, data)
+    monkeypatch.setattr(processes, "own", lambda size: slice(size // 2, size))
+    (block,) = feed(rows)
+    np.testing.assert_array_equal(block.arrays["a"], np.asarray(data.arrays["a"])[rows[:, 8:]].astype(np.float32))
+    np.testing.assert_array_equal(block.observed["a"], data.observed["a"][rows[:, 8:]])
 
 
 def test_more_processes_than_items_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
