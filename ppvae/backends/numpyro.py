@@ -21,6 +21,8 @@ from ppvae.backends import mirror
 from ppvae.backends.devices import in_jax, in_torch, jax_faults, keys
 from ppvae.backends.devices.compiling import compiled
 from ppvae.backends.devices.in_jax import join as join
+from ppvae.backends.devices.in_jax import put as put
+from ppvae.backends.devices.in_jax import put_steps as put_steps
 from ppvae.backends.devices.in_jax import together
 from ppvae.backends.devices.leftovers import give_back
 from ppvae.backends.mirror.running.program import Mirror
@@ -96,22 +98,6 @@ def environment(settings: Settings) -> Iterator[None]:
 def own(size: int) -> slice:
     """The rows of a batch of so many items that are to be fed to this process: all, which devices divide."""
     return slice(size)
-
-
-def put(arrays: Mapping[str, np.ndarray], settings: Settings | None = None) -> Arrays:
-    """Arrays on the device, or on all that share a run: floats of the run's dtype, and booleans as they are."""
-    there = {name: jnp.asarray(array, dtype=_kept(array)) for name, array in arrays.items()}
-    return there if settings is None else in_jax.whole(settings, there)
-
-
-def put_steps(arrays: Mapping[str, np.ndarray], settings: Settings) -> Arrays:
-    """Arrays of this process's share of some steps, ``(steps, items, ...)``, in parts on the devices of the run."""
-    return in_jax.in_parts(settings, {name: array.astype(_kept(array)) for name, array in arrays.items()})
-
-
-def _kept(array: np.ndarray) -> Any:
-    """The dtype that an array has on the device."""
-    return array.dtype if array.dtype == bool else jax.dtypes.canonicalize_dtype(jnp.float64)
 
 
 def init(plan: Plan) -> State:

@@ -7,7 +7,7 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -161,11 +161,23 @@ def whole(settings: Settings, arrays: Any) -> Any:
     return arrays if _alone(settings) else jax.device_put(arrays, _over(settings))
 
 
-def in_parts(settings: Settings, arrays: Any) -> Any:
-    """Arrays of some steps, ``(steps, items, ...)``: on each of these devices its items, of those of its process."""
+def put(arrays: Mapping[str, np.ndarray], settings: Settings | None = None) -> dict[str, jax.Array]:
+    """Arrays on the device, or on all that share a run: floats of the run's dtype, and booleans as they are."""
+    there = {name: jnp.asarray(array, dtype=_kept(array)) for name, array in arrays.items()}
+    return there if settings is None else whole(settings, there)
+
+
+def put_steps(arrays: Mapping[str, np.ndarray], settings: Settings) -> dict[str, jax.Array]:
+    """The same of this process's share of some steps, ``(steps, items, ...)``, in parts on the devices of the run."""
     if _alone(settings):
-        return jax.tree.map(jnp.asarray, arrays)
-    return jax.tree.map(partial(jax.make_array_from_process_local_data, _over(settings, None, "items")), arrays)
+        return put(arrays)
+    place = partial(jax.make_array_from_process_local_data, _over(settings, None, "items"))
+    return {name: place(array.astype(_kept(array))) for name, array in arrays.items()}
+
+
+def _kept(array: np.ndarray) -> Any:
+    """The dtype that an array has on the device."""
+    return array.dtype if array.dtype == bool else jax.dtypes.canonicalize_dtype(jnp.float64)
 
 
 def _alone(settings: Settings) -> bool:
