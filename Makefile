@@ -77,6 +77,7 @@ format: install
 # Each of the four fills its tables of docs/performance.md, and wants cores that do nothing else.
 bench: install
 	$(PY) benchmarks/bench.py --page
+	$(PY) benchmarks/answers.py --page
 
 bench-peers: install .venv-peers/.installed
 	$(PY) benchmarks/peers.py --page

@@ -17,7 +17,7 @@ from typing import Any
 
 DOCS = Path(__file__).parents[1] / "docs"
 KEPT, PAGE = DOCS / "performance", DOCS / "performance.md"
-COMMANDS = ("bench", "roofline", "growth", "peers")
+COMMANDS = ("bench", "answers", "roofline", "growth", "peers")
 
 
 def machine() -> dict[str, Any]:

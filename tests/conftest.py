@@ -33,7 +33,7 @@ def _let_go(request: pytest.FixtureRequest) -> Iterator[None]:
     for held in vars(request.module).values():
         if hasattr(held, "cache_clear"):
             held.cache_clear()
-    answers = sys.modules.get("ppvae.backends.numpyro_answers")
+    answers = sys.modules.get("ppvae.backends.answers.in_jax")
     if answers is not None:
         answers.asker.cache_clear()
         answers.jax.clear_caches()

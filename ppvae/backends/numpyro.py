@@ -18,6 +18,8 @@ import torch
 from numpyro import infer
 
 from ppvae.backends import mirror
+from ppvae.backends.answers.in_jax import Arrays, programs
+from ppvae.backends.answers.in_jax import each_item as each_item
 from ppvae.backends.devices import in_jax, in_torch, jax_faults, keys
 from ppvae.backends.devices.compiling import compiled
 from ppvae.backends.devices.in_jax import join as join
@@ -26,8 +28,6 @@ from ppvae.backends.devices.in_jax import put_steps as put_steps
 from ppvae.backends.devices.in_jax import together
 from ppvae.backends.devices.leftovers import give_back
 from ppvae.backends.mirror.running.program import Mirror
-from ppvae.backends.numpyro_answers import Arrays, programs
-from ppvae.backends.numpyro_answers import each_item as each_item
 from ppvae.backends.numpyro_items import boxed
 from ppvae.backends.numpyro_words import STACKS
 from ppvae.backends.optimizers import in_optax

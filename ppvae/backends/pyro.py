@@ -16,11 +16,11 @@ from torch import nn
 
 from ppvae.backends import pyro_estimators as estimators
 from ppvae.backends import pyro_recorded as recorded
-from ppvae.backends.devices import processes, shared_noise
-from ppvae.backends.devices.in_torch import averaged, defaults, device, rows_of
+from ppvae.backends.answers.in_torch import each_item as each_item
+from ppvae.backends.devices import processes, random_operations, shared_noise
+from ppvae.backends.devices.in_torch import averaged, defaults, device, rows_of, seed
 from ppvae.backends.optimizers import in_torch
 from ppvae.backends.precision import in_torch as precision
-from ppvae.backends.pyro_items import Jointly
 from ppvae.backends.pyro_words import STACKS
 from ppvae.backends.stacks import emptied
 from ppvae.language import ppl
@@ -36,7 +36,7 @@ from ppvae.runs.snapshot import Snapshot
 # 32 MiB. Now that it has seen one, a step finds the memory of the step before: new pages cost more than the arithmetic.
 torch.empty(2**25 - 2**16, dtype=torch.uint8, device="cpu")
 
-ITEMS = 64  # at most so many items are asked in one turn, one after the other
+ITEMS = 1024  # at most so many items are asked in one turn
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +158,7 @@ def _noise(state: State, batch: Batch, size: int) -> Any:
         numbers = np.arange(3) % batch.size  # of rows
         trials = {count: rows_of(batch, numbers[:count]) for count in (2, 3)}
         beta = state.plan.settings.beta
-        state.noise[state.stage] = shared_noise.places(lambda count: loss_by_site(state, trials[count], beta))
+        state.noise[state.stage] = random_operations.places(lambda count: loss_by_site(state, trials[count], beta))
     return shared_noise.drawing(state.noise[state.stage], processes.own(size), size)
 
 
@@ -192,14 +192,6 @@ def loss_by_site(state: State, batch: Batch, beta: float) -> tuple[torch.Tensor,
         drawn = [objective(state.pair["model"], state.pair["guide"], batch, beta) for _ in range(particles)]
     shares = {name: share / particles for name, share in per_item(added(*drawn), batch).items()}
     return -sum(shares.values()), {name: share.detach() for name, share in shares.items()}
-
-
-def seed(*entropy: int) -> None:
-    """Seed torch from a tuple of integers; every step has a seed of its own, so that a run resumes anywhere."""
-    word = int(np.random.SeedSequence(entropy).generate_state(1)[0])
-    torch.default_generator.manual_seed(word)
-    if torch.cuda.is_initialized():
-        torch.cuda.manual_seed(word)
 
 
 def compile_epoch(state: State, arrays: Any, observed: Any, rows: np.ndarray, places: np.ndarray, pace: Pace) -> None:
@@ -273,30 +265,3 @@ def restore(state: State, snapshot: Snapshot) -> State:
     state = enter(state, stage)
     in_torch.restored(state.plan, state.optimizer, state.pair, snapshot, count)
     return replace(state, step=snapshot.step)
-
-
-def each_item(
-    pair: nn.ModuleDict,
-    question: Any,
-    arrays: Mapping[str, Any],
-    observed: Mapping[str, Any],
-    keys: np.ndarray,
-    rows: np.ndarray | None = None,
-) -> dict[str, np.ndarray]:
-    """``question(model, guide, batch)`` for every item alone, seeded by the item's key; joined on axis 1.
-
-    A mask without dims is that of every item.
-    """
-    place = torch.empty(()).device
-    pair.to(place).eval()
-    answers = []
-    with torch.no_grad(), pyro.validation_enabled(False):
-        for i, key in enumerate(keys):
-            seed(*(int(word) for word in key))
-            one = slice(i, i + 1)
-            here = {name: array[one] for name, array in arrays.items()}
-            seen = {name: mask[one] if mask.ndim else mask[None] for name, mask in observed.items()}
-            batch = Batch(here, seen, 1, 1, index=None if rows is None else rows[one])
-            with Jointly(*(int(word) for word in key[1:])) if question.jointly else nullcontext():
-                answers.append(question(pair["model"], pair["guide"], batch))
-    return {name: torch.cat([a[name] for a in answers], 1).cpu().numpy() for name in answers[0]}

@@ -53,9 +53,13 @@ class Question:
         """
         options = {} if self.ask is None else {"ask": self.ask}
         with answering(), untempered():
-            if model.plate_layout.apart and getattr(self.function, "each_draw", False):
+            if self.one_by_one(model):
                 return items().one_by_one(partial(self.function, model, guide, batch, 1, **options), self.draws)
             return self.function(model, guide, batch, self.draws, **options)
+
+    def one_by_one(self, model: Any) -> bool:
+        """Are the draws taken one at a time, since the model takes no dims to the left of its own?"""
+        return model.plate_layout.apart and getattr(self.function, "each_draw", False)
 
     def reduced(self, answer: dict[str, Any]) -> dict[str, Any]:
         """What is kept of a chunk's answer."""
@@ -92,6 +96,12 @@ def guide_sites(guide: Any, batch: Batch, values: Mapping[str, Any] | None = Non
 def each_draw(function: Any) -> Any:
     """Marks a question whose draws are taken one at a time where a text takes no dims to the left of its own."""
     function.each_draw = True
+    return by_items(function)
+
+
+def by_items(function: Any) -> Any:
+    """Marks a question that several items may be asked together, if programs draw so many numbers for each."""
+    function.by_items = True
     return function
 
 
@@ -133,6 +143,7 @@ def predict(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ..
     return {name: whole(sites, name) for name in ask}
 
 
+@by_items
 def generate(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
     """Draws of the asked modalities from the model; all draws of an item share its latents.
 

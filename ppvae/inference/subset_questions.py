@@ -15,7 +15,7 @@ import numpy as np
 from ppvae.data.dataset import Dataset
 from ppvae.inference import questions
 from ppvae.inference.chunks import DRAWS, answer
-from ppvae.inference.questions import MANY, Question, Unanswerable, each_draw, guide_sites, in_turn
+from ppvae.inference.questions import MANY, Question, Unanswerable, by_items, each_draw, guide_sites, in_turn
 from ppvae.language.batch import Batch
 from ppvae.language.pieces import pieces, whole
 from ppvae.language.plates import as_drawn, items_first
@@ -263,6 +263,7 @@ def new_item(model: Any, guide: Any, batch: Batch, ask: tuple[str, ...]) -> tupl
     return {**truth, **common}, item
 
 
+@by_items
 def ranks(model: Any, guide: Any, batch: Batch, draws: int, ask: tuple[str, ...]) -> dict[str, Any]:
     """How many predictive draws given what is shown lie below each measured element, and how many are equal to it."""
     drawn = Question(questions.predict, draws, ask)(model, guide, shown(batch))

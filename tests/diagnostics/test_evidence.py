@@ -20,8 +20,8 @@ from scipy.special import logsumexp
 
 import ppvae
 from ppvae import Dataset, Modality, Program, dist, pyro
+from ppvae.backends.answers.in_jax import asker
 from ppvae.backends.mirror import times_changed
-from ppvae.backends.numpyro_answers import asker
 from ppvae.diagnostics import annealing, elbo_surgery, inference_gaps, modality_contributions
 from ppvae.diagnostics.evidence import (
     Evidence,

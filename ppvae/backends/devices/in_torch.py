@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.utils._device import DeviceContext
@@ -98,3 +99,11 @@ def _normal(loc: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     """Draws of normal distributions, without gradients."""
     loc, scale = torch.broadcast_tensors(loc.detach(), scale.detach())
     return torch.randn(loc.shape, dtype=loc.dtype, device=loc.device) * scale + loc
+
+
+def seed(*entropy: int) -> None:
+    """Seed torch from a tuple of integers; every step has a seed of its own, so that a run resumes anywhere."""
+    word = int(np.random.SeedSequence(entropy).generate_state(1)[0])
+    torch.default_generator.manual_seed(word)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed(word)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ppvae.backends.pyro import seed
+from ppvae.backends.devices.in_torch import seed
 from ppvae.data.dataset import Dataset
 from ppvae.language.batch import Batch
 from ppvae.language.plates import found

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ppvae.backends.devices import shared_noise
+from ppvae.backends.devices import random_operations, shared_noise
 
 Draw = Callable[[int], torch.Tensor]
 
@@ -50,7 +50,7 @@ def seeded(draw: Draw, items: int) -> torch.Tensor:
 @pytest.mark.parametrize("rows", [slice(0, 3), slice(3, 7), slice(6, 7)], ids=str)
 def test_rows_are_those_of_the_whole(draw: Draw, rows: slice) -> None:
     with torch.random.fork_rng():
-        whole, places = seeded(draw, 7), shared_noise.places(draw)
+        whole, places = seeded(draw, 7), random_operations.places(draw)
         with shared_noise.drawing(places, rows, 7):
             part = seeded(draw, rows.stop - rows.start)
     torch.testing.assert_close(part, whole[rows], rtol=0, atol=0)
@@ -63,7 +63,7 @@ def test_what_all_items_share_is_drawn_alike() -> None:
         return torch.randn(3)
 
     with torch.random.fork_rng():
-        whole, places = seeded(draw, 7), shared_noise.places(draw)
+        whole, places = seeded(draw, 7), random_operations.places(draw)
         with shared_noise.drawing(places, slice(0, 3), 7):
             torch.testing.assert_close(seeded(draw, 3), whole, rtol=0, atol=0)
 
@@ -78,11 +78,11 @@ REFUSED: dict[str, Draw] = {
 @pytest.mark.parametrize("draw", REFUSED.values(), ids=REFUSED)
 def test_what_is_not_of_single_items_is_refused(draw: Draw) -> None:
     with pytest.raises(ValueError, match="is not so many numbers for each item of the batch"):
-        shared_noise.places(draw)
+        random_operations.places(draw)
 
 
 def test_draws_that_depend_on_values_are_refused() -> None:
-    places = shared_noise.places(lambda n: torch.rand(n))
+    places = random_operations.places(lambda n: torch.rand(n))
     with (
         torch.random.fork_rng(),
         pytest.raises(ValueError, match="whatever they see"),
@@ -93,4 +93,4 @@ def test_draws_that_depend_on_values_are_refused() -> None:
 
 def test_programs_that_take_all_rows_alone_are_refused() -> None:
     with pytest.raises(ValueError, match="the programs fail on 2 rows of a batch"):
-        shared_noise.places(lambda n: torch.ones(7) + torch.rand(n))
+        random_operations.places(lambda n: torch.ones(7) + torch.rand(n))
