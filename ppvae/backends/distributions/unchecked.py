@@ -1,0 +1,20 @@
+"""Unchecked: a distribution whose text wants values outside of its support to count by the formula, as Pyro's VAE does."""
+
+from __future__ import annotations
+
+import inspect
+from functools import cache
+from typing import Any
+
+
+def unchecked(fn: Any) -> bool:
+    """Whether a distribution of Pyro's was made with ``validate_args=False``.
+
+    Many classes that take no such argument turn torch's checks off for all that they make, which asks for nothing.
+    """
+    return getattr(fn, "_validate_args", None) is False and _takes(type(fn))
+
+
+@cache
+def _takes(kind: type) -> bool:
+    return "validate_args" in inspect.signature(kind.__init__).parameters  # type: ignore[misc]
