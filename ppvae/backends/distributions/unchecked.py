@@ -1,4 +1,4 @@
-"""Unchecked: a distribution whose text wants values outside of its support to count by the formula, as Pyro's VAE does."""
+"""Unchecked: whether a text wants values outside of a support to count by the formula, as Pyro's VAE of grey pixels."""
 
 from __future__ import annotations
 
