@@ -11,7 +11,7 @@ from numpyro.distributions import constraints as nc
 from pyro.distributions import constraints as pc
 
 
-class AtMost(nc.multinomial):  # type: ignore[misc]
+class AtMost(nc.multinomial):
     """Counts that add up to a bound or to less, as torch has it: topic models give all texts the longest one's."""
 
     def __call__(self, x: Any) -> Any:

@@ -16,5 +16,5 @@ def unchecked(fn: Any) -> bool:
 
 
 @cache
-def _takes(kind: type) -> bool:
-    return "validate_args" in inspect.signature(kind.__init__).parameters  # type: ignore[misc]
+def _takes(kind: Any) -> bool:
+    return "validate_args" in inspect.signature(kind.__init__).parameters

@@ -93,7 +93,7 @@ def function_rule(function: Callable[..., Any]) -> Callable[..., Any] | None:
     """The rule of a function; one that changes its argument (``F.elu_``) may have that of the one that does not."""
     if function in FUNCTIONS or not in_place(function):
         return FUNCTIONS.get(function)
-    return method_rule(function.__name__) or FUNCTIONS.get(_unchanging(function))  # type: ignore[arg-type]
+    return method_rule(function.__name__) or FUNCTIONS.get(_unchanging(function))
 
 
 def _unchanging(function: Callable[..., Any]) -> Any:
