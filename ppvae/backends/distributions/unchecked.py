@@ -12,9 +12,9 @@ def unchecked(fn: Any) -> bool:
 
     Many classes that take no such argument turn torch's checks off for all that they make, which asks for nothing.
     """
-    return getattr(fn, "_validate_args", None) is False and _takes(type(fn))
+    return getattr(fn, "_validate_args", None) is False and "validate_args" in _arguments(type(fn).__init__)
 
 
 @cache
-def _takes(kind: Any) -> bool:
-    return "validate_args" in inspect.signature(kind.__init__).parameters
+def _arguments(function: Any) -> frozenset[str]:
+    return frozenset(inspect.signature(function).parameters)
