@@ -67,8 +67,9 @@ def _lacking(program: Any, batch: Batch, error: Exception) -> str:
             return (
                 f"the modality {name!r}, which it takes as given, is not there: ask about items that have it, by query"
             )
+    said = str(error).strip().splitlines()[0].split(" - got")[0]
     return (
-        f"a modality is not given, and batch.get(NAME) is None ({error}): take the number of items from batch.size and "
+        f"a modality is not given, and batch.get(NAME) is None ({said}): take the number of items from batch.size and "
         "other sizes from the program, and let a model use the data as obs= alone, and a guide zeros in their place"
     )
 

@@ -84,7 +84,10 @@ def _number(what: str, value: float, epoch: int) -> float:
         FloatingPointError: it is not a number.
     """
     if not np.isfinite(value):
-        raise FloatingPointError(f"{what} is {value} in epoch {epoch + 1}; lower lr, or set clip to bound the gradient")
+        advice = "lower lr, or set clip to bound the gradient"
+        if not epoch:
+            advice += "; or a density is infinite at what was measured, as a Beta's or a Gamma's is at 0"
+        raise FloatingPointError(f"{what} is {value} in epoch {epoch + 1}; {advice}")
     return value
 
 

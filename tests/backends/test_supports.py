@@ -16,6 +16,7 @@ import ppvae
 from ppvae import VAE, Program, dist, pyro
 from ppvae.backends.distributions.supports import constraint
 from ppvae.language import ppl
+from ppvae.parts.densities import ContinuousBernoulli
 
 CLOSE = {"rtol": 2e-5, "atol": 2e-5}
 
@@ -110,3 +111,50 @@ def test_an_improper_distribution_of_more_dims_than_its_support_has_a_density_an
         flat = dist.ImproperUniform(dist.constraints.positive, (3,), (2,))
         assert flat.support.event_dim == 1
         np.testing.assert_array_equal(flat.log_prob(jnp.ones((3, 2))), np.zeros(3))
+
+
+OUTSIDE = {
+    "grey pixels": (lambda: dist.Bernoulli(logits=torch.tensor(0.3), validate_args=False), "which cannot take 0.4"),
+    "scaled counts": (lambda: dist.Poisson(torch.tensor(1.5), validate_args=False), "which cannot take 0.4"),
+    "negative times": (lambda: dist.Exponential(torch.tensor(1.5), validate_args=False), "which cannot take -0.7"),
+}
+
+
+@pytest.mark.parametrize("backend", ["pyro", "numpyro"])
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_a_text_without_checks_counts_values_outside_of_its_support_by_the_formula(name: str, backend: str) -> None:
+    made, words = OUTSIDE[name]
+    values = [-0.7, 1.0] if "negative" in name else [0.4, 1.0]
+
+    def text(x: Any) -> None:
+        with pyro.plate("items", x.shape[0]):
+            pyro.sample("x", made(), obs=x)
+
+    with pytest.warns(UserWarning, match=f"{words}: its formula counts"):
+        run, _ = fitted(text, values, backend, "normal")
+    expected = -made().log_prob(torch.tensor(values)).mean()
+    np.testing.assert_allclose(run.history[-1]["loss"], expected, **CLOSE)
+
+
+@pytest.mark.parametrize("backend", ["pyro", "numpyro"])
+def test_texts_shorter_than_the_count_of_a_multinomial_are_in_its_support(backend: str) -> None:
+    counts = torch.tensor([[1.0, 2.0, 0.0], [4.0, 0.0, 1.0]])
+    weights = torch.tensor([0.2, 0.3, 0.5])
+
+    def text(x: Any) -> None:
+        with pyro.plate("texts", x.shape[0]):
+            pyro.sample("x", dist.Multinomial(5, weights), obs=x)
+
+    data = ppvae.Dataset({"x": counts.numpy()}, modalities=[ppvae.Modality("x", (3,), "poisson")])
+    run = ppvae.fit(VAE(Said(text), Said(nothing)), data, backend=backend, epochs=1, progress=False)
+    np.testing.assert_allclose(run.history[-1]["loss"], -dist.Multinomial(5, weights).log_prob(counts).mean(), **CLOSE)
+
+
+@pytest.mark.parametrize("backend", ["pyro", "numpyro"])
+def test_a_class_that_never_checks_still_has_a_support(backend: str) -> None:
+    def text(x: Any) -> None:
+        with pyro.plate("items", x.shape[0]):
+            pyro.sample("x", ContinuousBernoulli(torch.tensor(0.3)), obs=x)
+
+    with pytest.raises(ValueError, match=r"cannot take 1.4: give it another"):
+        fitted(text, [1.4, 0.5], backend, "normal")

@@ -181,6 +181,7 @@ INDEXING = [
     *both("scatter", "m", "1, w[:, :1], 2.0", "1, w[:, :1], value=2.0", "1, w[:, :1], n, reduce='add'", "0, i[:1], 1.0"),
     *both("scatter_reduce", "m", "1, w, n, 'sum'", "1, w, n, 'amax'", "1, w, n, reduce='mean', include_self=False"),
     *both("index_add index_copy", "m", "0, x, n", "1, x, n[:, :3]", "0, x + 1, n"), *both("index_fill", "m", "0, x, 2.0", "1, x, s", "0, x + 1, 0"),
+    *crossed("{x}.scatter_reduce({f}, {x}.flip(1), '{r}', include_self={s})", x="k i", f="0, w|1, w", r="amax amin", s="True False"),
     *both("index_add", "m", "0, x, n, alpha=2"), *both("index_put", "m", "(x,), v", "(x, x), s, accumulate=True"),
     *both("masked_fill", "m i", "b, 2", "r[:, None], 0.5", "b, s", "g, float('-inf')", "mask=b, value=1"),
     *both("masked_select masked_scatter", "m", "b", "b, n"), *both("nonzero unique bincount", "x w"), "torch.where(b)", "torch.argwhere(b)",
@@ -239,6 +240,8 @@ LOSSES = [
     "torch.view_as_complex(m.reshape(3, 2, 2)).imag", "torch.view_as_real(torch.fft.fft(m))", "m.new(torch.Size([2, 3])).shape",
     "F.affine_grid(q[None, :2], (1, 2, 3, 5))", "F.affine_grid(q[None, :2], (1, 2, 3, 1), align_corners=True)",
     "F.grid_sample(a, F.affine_grid(q[None, :2] * 1.3, (1, 2, 3, 5)))", "F.grid_sample(a, t[None, :, :, :2], align_corners=True)",
+    *crossed("F.grid_sample(a, t[None, :, :, 1:3] * 1.5, {f})", f="padding_mode='border'|'nearest', 'border', align_corners=True|mode='nearest'|padding_mode='reflection'|'bicubic'"),
+    *crossed("F.interpolate(a, {f}, mode='bicubic')", f="size=(7, 3)|size=(7, 1), align_corners=True|scale_factor=1.7|scale_factor=0.6, recompute_scale_factor=True|size=7, antialias=True"),
     "F.softmax(m)", "F.hardsigmoid(m.detach())", "F.dropout(m, 0.5, training=False)", "F.sigmoid(m)", "F.tanh(m)", "F.mse_loss(m, v[:3])", "F.relu(m * 1, inplace=True)", "torch.special.expit(m)",
 ]
 

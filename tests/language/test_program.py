@@ -23,6 +23,7 @@ from ppvae.backends.mirror.running.program import Mirror
 from ppvae.backends.parity import log_probs
 from ppvae.inference.questions import Question, encode, generate, log_weights
 from ppvae.language import ppl
+from ppvae.language.traces import random_sites
 from ppvae.parts.likelihoods import Likelihood
 from ppvae.runs.settings import Settings
 
@@ -371,3 +372,13 @@ def test_a_program_in_torchs_own_words_is_the_same_on_both_backends() -> None:
     for backend in ppl.BACKENDS:
         run = ppvae.fit(vae, data, backend=backend, epochs=30, batch_size=10)
         assert run.history[-1]["loss"] < run.history[0]["loss"]
+
+
+def test_torchs_sentence_about_none_is_told_without_its_list_of_signatures() -> None:
+    class Reads(Program):
+        def forward(self, batch: Any) -> None:
+            F.conv2d(batch.get("x"), torch.ones(1, 1, 2, 2))
+
+    with pytest.raises(ValueError, match="a modality is not given") as caught:
+        random_sites(Reads(), Batch(size=2))
+    assert len(str(caught.value).splitlines()) == 1

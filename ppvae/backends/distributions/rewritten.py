@@ -49,8 +49,10 @@ def instead(owner: Any, name: str) -> Callable[[Any], Any]:
 def _unchecked(
     theirs: Any, self: Any, batch_shape: Any = (), event_shape: Any = (), validate_args: bool | None = None
 ) -> None:
-    """Values are checked on Pyro, before training."""
+    """Values are checked on Pyro, before training; a text that says it wants no checks is remembered by a False."""
+    said = self._validate_args if validate_args is None else validate_args
     theirs(self, torch.Size(batch_shape), torch.Size(event_shape), validate_args=False)
+    self._validate_args = False if said is False else None
 
 
 @instead(td.Distribution, "_validate_sample")

@@ -10,6 +10,14 @@ from numpyro.distributions import biject_to
 from numpyro.distributions import constraints as nc
 from pyro.distributions import constraints as pc
 
+
+class AtMost(nc.multinomial):
+    """Counts that add up to a bound or to less, as torch has it: topic models give all texts the longest one's."""
+
+    def __call__(self, x: Any) -> Any:
+        return (x >= 0).all(axis=-1) & (x.sum(axis=-1) <= self.upper_bound)
+
+
 # What has no parameter, by the object that stands for it on either side.
 PLAIN: dict[Any, Any] = {
     pc.boolean: nc.boolean,
@@ -38,7 +46,7 @@ WITH_BOUNDS: dict[Any, tuple[Callable[..., Any], tuple[str, ...]]] = {
     pc.integer_interval: (nc.integer_interval, ("lower_bound", "upper_bound")),
     pc.interval: (nc.interval, ("lower_bound", "upper_bound")),
     pc.less_than: (nc.less_than, ("upper_bound",)),
-    pc.multinomial: (nc.multinomial, ("upper_bound",)),
+    pc.multinomial: (AtMost, ("upper_bound",)),
     type(pc.nonnegative_integer): (nc.integer_greater_than, ("lower_bound",)),
 }
 

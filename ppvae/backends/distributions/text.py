@@ -17,6 +17,7 @@ from numpyro.distributions.kl import dispatch
 from numpyro.distributions.util import validate_sample
 
 from ppvae.backends.distributions.supports import constraint
+from ppvae.backends.distributions.unchecked import unchecked
 from ppvae.backends.mirror.running.convert import OBJECTS, nested
 from ppvae.backends.mirror.running.dispatch import Dispatch, dispatching, is_array
 from ppvae.backends.mirror.running.standin import StandIn, interpreter
@@ -38,7 +39,8 @@ class PyroDistribution(nd.Distribution):
         self.text = text
         self.known = dict(getattr(interpreter.get(None), "known", {}))  # modules that the text reached by itself
         self._drawn: tuple[Any, Any] = (None, None)
-        super().__init__(tuple(text.batch_shape), tuple(text.event_shape))
+        checks = False if unchecked(text) else None
+        super().__init__(tuple(text.batch_shape), tuple(text.event_shape), validate_args=checks)
 
     def ask(self, question: Callable[[Any], Any], others: Known | None = None) -> Any:
         """``question(text)`` under the dispatcher, on arrays."""
@@ -153,7 +155,8 @@ def array(value: Any) -> Any:
 def numpyros(text: Any) -> Any:
     """A distribution of Pyro's as NumPyro takes it."""
     if isinstance(text, torch.distributions.Independent):
-        return nd.Independent(numpyros(text.base_dist), text.reinterpreted_batch_ndims)
+        base = numpyros(text.base_dist)
+        return nd.Independent(base, text.reinterpreted_batch_ndims, validate_args=base._validate_args)
     return _kind(type(text))(text)  # type: ignore[arg-type]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from pyro.distributions import constraints
 
+from ppvae.backends.distributions.unchecked import unchecked
 from ppvae.language.batch import Batch, over
 from ppvae.language.pieces import mask_of, owner, pieces, whole
 from ppvae.language.plates import beside
@@ -117,7 +118,16 @@ def check_supports(sites: dict[str, Any], batch: Batch) -> None:
         if mask is not None and mask.ndim <= fine.ndim:
             fine = fine | ~over(beside(site, mask, site["layout"]), fine)
         if not fine.all():
-            bad = value[~fine].flatten()[0].item()
-            raise ValueError(
-                f"the model gives {name!r} the distribution {type(fn).__name__}, which cannot take {bad:g}"
-            )
+            _outside(name, fn, value[~fine].flatten()[0].item())
+
+
+def _outside(name: str, fn: Any, bad: float) -> None:
+    """A value outside of a support is an error, and a warning where the text wants no checks, as Pyro's VAE does."""
+    sentence = f"the model gives {name!r} the distribution {type(fn).__name__}, which cannot take {bad:g}"
+    if not unchecked(fn):
+        raise ValueError(f"{sentence}: give it another, or validate_args=False if its formula is meant all the same")
+    warnings.warn(
+        f"{sentence}: its formula counts (validate_args=False), and evidence of such values is none of a density",
+        UserWarning,
+        stacklevel=2,
+    )

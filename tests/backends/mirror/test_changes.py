@@ -12,6 +12,7 @@ import pytest
 import torch
 from mirror_oracle import assert_mirrors, parameters
 from torch import nn
+from torch.nn import functional as F
 
 from ppvae import dist
 from ppvae.backends import mirror
@@ -82,6 +83,40 @@ def test_a_tensor_of_torchs_own_is_changed_too() -> None:
 def test_a_part_of_a_tensor_and_another_shape_of_it_are_changed_too() -> None:
     assert_mirrors(Of(lambda self, x: torch.zeros(2, 2, dtype=x.dtype)[0].add_(x.sum())), x(4, 3))
     assert_mirrors(Of(lambda self, x: [h := x * 1, h.reshape(-1).add_(1.0), h.sum()]), x(4, 3))
+
+
+FUNCTIONS = {
+    "relu_": torch.relu_,
+    "elu_": F.elu_,
+    "leaky_relu_": lambda h: F.leaky_relu_(h, 0.2),
+    "hardtanh_": lambda h: F.hardtanh_(h, -0.5, 0.5),
+    "threshold_": lambda h: F.threshold_(h, 0.1, 2.0),
+    "rrelu_": lambda h: F.rrelu_(h, 0.1, 0.3),
+    "clamp_": lambda h: torch.clamp_(h, -0.5, 0.5),
+    "exp_": lambda h: torch.exp_(h[0]),
+    "dropout_": lambda h: torch.dropout_(h, 0.5, False),
+    "fill_": lambda h: torch.fill_(h[:, 0], 2.0),
+    "zero_": lambda h: torch.zero_(h[1]),
+    "index_put_": lambda h: torch.index_put_(h, (torch.tensor([0, 0]),), h[1].clone(), accumulate=True),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_that_changes_its_argument_equals_torch(name: str) -> None:
+    assert_mirrors(Of(lambda self, x: changed(x * 1.0, FUNCTIONS[name])).eval(), x(4, 3))
+
+
+@pytest.mark.parametrize("function", [nn.init.eye_, lambda h: torch._foreach_exp_([h])])
+def test_a_function_that_changes_its_argument_without_a_rule_is_refused(function: Any) -> None:
+    network = Of(lambda self, x: function(x))
+    with pytest.raises(mirror.MirrorError, match="has no mirror"):
+        mirror.forward(network, parameters(network), jnp.ones((2, 2)))
+
+
+def test_an_assignment_to_data_is_refused() -> None:
+    network = Of(lambda self, x: setattr(x, "data", 2 * x))
+    with pytest.raises(mirror.MirrorError, match=r"w \* mask"):
+        mirror.forward(network, parameters(network), jnp.ones((2, 2)))
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import torch
 
 from ppvae.backends.mirror.functions.arguments import mirrors, refuse, within
 from ppvae.backends.mirror.functions.indexing import corner, setitem
+from ppvae.backends.mirror.running.memory import grafted
 from ppvae.backends.mirror.running.tables import method
 
 
@@ -43,14 +44,36 @@ def scatter_add(input: jax.Array, dim: int, index: jax.Array, src: jax.Array) ->
 def scatter_reduce(
     input: jax.Array, dim: int, index: jax.Array, src: jax.Array, reduce: str, *, include_self: bool = True
 ) -> jax.Array:
-    refuse(
-        reduce not in ("sum", "mean"), f"scatter_reduce(reduce={reduce!r}) has other gradients at ties; use sum or mean"
-    )
+    if reduce in ("amax", "amin"):
+        return _extremes(input, dim, index, src, reduce == "amax", include_self)
+    refuse(reduce == "prod", "scatter_reduce(reduce='prod') has no mirror; use exp of a sum of logs")
     own = jnp.ones_like(input)
     count = scatter_add(own, dim, index, jnp.ones_like(src))
     start = input if include_self else jnp.where(count > 1, 0, input)
     total = scatter_add(start, dim, index, src)
     return total if reduce == "sum" else total / jnp.maximum(count if include_self else count - 1, 1)
+
+
+def _extremes(
+    input: jax.Array, dim: int, index: jax.Array, src: jax.Array, largest: bool, include_self: bool
+) -> jax.Array:
+    """Each place's extreme; equals share its gradient, of which what is at the place itself counts in any case."""
+    places = _grid(dim, index, input.shape[dim])
+    cut = corner(src, dim, index)[_all_of(index)]
+    written = jnp.zeros(input.shape, bool).at[places].set(True)
+    start = input if include_self else jnp.where(written, _least(input.dtype, largest), input)
+    found = jax.lax.stop_gradient(start.at[places].max(cut) if largest else start.at[places].min(cut))
+    own, speaks = input == found, cut == found[places]
+    count = jnp.maximum(own.astype(int).at[places].add(speaks), 1)
+    shares = jnp.where(own if include_self else own & ~written, input, 0).at[places].add(jnp.where(speaks, cut, 0))
+    return grafted(found, (shares / count).astype(found.dtype))
+
+
+def _least(dtype: Any, largest: bool) -> Any:
+    """What is below, or above, all numbers of a dtype."""
+    if jnp.issubdtype(dtype, jnp.floating):
+        return -jnp.inf if largest else jnp.inf
+    return jnp.iinfo(dtype).min if largest else jnp.iinfo(dtype).max
 
 
 def _all_of(index: jax.Array) -> tuple[slice, ...]:

@@ -32,7 +32,7 @@ def interpolate(
     antialias: bool = False,
 ) -> jax.Array:
     """One dim after another; ``(items, channels, *sizes)``."""
-    refuse(antialias or mode == "bicubic", "interpolate() has a mirror for nearest, linear and area alone")
+    refuse(antialias, "interpolate(antialias=True) has no mirror; use F.avg_pool2d or interpolate(mode='area')")
     dims = input.ndim - 2
     targets = _each(size, dims)
     scales = _each(scale_factor, dims)
@@ -52,23 +52,46 @@ def _each(value: Any, dims: int) -> tuple[Any, ...]:
 def _resampled(x: jax.Array, axis: int, new: int, ratio: float, mode: str, corners: bool) -> jax.Array:
     if mode == "area":
         return mean_bins(x, axis, new)
+    if mode == "bicubic":
+        return along(x, axis, _cubic(x.shape[axis], _seen(x.shape[axis], new, ratio, corners)))
     if mode in _LINEAR:
-        return along(x, axis, _linear(x.shape[axis], new, ratio, corners))
+        return along(x, axis, _linear(x.shape[axis], _seen(x.shape[axis], new, ratio, corners)))
     shift = 0.5 if mode == "nearest-exact" else 0.0
     # torch finds the nearest index in single precision
     at = np.floor((np.arange(new, dtype=np.float32) + np.float32(shift)) * np.float32(ratio)).astype(int)
     return jnp.take(x, np.minimum(at, x.shape[axis] - 1), axis)
 
 
-def _linear(old: int, new: int, ratio: float, corners: bool) -> np.ndarray:
-    """``(new, old)``: each row holds the weights of two neighbours."""
+def _seen(old: int, new: int, ratio: float, corners: bool) -> np.ndarray:
+    """Where among the old elements each new one looks; ``(new,)``."""
     steps = np.arange(new)
-    at = steps * ((old - 1) / (new - 1) if new > 1 else 0.0) if corners else (steps + 0.5) * ratio - 0.5
+    return steps * ((old - 1) / (new - 1) if new > 1 else 0.0) if corners else (steps + 0.5) * ratio - 0.5
+
+
+def _linear(old: int, at: np.ndarray) -> np.ndarray:
+    """``(new, old)``: each row holds the weights of two neighbours."""
     at = np.clip(at, 0, old - 1)
     low = np.floor(at).astype(int)
-    matrix = np.zeros((new, old))
-    np.add.at(matrix, (steps, low), 1 - (at - low))
-    np.add.at(matrix, (steps, np.minimum(low + 1, old - 1)), at - low)
+    return _weighed(old, low, [1 - (at - low), at - low])
+
+
+def _cubic(old: int, at: np.ndarray) -> np.ndarray:
+    """``(new, old)``: each row holds the weights of four neighbours, by the cubic convolution of Keys (1981)."""
+    low = np.floor(at).astype(int)
+    slope = -0.75  # torch's, where others take -0.5
+
+    def weight(far: np.ndarray) -> np.ndarray:
+        near = (slope + 2) * far**3 - (slope + 3) * far**2 + 1
+        return np.where(far <= 1, near, slope * (far**3 - 5 * far**2 + 8 * far - 4))
+
+    return _weighed(old, low - 1, [weight(np.abs(at - low - k)) for k in (-1, 0, 1, 2)])
+
+
+def _weighed(old: int, first: np.ndarray, weights: list[np.ndarray]) -> np.ndarray:
+    """``(new, old)``: the weights of an element and those after it; what lies outside is the one at the edge."""
+    matrix = np.zeros((len(first), old))
+    for k, weight in enumerate(weights):
+        np.add.at(matrix, (np.arange(len(first)), np.clip(first + k, 0, old - 1)), weight)
     return matrix
 
 
@@ -115,10 +138,15 @@ def grid_sample(
     padding_mode: str = "zeros",
     align_corners: bool | None = None,
 ) -> jax.Array:
-    """The image at the places of a grid, between its four neighbours; zero outside."""
-    refuse(input.ndim != 4 or (mode, padding_mode) != ("bilinear", "zeros"), "it is mirrored for bilinear, with zeros")
+    """The image at the places of a grid, by the nearest pixel or between its four neighbours."""
+    refuse(input.ndim != 4 or mode == "bicubic", "it is mirrored for images, bilinear or nearest")
+    refuse(padding_mode == "reflection", "it is mirrored for padding by zeros or the border")
     height, width = input.shape[2:]
     x, y = (_pixels(grid[..., k], n, bool(align_corners)) for k, n in enumerate((width, height)))
+    if padding_mode == "border":
+        x, y = _clipped(x, width), _clipped(y, height)
+    if mode == "nearest":
+        return _pixel(input, jnp.round(x), jnp.round(y))
     left, top = jnp.floor(x), jnp.floor(y)
     corners = [(left + i, top + j) for i in (0, 1) for j in (0, 1)]
     parts = [_pixel(input, i, j) * ((1 - jnp.abs(x - i)) * (1 - jnp.abs(y - j)))[:, None] for i, j in corners]
@@ -128,6 +156,11 @@ def grid_sample(
 def _pixels(place: jax.Array, size: int, align_corners: bool) -> jax.Array:
     """From -1 .. 1 to the numbers of pixels."""
     return (place + 1) / 2 * (size - 1) if align_corners else ((place + 1) * size - 1) / 2
+
+
+def _clipped(place: jax.Array, size: int) -> jax.Array:
+    """Within the image; at its border, too, a place no longer moves, as in torch."""
+    return jnp.where(place <= 0, 0, jnp.where(place >= size - 1, size - 1, place))
 
 
 def _pixel(input: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:

@@ -17,7 +17,16 @@ from torch.overrides import TorchFunctionMode, is_tensor_method_or_property
 from ppvae.backends.mirror.running.convert import leaf_to_jax, nested
 from ppvae.backends.mirror.running.refusals import function_error, located, method_name, refusal
 from ppvae.backends.mirror.running.standin import AUGMENTED, StandIn, interpreter
-from ppvae.backends.mirror.running.tables import FUNCTIONS, Key, MirrorError, draws, method_rule, random_rule
+from ppvae.backends.mirror.running.tables import (
+    FUNCTIONS,
+    Key,
+    MirrorError,
+    draws,
+    function_rule,
+    in_place,
+    method_rule,
+    random_rule,
+)
 from ppvae.backends.mirror.running.twin import UNASKED, asked, fitted, leaves, replaced, standing, tensors, viewed
 from ppvae.language.widening import widened, widest
 
@@ -48,14 +57,17 @@ class Dispatch(TorchFunctionMode):
         if _is_method(function):
             return self.method(method_name(function), *args, **kwargs)
         random = random_rule(function)
-        rule = FUNCTIONS.get(function) if random is None else partial(random, self.key)
-        changes = kwargs.get("inplace") is True and isinstance(args[0], torch.Tensor)
+        rule = function_rule(function) if random is None else partial(random, self.key)
+        takes_first = bool(args) and isinstance(args[0], torch.Tensor)
+        if in_place(function) and not takes_first:
+            raise function_error(function)
+        changes = takes_first and (kwargs.get("inplace") is True or in_place(function))
         args = (self._stand_in(args[0], True), *args[1:]) if changes else args
         return self.run(function, rule, args, kwargs, changes)
 
     def method(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """``args[0].name(*args[1:])``; one whose name ends with an underscore changes ``args[0]``."""
-        changes = name in AUGMENTED or (name.endswith("_") and not name.endswith("__"))
+        changes = name in AUGMENTED or in_place(name)
         tensor = self._stand_in(args[0], changes)
         if name in vars(StandIn):
             value = getattr(tensor, name)

@@ -12,14 +12,14 @@ from ppvae.backends.mirror.running.refusals import refusal
 
 
 @jax.custom_jvp
-def _grafted(new: jax.Array, old: jax.Array) -> jax.Array:
+def grafted(new: jax.Array, old: jax.Array) -> jax.Array:
     """The new elements, with the gradients of the old ones."""
     return new
 
 
-@_grafted.defjvp
+@grafted.defjvp
 def _grafted_jvp(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
-    return _grafted(*primals), tangents[1]
+    return grafted(*primals), tangents[1]
 
 
 class Memory:
@@ -43,7 +43,10 @@ class Memory:
     def write(self, view: torch.Tensor, value: jax.Array, live: bool) -> None:
         """Change the elements that a view shows; what is not live changes numbers, and leaves gradients alone."""
         if self.fixed:
-            raise refusal(f"a change of {self.fixed} in forward has no mirror", "training alone may change it")
+            raise refusal(
+                f"a change of {self.fixed} in forward has no mirror",
+                "compute with a changed copy, such as w * mask, instead",
+            )
         if _layout(view) == self.layout:
             changed = value
         else:
@@ -51,7 +54,7 @@ class Memory:
             if len(np.unique(places)) < len(places):
                 raise refusal("torch does not change an expanded tensor in place", "use x.clone() first")
             changed = self.elements.reshape(-1).at[places].set(value.reshape(-1)).reshape(self.elements.shape)
-        self.elements = changed if live else _grafted(changed, self.elements)
+        self.elements = changed if live else grafted(changed, self.elements)
         self.version += 1
 
     def _places(self, view: torch.Tensor) -> np.ndarray[Any, Any]:

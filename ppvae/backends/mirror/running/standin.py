@@ -117,6 +117,10 @@ class StandIn(torch.Tensor):
     def data(self) -> StandIn:
         return interpreter.get().method("detach", self)
 
+    @data.setter
+    def data(self, value: Any) -> None:
+        raise refusal("an assignment to x.data has no mirror", "compute with a changed copy, such as w * mask, instead")
+
     def cpu(self, *_: Any, **__: Any) -> StandIn:
         return self
 

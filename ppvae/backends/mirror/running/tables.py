@@ -83,6 +83,25 @@ def layer_rule(module: nn.Module) -> Callable[..., Any] | None:
     return None
 
 
+def in_place(target: Any) -> bool:
+    """Whether a function or method changes its first argument, as an underscore at the end of its name says."""
+    name = target if isinstance(target, str) else getattr(target, "__name__", "")
+    return name.endswith("_") and not name.endswith("__")
+
+
+def function_rule(function: Callable[..., Any]) -> Callable[..., Any] | None:
+    """The rule of a function; one that changes its argument (``F.elu_``) may have that of the one that does not."""
+    if function in FUNCTIONS or not in_place(function):
+        return FUNCTIONS.get(function)
+    return method_rule(function.__name__) or FUNCTIONS.get(_unchanging(function))
+
+
+def _unchanging(function: Callable[..., Any]) -> Any:
+    """``F.elu`` for ``F.elu_``, ``torch.dropout`` for ``torch.dropout_``."""
+    name = getattr(function, "__name__", "").removesuffix("_")
+    return getattr(nn.functional, name, None) or getattr(torch, name, None)
+
+
 def method_rule(name: str) -> Callable[..., Any] | None:
     """The rule of a tensor method: its own, or that of the function of the same name in ``torch``.
 
@@ -98,7 +117,7 @@ def random_rule(target: Any) -> Callable[..., Any] | None:
         method: Any = getattr(torch.Tensor, target, None)
         function: Any = getattr(torch, target.removesuffix("_"), None)
         return RANDOM_FUNCTIONS.get(method) or RANDOM_FUNCTIONS.get(function)
-    return RANDOM_FUNCTIONS.get(target)
+    return RANDOM_FUNCTIONS.get(target) or (RANDOM_FUNCTIONS.get(_unchanging(target)) if in_place(target) else None)
 
 
 _DRAWS = frozenset(
