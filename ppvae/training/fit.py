@@ -28,6 +28,7 @@ from ppvae.runs.snapshot import Snapshot
 from ppvae.runs.vae import VAE
 from ppvae.training.checks import inspection
 from ppvae.training.checks.agreement import check_agreement, is_written_by_user
+from ppvae.training.checks.meeting import meet
 from ppvae.training.checks.state import check_hooks
 from ppvae.training.collapse import collapsed
 from ppvae.training.early_stopping import held_out, overtrained, still_warming, why_not_auto, why_stop
@@ -57,6 +58,8 @@ def init(vae: VAE, data: Dataset, weights: Any = None, **options: Any) -> Any:
     vae = copy.deepcopy(vae)
     vae.pair.to("cpu", getattr(torch, settings.dtype))
     engine = engine_of(settings)
+    if launch.count() > 1:
+        meet(vae, data, settings)
     engine.join(settings)
     if processes.joined():
         vae.pair.load_state_dict(processes.agreed(vae.pair.state_dict()))
@@ -150,8 +153,8 @@ def fit(
     facts |= plain(state.plan.vae.found())
     start = replace(start, vae=state.plan.vae, settings=settings, notes=facts)
     description = start.description()
+    processes.check_same({**keys, "history": len(start.history)})
     with processes.parting():
-        processes.check_same({**keys, "settings": description.plain()["settings"], "history": len(start.history)})
         if launch.rank():
             return _train(state, start, trained, others, out, False, ())
         with nullcontext() if out is None else checkpoint.claimed(out, description, force):
