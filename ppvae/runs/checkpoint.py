@@ -119,7 +119,7 @@ def write(folder: str | Path, snapshot: Snapshot, description: Description) -> N
     marks = Marks(id=id, epochs=epochs, step=snapshot.step, history=history, tensors="")
     marks = marks.model_copy(update={"tensors": _checksum(tensors, marks)})
     # Of the two blocks the inner one ends first.
-    with replacing(path / WEIGHTS) as weights, replacing(path / RUN) as run:
+    with replacing(path / WEIGHTS, durable=True) as weights, replacing(path / RUN, durable=True) as run:
         run.write_text(text, encoding="utf-8")
         # In one entry: safetensors writes several in an order that differs from process to process.
         save_file(tensors, weights, {"run": marks.model_dump_json()})

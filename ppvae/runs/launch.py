@@ -58,7 +58,8 @@ def agreeing() -> None:
     What is compiled then is what another process has compiled before, or compiles beside.
     """
     if os.name == "posix" and os.path.isfile(sys.argv[0]) and not sets_agree():
-        sys.stdout.flush()
+        if sys.stdout is not None:  # as it is where it was closed
+            sys.stdout.flush()
         os.execve(sys.executable, sys.orig_argv, {**os.environ, "PYTHONHASHSEED": "0"})
 
 
