@@ -108,6 +108,9 @@ def fit(*words: str | Path) -> list[str | Path]:
         (["query", "run", "--data", "data.npz", "--ask", "", "--out", "q.npz"], "modality"),
         (["query", "run", "--data", "data.npz", "--given", "a"], "--out"),
         (["generate", "run", "--out", "."], "directory"),
+        (["generate", "run", "--out", "-"], "'-' does not stand for a stream here"),
+        (["query", "run", "--out", "q.CSV"], "'q.CSV' would be a folder: name it without .CSV, or a file that ends in"),
+        (["report", "run", "--out", "-"], "'-' does not stand for a stream here"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
