@@ -119,6 +119,15 @@ def test_a_mistyped_command(words: list[str], named: str, refused, folder: Path)
     assert not (folder / "never").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "said"), [(["sweep", "s.toml"], "a sweep is not for a launcher"), (fit(), "RANK is missing in the envir")]
+)
+def test_commands_that_a_launcher_starts_wrongly(words: list[str], said: str, refused, monkeypatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("RANK", raising=False)
+    assert said in refused(*words)
+
+
 @pytest.mark.parametrize("backend", ["pyro", "numpyro"])
 def test_a_gpu_that_is_not_there(backend: str, refused, monkeypatch: pytest.MonkeyPatch) -> None:
     import jax
