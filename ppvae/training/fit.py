@@ -109,8 +109,8 @@ def fit(
             ``epochs="auto"`` it decides when training ends; without ``validation`` these draw a tenth of the items from
             the seed, which then take no part in training. A modality that validation lacks is a hole.
         out: a run folder for checkpoints and the result; nothing is written without it. Whatever ends training early,
-            Ctrl-C, SIGTERM, SIGHUP or an exception, leaves a checkpoint of the last whole epoch there. The folder is this
-            training's alone until it ends, and may be missing, empty, or that of the run to go on from.
+            Ctrl-C, SIGTERM, SIGHUP or an exception, leaves a checkpoint of the last whole epoch there. The folder is
+            this training's alone until it ends, and may be missing, empty, or that of the run to go on from.
         resume: go on from the checkpoint in ``out``, if there is one. What fixes the order of rows and the numbers must
             be as it was: method, modalities, data and their order, seed, batch size, dtype, optimiser. Epochs, rates,
             schedules, weights of terms, particles, backend and device may change.
