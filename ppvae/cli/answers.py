@@ -14,9 +14,11 @@ from ppvae.cli import places
 from ppvae.data.preprocessing import library_of, preprocessing
 from ppvae.inference.points import point
 from ppvae.language.modality import Modality
+from ppvae.runs.files import replacing
 
 ENDINGS = {"image": ".png", "sound": ".wav", "series": ".csv"}  # of files that hold one thing; others are lines
 NUMBERS = "numbers.npz"
+OTHERS = {*ENDINGS.values(), ".npy", ".tsv", ".txt", ".json", ".parquet", ".h5", ".html"}  # whose writer wants a file
 UNFIT = re.compile(r"[^\w/ .()+=@,;&!~'#-]|(?<![^/]) |[ .](?![^/])")  # in names of files, or first or last
 
 
@@ -30,6 +32,8 @@ def writable(out: Path, force: bool) -> Path:
         return places.writable_file(out, force)
     if out.exists() and not out.is_dir():
         raise ValueError(f"{str(out)!r} is no folder: answers are written to a folder, or to a file that ends in .npz")
+    if out.suffix.lower() in OTHERS and not out.is_dir():
+        raise ValueError(f"{str(out)!r} would be a folder: name it without {out.suffix}, or a file that ends in .npz")
     if out.is_dir() and any(out.iterdir()) and not force:
         raise ValueError(f"the directory {str(out)!r} is not empty: choose another name, or write into it with --force")
     return places.writable_folder(out)
@@ -86,7 +90,8 @@ def _write_things(out: Path, modality: Modality, array: np.ndarray, ids: np.ndar
         end = f"-{draw + 1}" if len(array) > 1 else ""
         file = out / name / f"{names[item]}{end}{ENDINGS[told['kind']]}"
         file.parent.mkdir(exist_ok=True, parents=True)
-        library_of(told["kind"]).write(file, thing)
+        with replacing(file) as temporary:
+            library_of(told["kind"]).write(temporary, thing)
 
 
 def _pairs(array: np.ndarray) -> Iterator[tuple[int, int]]:
@@ -97,7 +102,7 @@ def _write_lines(
     path: Path, columns: list[str], rows: Iterator[tuple[int, int, list[Any]]], ids: np.ndarray | None
 ) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         lines = csv.writer(file)
         lines.writerow(["id", "draw", *columns])
         lines.writerows((item if ids is None else ids[item], draw + 1, *cells) for item, draw, cells in rows)

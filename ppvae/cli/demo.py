@@ -14,6 +14,7 @@ from rich.table import Table
 from ppvae import datasets, metrics, plots
 from ppvae.data.dataset import Dataset
 from ppvae.inference.fitted import Fitted
+from ppvae.runs.files import replacing
 from ppvae.training.fit import fit
 from ppvae.zoo import build
 
@@ -118,7 +119,8 @@ def draw(out: Path, runs: dict[tuple[str, str], Fitted], test: Dataset) -> list[
     }
     paths = [out / f"{name}.png" for name in figures]
     for path, figure in zip(paths, figures.values(), strict=True):
-        figure.savefig(path, dpi=150)
+        with replacing(path) as temporary:
+            figure.savefig(temporary, format="png", dpi=150)
     return paths
 
 

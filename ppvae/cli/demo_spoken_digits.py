@@ -14,6 +14,7 @@ from ppvae.cli.demo import one_of_each, trained
 from ppvae.data.dataset import Dataset
 from ppvae.inference.fitted import Fitted
 from ppvae.report.gallery import gallery
+from ppvae.runs.files import replacing
 
 NAME, LEVEL = "spoken_digits", 0.9
 
@@ -45,7 +46,10 @@ def demo_spoken_digits(out: Path, method: str = "mopoe", seed: int = 0, force: b
     path = out / f"{NAME}.html"
     shown = test.take(one_of_each(test))
     names = [f"Digit {digit}" for digit in (shown.labels or {})["digit"]]
-    path.write_text(gallery(fitted, shown, "A digit seen, read and heard", names, told(found)), encoding="utf-8")
+    with replacing(path) as temporary:
+        temporary.write_text(
+            gallery(fitted, shown, "A digit seen, read and heard", names, told(found)), encoding="utf-8"
+        )
     console.print(f"wrote {path}", markup=False)
     return found
 

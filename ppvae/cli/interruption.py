@@ -62,7 +62,7 @@ def _said(error: BaseException) -> int:
 def _left(code: int) -> Never:
     """Leave at once: libraries whose threads still compile may crash while the interpreter is taken down."""
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError):
+        with suppress(OSError, AttributeError):  # None is what was closed
             stream.flush()
     os._exit(code)
 

@@ -17,6 +17,10 @@ def place(text: str | Path) -> Path:
     """A file or folder that somebody named, or a default; nothing would be the current folder."""
     if not str(text).strip():
         raise typer.BadParameter("a file or folder needs a name, and this one is empty")
+    if str(text) == "-":
+        raise typer.BadParameter(
+            "'-' does not stand for a stream here: name a file or folder (./- is one of this name)"
+        )
     return Path(text)
 
 

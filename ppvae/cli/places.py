@@ -14,7 +14,7 @@ from ppvae.runs.files import check_free, replacing
 
 def writable_folder(path: Path) -> Path:
     """The folder, which may yet be missing: better to learn before training than after that it cannot be written."""
-    there = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+    there = next(place for place in (path.absolute(), *path.absolute().parents) if os.path.lexists(place))
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         raise ValueError(f"cannot write into {str(path)!r}: {str(there)!r} is no folder to write in")
     return path
@@ -30,7 +30,7 @@ def writable_file(path: Path, force: bool) -> Path:
 def write(path: Path, arrays: Mapping[str, np.ndarray]) -> str:
     """Write arrays as an ``.npz`` file; returns its name."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as file:
+    with replacing(path, durable=True) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as file:
         for name, array in arrays.items():  # savez takes no array named like its arguments
             with file.open(f"{name}.npy", "w", force_zip64=True) as entry:
                 np.lib.format.write_array(entry, array, allow_pickle=False)

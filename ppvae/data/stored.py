@@ -59,7 +59,7 @@ def stored(path: Path, blocks: Iterable[np.ndarray], items: int, shape: tuple[in
     """Write blocks of float32 rows, ``(some, *shape)`` and together ``items``, one after the other."""
     with path.open("wb") as file:
         for block in blocks:
-            np.asarray(block, np.float32).tofile(file)
+            file.write(np.ascontiguousarray(block, np.float32).data)  # tofile does not say what the system refuses
     return Stored(path, (items, *shape), np.dtype(np.float32), np.arange(items))
 
 

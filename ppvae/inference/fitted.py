@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,7 @@ from ppvae.language.batch import Batch, over
 from ppvae.language.modality import Modality
 from ppvae.language.ppl import BACKENDS
 from ppvae.runs import checkpoint
-from ppvae.runs.description import Description, describe
+from ppvae.runs.description import Description, describe, versions
 from ppvae.runs.settings import Settings
 from ppvae.runs.snapshot import Snapshot
 from ppvae.runs.vae import VAE
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from ppvae.inference.correction.answers import Posteriors
 
 Given = Sequence[str] | None
-LIBRARIES = ("ppvae", "torch", "pyro-ppl", "jax", "numpyro", "optax", "numpy")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -321,7 +319,7 @@ class Fitted:
             ValueError: JSON cannot hold it.
         """
         return describe(
-            versions={name: metadata.version(name) for name in LIBRARIES},
+            versions=versions(),
             recipe=dict(self.vae.recipe) or None,
             modalities=[modality.plain() for modality in self.modalities],
             settings=self.settings.model_dump(mode="json"),

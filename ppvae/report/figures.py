@@ -22,6 +22,7 @@ from ppvae.plots.khat import khat_map
 from ppvae.plots.losses import loss_curves
 from ppvae.report.measures import Measures
 from ppvae.report.subsets import Subset, source
+from ppvae.runs.files import replacing
 from ppvae.training.early_stopping import still_falls, stop_at
 
 INKS = {"light": "#1f2328", "dark": "#e6e8eb"}
@@ -134,8 +135,9 @@ def picture(drawing: Drawing, stem: Path) -> Picture:
         width, height = figure.get_size_inches()
         figure.set_size_inches(max(WIDTH, width / 2), height if height > width else min(height, HEIGHT))
         light = _svg(figure)
-        stem.with_suffix(".svg").write_bytes(light)
-        figure.savefig(stem.with_suffix(".png"), dpi=DPI, facecolor="white")
+        with replacing(stem.with_suffix(".svg")) as svg, replacing(stem.with_suffix(".png")) as png:
+            svg.write_bytes(light)
+            figure.savefig(png, format="png", dpi=DPI, facecolor="white")
     dark = light.replace(INKS["light"].encode(), INKS["dark"].encode())
     alt = str(figure.get_label())
     if not alt.strip():

@@ -19,6 +19,7 @@ from ppvae.report.figures import Picture, drawings, file_name, picture
 from ppvae.report.measures import Measures
 from ppvae.report.summary import summary
 from ppvae.report.verdict import Verdict, verdict
+from ppvae.runs.files import replacing
 from ppvae.training.progress import tracked
 
 KINDS = dict(zip(judging.LEVELS, ("trust", "care", "distrust"), strict=True))
@@ -41,7 +42,8 @@ def report(measures: Measures, out: str | Path, progress: bool | None = None) ->
     stems = [(each, folder / file_name(number, each.name)) for number, each in enumerate(drawings(measures), 1)]
     pictures = [picture(*each) for each in tracked(stems, "drawing", progress)]
     diagnosis = summary(measures)
-    page_file.write_text(page(diagnosis, verdict(diagnosis), pictures, folder.name), encoding="utf-8")
+    with replacing(page_file) as temporary:
+        temporary.write_text(page(diagnosis, verdict(diagnosis), pictures, folder.name), encoding="utf-8")
     return diagnosis
 
 

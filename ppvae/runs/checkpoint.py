@@ -119,7 +119,7 @@ def write(folder: str | Path, snapshot: Snapshot, description: Description) -> N
     marks = Marks(id=id, epochs=epochs, step=snapshot.step, history=history, tensors="")
     marks = marks.model_copy(update={"tensors": _checksum(tensors, marks)})
     # Of the two blocks the inner one ends first.
-    with replacing(path / WEIGHTS) as weights, replacing(path / RUN) as run:
+    with replacing(path / WEIGHTS, durable=True) as weights, replacing(path / RUN, durable=True) as run:
         run.write_text(text, encoding="utf-8")
         # In one entry: safetensors writes several in an order that differs from process to process.
         save_file(tensors, weights, {"run": marks.model_dump_json()})
@@ -169,10 +169,11 @@ def reading(path: Path) -> Iterator[None]:
     """Turns what goes wrong while a run folder is read into a ValueError of one sentence."""
     try:
         yield
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
         missing = [name for name in (RUN, WEIGHTS) if not (path / name).exists()]
-        raise ValueError(f"{str(path)!r} is not a run folder: {(missing or [RUN])[0]} is missing") from None
-    except PermissionError:
+        if missing and not isinstance(error, PermissionError):
+            raise ValueError(f"{str(path)!r} is not a run folder: {missing[0]} is missing") from None
+        # safetensors tells a file that may not be read as one that is missing
         raise ValueError(f"the run folder {str(path)!r} may not be read: permission denied") from None
     except ValidationError as error:
         raise ValueError(f"the run folder {str(path)!r} is damaged: {error.title}, {wrong(error)}") from None

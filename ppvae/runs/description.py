@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from importlib import metadata
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -25,6 +26,7 @@ from ppvae.runs.settings import Settings
 FORMAT = 2
 # What fixes the order of the rows and the numbers: a run goes on with the same bits only where these stay.
 FIXED = ("seed", "batch_size", "dtype", "optimizer")
+LIBRARIES = ("ppvae", "torch", "pyro-ppl", "jax", "numpyro", "optax", "numpy")
 
 
 class Recipe(BaseModel):
@@ -189,6 +191,11 @@ class Marks(BaseModel):
         """Are these weights of this run, at its end or at an earlier moment?"""
         epochs = self.epochs
         return epochs <= len(description.history) and self.history == description.checksum(epochs)
+
+
+def versions() -> dict[str, str]:
+    """Those of the libraries that a run's numbers depend on."""
+    return {name: metadata.version(name) for name in LIBRARIES}
 
 
 def describe(**facts: Any) -> Description:

@@ -7,7 +7,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -35,23 +35,30 @@ def check_free(path: Path, force: bool) -> None:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """The name of a temporary file to write in the block, which then replaces ``path`` and is flushed to the disk.
+def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
+    """A temporary file to write in the block, which then replaces ``path``; ``durable`` outlives a power cut, too.
 
     Raises:
         OSError: it could not be written; the temporary file is gone, and ``path`` is what it was.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        temporary.touch()
+        mode = temporary.stat().st_mode
         yield temporary
         with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+            if os.fstat(file.fileno()).st_mode != mode:  # safetensors lets nobody else read
+                os.chmod(temporary, mode)
+            if durable:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
-        flush(path.parent)
+        if durable:
+            flush(path.parent)
     except (OSError, SafetensorError) as error:
         raise OSError(number := _errno(error), f"{os.strerror(number)}; what was there stays", str(path)) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def left_behind(path: Path) -> Iterator[Path]:

@@ -28,6 +28,7 @@ from ppvae.runs.snapshot import Snapshot
 from ppvae.runs.vae import VAE
 from ppvae.training.checks import inspection
 from ppvae.training.checks.agreement import check_agreement, is_written_by_user
+from ppvae.training.checks.meeting import meet
 from ppvae.training.checks.state import check_hooks
 from ppvae.training.collapse import collapsed
 from ppvae.training.early_stopping import held_out, overtrained, still_warming, why_not_auto, why_stop
@@ -57,6 +58,8 @@ def init(vae: VAE, data: Dataset, weights: Any = None, **options: Any) -> Any:
     vae = copy.deepcopy(vae)
     vae.pair.to("cpu", getattr(torch, settings.dtype))
     engine = engine_of(settings)
+    if launch.count() > 1:
+        meet(vae, data, settings)
     engine.join(settings)
     if processes.joined():
         vae.pair.load_state_dict(processes.agreed(vae.pair.state_dict()))
@@ -106,8 +109,8 @@ def fit(
             ``epochs="auto"`` it decides when training ends; without ``validation`` these draw a tenth of the items from
             the seed, which then take no part in training. A modality that validation lacks is a hole.
         out: a run folder for checkpoints and the result; nothing is written without it. Whatever ends training early,
-            Ctrl-C, SIGTERM or an exception, leaves a checkpoint of the last whole epoch there. The folder is this
-            training's alone until it ends, and may be missing, empty, or that of the run to go on from.
+            Ctrl-C, SIGTERM, SIGHUP or an exception, leaves a checkpoint of the last whole epoch there. The folder is
+            this training's alone until it ends, and may be missing, empty, or that of the run to go on from.
         resume: go on from the checkpoint in ``out``, if there is one. What fixes the order of rows and the numbers must
             be as it was: method, modalities, data and their order, seed, batch size, dtype, optimiser. Epochs, rates,
             schedules, weights of terms, particles, backend and device may change.
@@ -150,8 +153,8 @@ def fit(
     facts |= plain(state.plan.vae.found())
     start = replace(start, vae=state.plan.vae, settings=settings, notes=facts)
     description = start.description()
+    processes.check_same({**keys, "history": len(start.history)})
     with processes.parting():
-        processes.check_same({**keys, "settings": description.plain()["settings"], "history": len(start.history)})
         if launch.rank():
             return _train(state, start, trained, others, out, False, ())
         with nullcontext() if out is None else checkpoint.claimed(out, description, force):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from full_disk import full_disk
 from PIL import Image
 
 import ppvae
@@ -76,6 +77,15 @@ def test_columns_that_have_names_are_a_table_of_ids(tmp_path: Path) -> None:
 def test_items_without_fitting_names_are_named_by_their_row(ids: np.ndarray | None, tmp_path: Path) -> None:
     write(tmp_path, {"look": DRAWN["look"][:1]}, MODALITIES, ids)
     assert files(tmp_path) == {"look/0.png", "look/1.png", "look/2.png"}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_full_disk_leaves_no_half_of_an_answer(name: str, tmp_path: Path) -> None:
+    ends = {"look": "look/0-1.png", "hear": "hear/0-1.wav", "walk": "walk/0-1.csv", "size": "numbers.npz"}
+    file = tmp_path / ends.get(name, f"{name}.csv")
+    with full_disk(), pytest.raises(OSError, match="File too large; what was there stays") as refused:
+        write(tmp_path, {name: DRAWN[name]}, MODALITIES)
+    assert (refused.value.filename, files(tmp_path)) == (str(file), set())
 
 
 def test_a_damaged_preprocessing_is_one_sentence(tmp_path: Path) -> None:

@@ -108,12 +108,24 @@ def fit(*words: str | Path) -> list[str | Path]:
         (["query", "run", "--data", "data.npz", "--ask", "", "--out", "q.npz"], "modality"),
         (["query", "run", "--data", "data.npz", "--given", "a"], "--out"),
         (["generate", "run", "--out", "."], "directory"),
+        (["generate", "run", "--out", "-"], "'-' does not stand for a stream here"),
+        (["query", "run", "--out", "q.CSV"], "'q.CSV' would be a folder: name it without .CSV, or a file that ends in"),
+        (["report", "run", "--out", "-"], "'-' does not stand for a stream here"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_a_mistyped_command(words: list[str], named: str, refused, folder: Path) -> None:
     assert named in refused(*words)
     assert not (folder / "never").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"), [(["sweep", "s.toml"], "a sweep is not for a launcher"), (fit(), "RANK is missing in the envir")]
+)
+def test_commands_that_a_launcher_starts_wrongly(words: list[str], said: str, refused, monkeypatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("RANK", raising=False)
+    assert said in refused(*words)
 
 
 @pytest.mark.parametrize("backend", ["pyro", "numpyro"])

@@ -118,6 +118,18 @@ def test_a_reader_that_is_gone(shell: str, code: int, said: str, tmp_path: Path)
     assert (done.returncode, done.stderr) == (code, said)
 
 
+def test_the_whole_program_with_all_streams_closed() -> None:
+    """It starts itself again first, in an order of sets that all processes have."""
+    line = f"env -u PYTHONHASHSEED {sys.executable} -m ppvae --version >&- 2>&- <&-"
+    assert subprocess.run(["bash", "-c", line], check=False).returncode == 0
+
+
+def test_a_link_to_nowhere_is_no_folder_to_write_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "link").symlink_to("nowhere")
+    assert cli.main(["fit", "vae", "--out", str(tmp_path / "link")]) == 2
+    assert "is no folder to write in" in capsys.readouterr().err
+
+
 def test_every_mistake_in_words_is_found_before_torch_is_loaded(tmp_path: Path) -> None:
     (tmp_path / "text.npz").write_text("a,b")
     commands = [

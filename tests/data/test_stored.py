@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import numpy as np
 import pytest
+from full_disk import full_disk
 
 import ppvae
 from ppvae import Dataset, Modality
@@ -56,6 +58,12 @@ def test_values_that_do_not_fit_are_found_in_every_block(tmp_path: Path, monkeyp
     held = stored(tmp_path / "a", [numbers], 5, (1,))
     with pytest.raises(ValueError, match=r"takes whole numbers from 0 to 1, but holds 2\.0"):
         Dataset({"a": held}, modalities=[Modality("a", (1,), "bernoulli")])
+
+
+def test_a_full_disk_is_told_as_the_system_tells_it(tmp_path: Path) -> None:
+    with full_disk(), pytest.raises(OSError, match="File too large") as refused:
+        stored(tmp_path / "a", [np.zeros((99, 1))], 99, (1,))
+    assert refused.value.errno == errno.EFBIG
 
 
 @pytest.mark.parametrize("backend", ["pyro", pytest.param("numpyro", marks=pytest.mark.slow)])

@@ -55,6 +55,21 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Fitted:
     return fit(data_set(), 1)
 
 
+def test_who_may_read_the_description_may_read_the_weights(tmp_path: Path) -> None:
+    write(tmp_path, 1)
+    assert len({(tmp_path / name).stat().st_mode for name in (WEIGHTS, RUN)}) == 1
+
+
+def test_weights_that_may_not_be_read_are_not_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*words: object, **options: object) -> None:
+        raise FileNotFoundError("what safetensors says then")
+
+    write(tmp_path, 1)
+    monkeypatch.setattr(checkpoint, "safe_open", refused)
+    with pytest.raises(ValueError, match="may not be read: permission denied"):
+        checkpoint.read(tmp_path)
+
+
 @pytest.fixture
 def holder(tmp_path: Path) -> Iterator[subprocess.Popen]:
     """A process that holds the folder ``run``."""

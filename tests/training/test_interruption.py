@@ -47,6 +47,7 @@ def breaking(entry: Mapping[str, Any]) -> None:
 def signalled(out: str, number: int) -> None:
     """Train until this process sends itself a signal in the middle of the fourth epoch."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore it
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # as nohup does
 
     def send(entry: Mapping[str, Any]) -> None:
         if entry["epoch"] == 3:
@@ -72,7 +73,9 @@ def test_a_run_that_a_callback_breaks_resumes_to_the_same_bits(backend: str, dat
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 128 + signal.SIGTERM)], ids=["INT", "TERM"]
+    ("number", "code"),
+    [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGHUP, 128 + signal.SIGHUP)],
+    ids=["INT", "TERM", "HUP"],
 )
 def test_a_run_that_a_signal_ends_resumes_to_the_same_bits(
     number: int, code: int, data: Dataset, tmp_path: Path

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -14,6 +17,8 @@ from torch import distributed
 from ppvae.runs import launch
 
 PATIENCE = 10.0  # seconds that process 0 waits for the others in the end
+MEETING = timedelta(minutes=10)  # that processes wait for one another in the beginning, as torchrun does for its own
+SILENT = 20.0  # seconds after which one that waits says so
 _store: list[Any] = []  # what all processes read and write, once they have met
 LOST = "another process of this run has ended before the run was trained, or the launcher has ended all of them"
 
@@ -27,16 +32,45 @@ def join() -> None:
     """Meet the processes that were launched with this one; nothing where it was started alone, or has met them.
 
     Raises:
+        ValueError: what the launcher has told cannot be.
         ConnectionError: they did not come.
     """
+    launch.check()
     if launch.count() == 1 or distributed.is_initialized():
         return
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    with _meeting():
+        store, rank, count = next(distributed.rendezvous("env://", timeout=MEETING))
     with together():
-        store, rank, count = next(distributed.rendezvous("env://"))
         distributed.init_process_group(backend, store=store, rank=rank, world_size=count)
     atexit.register(leave)
     _store.append(store)
+
+
+@contextmanager
+def _meeting() -> Iterator[None]:
+    """Within the block the others are waited for, which is said where it takes long.
+
+    Raises:
+        ConnectionError: they did not come, or the place is taken.
+    """
+    place, others = launch.place(), f"the others of {launch.count()} processes"
+    waiting = f"Waiting at {place} for {others}, {MEETING.seconds // 60} minutes at most."
+    told = threading.Timer(SILENT, print, [waiting], {"file": sys.stderr, "flush": True})
+    told.daemon = True
+    told.start()
+    began = time.monotonic()
+    try:
+        yield
+    except RuntimeError as error:
+        if "address already in use" in str(error):
+            raise ConnectionError(f"{place} is in use: give all processes another MASTER_PORT") from error
+        raise ConnectionError(
+            f"process {launch.rank()} has waited {time.monotonic() - began:.0f} seconds at {place} for {others}: start "
+            "all of them, with one MASTER_ADDR, MASTER_PORT and WORLD_SIZE, and each with a RANK of its own"
+        ) from error
+    finally:
+        told.cancel()
 
 
 def leave() -> None:
@@ -97,11 +131,16 @@ def agreed(value: Any) -> Any:
 
 
 def check_same(facts: Mapping[str, Any]) -> None:
-    """Raise ConnectionError where this process is about to train something else than process 0."""
-    theirs = agreed(facts)
-    for name, fact in facts.items():
-        if fact != theirs[name]:
-            raise ConnectionError(f"process {launch.rank()} has other {name} than process 0: give all of them the same")
+    """Raise ValueError, in all processes alike, where one of them is about to train something else than process 0."""
+    if not joined():
+        return
+    everyone: list[Mapping[str, Any]] = [{}] * distributed.get_world_size()
+    with together():
+        distributed.all_gather_object(everyone, facts)
+    for number, theirs in enumerate(everyone):
+        for name in facts:
+            if theirs.get(name) != everyone[0].get(name):
+                raise ValueError(f"process {number} has other {name} than process 0: give all of them the same")
 
 
 def own(size: int) -> slice:

@@ -25,6 +25,7 @@ from ppvae.cli.options import (
     place,
     told,
 )
+from ppvae.runs import launch
 
 
 @answered("demonstrated")
@@ -84,6 +85,7 @@ def fit(
     """Train a method or your own programs, kept in a folder; by several processes where torchrun starts them."""
     from ppvae.cli import fitting, places, programs, sources
 
+    launch.check()
     flags = {"backend": backend, "epochs": epochs, "latent": latent, "seed": seed, "batch_size": batch_size}
     numbers = {"lr": lr, "device": device, "dtype": dtype, "precision": precision}
     settings, options = sources.sorted_out(method, {**flags, **numbers}, chosen)
@@ -112,6 +114,11 @@ def sweep(
     from ppvae.cli import places
     from ppvae.cli.sweeps import entries
 
+    if launch.count() > 1:
+        raise ValueError(
+            "a sweep is not for a launcher such as torchrun, whose processes share one run: type the command several "
+            "times, and each takes trials of its own (docs/sweeps.md)"
+        )
     said = entries.parsed(file)
     asked = entries.distributions(file, said)
     folder = places.writable_folder(out or file.with_suffix(""))

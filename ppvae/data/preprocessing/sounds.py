@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections import Counter
 from collections.abc import Iterable
@@ -181,7 +182,11 @@ def read(path: str | Path) -> Recording:
 
 def write(path: str | Path | IO[bytes], recording: Recording) -> None:
     """Write a recording as a WAV file of 16 bits, or into an open one."""
-    extra("soundfile").write(path, recording.samples, recording.rate, format="WAV", subtype="PCM_16")
+    if isinstance(path, str | Path):  # of what the disk refuses soundfile says no more than "System error"
+        write(whole := io.BytesIO(), recording)
+        Path(path).write_bytes(whole.getvalue())
+    else:
+        extra("soundfile").write(path, recording.samples, recording.rate, format="WAV", subtype="PCM_16")
 
 
 def _check_bands(sounds: Sounds) -> None:

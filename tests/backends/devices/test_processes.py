@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
+from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +47,60 @@ def test_two_processes_train_as_one_does(both: list[dict[str, Any]]) -> None:
 
 
 @pytest.mark.parametrize("both", SOME[:1], indirect=True)
-def test_processes_with_unlike_data_are_refused(both: list[dict[str, Any]]) -> None:
-    _, first, second = both
-    assert first["unlike"] == processes.LOST
-    assert second["unlike"] == "process 1 has other data than process 0: give all of them the same"
+def test_processes_with_unlike_tasks_are_refused_alike(both: list[dict[str, Any]]) -> None:
+    said = "process 1 has other {} than process 0: give all of them the same"
+    for told in both[1:]:
+        assert told["unlike"] == {"data": said.format("data"), "method": said.format("method or options")}
+
+
+TOLD = {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+
+
+@pytest.fixture
+def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """A port that nobody listens to yet, where this process is to meet another."""
+    with socket.socket() as place:
+        place.bind(("127.0.0.1", 0))
+        for name, text in {**TOLD, "MASTER_PORT": str(place.getsockname()[1])}.items():
+            monkeypatch.setenv(name, text)
+        yield place
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("WORLD_SIZE", "two", "WORLD_SIZE is 'two' .* a number from 1 to"),
+        ("WORLD_SIZE", "0", "WORLD_SIZE is '0' .* unset WORLD_SIZE to train in one process"),
+        ("RANK", None, "RANK is missing .* a number from 0 to 1:"),
+        ("RANK", "2", "RANK is '2' .* a number from 0 to 1:"),
+        ("MASTER_PORT", "70000", "MASTER_PORT is '70000' .* a number from 1 to 65535"),
+        ("MASTER_ADDR", None, "MASTER_ADDR is missing .* host of process 0"),
+    ],
+)
+def test_what_no_launcher_says_is_refused(
+    name: str, text: str | None, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for told, given in {**TOLD, name: text}.items():
+        monkeypatch.delenv(told, raising=False) if given is None else monkeypatch.setenv(told, given)
+    with pytest.raises(ValueError, match=said):
+        processes.join()
+
+
+def test_a_port_in_use_is_named(port: socket.socket) -> None:
+    port.listen()
+    with pytest.raises(ConnectionError, match=r"127.0.0.1:\d+ is in use: give all processes another MASTER_PORT"):
+        processes.join()
+
+
+def test_a_process_whose_others_never_come_says_so_and_ends(
+    port: socket.socket, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    port.close()
+    monkeypatch.setattr(processes, "MEETING", timedelta(seconds=1.5))
+    monkeypatch.setattr(processes, "SILENT", 0.1)
+    with pytest.raises(ConnectionError, match=r"process 0 has waited \d seconds at 127.0.0.1:\d+ for the others of 2"):
+        processes.join()
+    assert capsys.readouterr().err.startswith("Waiting at 127.0.0.1:")
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
