@@ -41,7 +41,8 @@ class Settings(BaseModel):
 
     Attributes:
         backend: ``numpyro`` or ``pyro``.
-        epochs: passes over the data, or ``auto``: as many as lower the loss of held-out items.
+        epochs: passes over the data, or ``auto``: as many as lower the loss of held-out items; where nobody chooses,
+            50, or so many more that 1,000 steps are taken.
         patience: train no longer once that loss has not fallen for so many epochs, and keep the weights of the epoch
             where it was lowest; None trains all ``epochs``. ``auto`` chooses where it is None.
         batch_size: items per step, of all processes together, at most all; the rows left over after the last full
