@@ -108,7 +108,7 @@ def steps_in(items: int, settings: Settings) -> int:
     return items // min(settings.batch_size, items)
 
 
-def timed(settings: Settings, items: int) -> Settings:
+def long_enough(settings: Settings, items: int) -> Settings:
     """The settings, with so many epochs, where nobody chose their number, that there are at least ``FEWEST`` steps."""
     if "epochs" in settings.model_fields_set:
         return settings
