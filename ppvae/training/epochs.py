@@ -13,7 +13,7 @@ import numpy as np
 
 from ppvae.data.dataset import Dataset
 from ppvae.runs.plan import Pace, Plan
-from ppvae.runs.settings import Settings, learning_rate
+from ppvae.runs.settings import EPOCHS, Settings, learning_rate
 from ppvae.training.early_stopping import best_epoch
 from ppvae.training.feeding import Feed, feeding, joined
 from ppvae.training.validation import Validation
@@ -113,7 +113,7 @@ def long_enough(settings: Settings, items: int) -> Settings:
     if "epochs" in settings.model_fields_set:
         return settings
     fewest = math.ceil(FEWEST / steps_in(items, settings))
-    return settings.model_copy(update={"epochs": max(Settings().epochs, fewest)})  # type: ignore[type-var]
+    return settings.model_copy(update={"epochs": max(EPOCHS, fewest)})
 
 
 def pace_of(plan: Plan, first: int, steps: int, scalar: bool = False) -> Pace:
