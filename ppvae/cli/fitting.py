@@ -29,7 +29,7 @@ def trained(
 
     settings = timed(vae, settings)
     # What tells when to stop is a part of the other rows: those held out are for evaluate.
-    options = settings.model_dump() | {"validation": None if settings.watches else held_out}
+    options = settings.model_dump(exclude_unset=True) | {"validation": None if settings.watches else held_out}
     options["weights"] = sources.weights(rows, notes["weights"])
     with _interruptible(folder):
         fitted = fit(vae, rows, out=folder, resume=resume, force=force, notes=notes, **options)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ppvae.report.diagnosis import Diagnosis, Fit
 from ppvae.report.verdict import NARROW, REACH, SCARCE, UNCALIBRATED, WIDE, Verdict
 from ppvae.training.early_stopping import overtrained, still_falls, stop_at
+from ppvae.zoo.table import METHODS
 
 HEAVIER = {
     "normal": "student_t",
@@ -17,6 +18,7 @@ HEAVIER = {
     "poisson": "negative_binomial",
 }  # likelihoods with heavier tails, or more freedom
 BEHIND = 0.05  # of R² or accuracy: so much better a simple regression must be to be named; our choice
+SHARPER = "mvtcae"  # whose posteriors sharpen with every modality, and which did not collapse at the defaults
 RIVALS = {"mean": "the column's mean", "ridge": "ridge regression", "neighbours": "nearest neighbours"}
 NUTS = ("ppvae.diagnostics.rescue(fitted, data)",)
 
@@ -119,6 +121,18 @@ def _skills(diagnosis: Diagnosis) -> Iterator[Action]:
     if behind:
         why = f"Simple regressions predict better than the model: {', '.join(behind)}"
         yield Action(f"{why}; train until the held-out loss rises, or try a larger model", _larger(diagnosis))
+    if behind and _mixes(diagnosis.method):
+        words = shlex.join(["ppvae", "fit", SHARPER, *_data(diagnosis)])
+        yield Action(
+            "Each draw of a mixture's posterior follows only some of what is shown, which blurs predictions from "
+            "several; try a product of experts",
+            (words,),
+        )
+
+
+def _mixes(method: str) -> bool:
+    """Is the guide of this method a mixture over experts or subsets?"""
+    return method in METHODS and METHODS[method].guide.startswith("mixture")
 
 
 def _fault(fits: Sequence[Fit]) -> str:

@@ -24,7 +24,7 @@ Rate = Annotated[float, Field(ge=1e-18, le=1e18)]
 Weight = Annotated[float, Field(ge=0, le=1e18)]
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 Schedule = Rate | Annotated[str, Field(pattern="^function ")] | Callable[[float], Any]  # the name of one that was saved
-OPTIMIZERS, LR = ("adam", "adamw", "rmsprop", "momentum", "sgd"), 1e-3
+OPTIMIZERS, LR, EPOCHS = ("adam", "adamw", "rmsprop", "momentum", "sgd"), 1e-3, 50
 
 
 def _optimizer(value: Any) -> Any:
@@ -41,7 +41,8 @@ class Settings(BaseModel):
 
     Attributes:
         backend: ``numpyro`` or ``pyro``.
-        epochs: passes over the data, or ``auto``: as many as lower the loss of held-out items.
+        epochs: passes over the data, or ``auto``: as many as lower the loss of held-out items; where nobody chooses,
+            50, or so many more that 1,000 steps are taken.
         patience: train no longer once that loss has not fallen for so many epochs, and keep the weights of the epoch
             where it was lowest; None trains all ``epochs``. ``auto`` chooses where it is None.
         batch_size: items per step, of all processes together, at most all; the rows left over after the last full
@@ -72,7 +73,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     backend: Literal["numpyro", "pyro"] = "numpyro"
-    epochs: Annotated[int, Field(ge=0, lt=2**31)] | Literal["auto"] = 50
+    epochs: Annotated[int, Field(ge=0, lt=2**31)] | Literal["auto"] = EPOCHS
     patience: Count | None = None
     batch_size: Count = 128
     seed: int = Field(0, ge=0, lt=2**31)

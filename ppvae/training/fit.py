@@ -32,7 +32,7 @@ from ppvae.training.checks.meeting import meet
 from ppvae.training.checks.state import check_hooks
 from ppvae.training.collapse import collapsed
 from ppvae.training.early_stopping import held_out, overtrained, still_warming, why_not_auto, why_stop
-from ppvae.training.epochs import engine_of, epochs, in_stage, pace_of, steps_in
+from ppvae.training.epochs import engine_of, epochs, in_stage, long_enough, pace_of, steps_in
 from ppvae.training.interruption import ending, terminable
 from ppvae.training.loading import before
 from ppvae.training.measured import measured
@@ -50,7 +50,8 @@ def init(vae: VAE, data: Dataset, weights: Any = None, **options: Any) -> Any:
     Raises:
         ValueError: a setting is wrong, or the programs do not fit each other or the data.
     """
-    settings, counts = settings_of(**options), None if weights is None else checked(weights, len(data))
+    settings = long_enough(settings_of(**options), len(data))
+    counts = None if weights is None else checked(weights, len(data))
     if settings.epochs == "auto" and (reason := why_not_auto(vae, settings)):
         raise ValueError(f"epochs cannot be 'auto' here: {reason}; give a number")
     check_trainable(settings, [name for name, p in vae.pair.named_parameters() if p.requires_grad])
@@ -141,6 +142,7 @@ def fit(
         watched = held_out(counts, settings.seed)
         trained, validation, own = data.take(~watched), data.take(watched), counts[~watched]
     state = init(pair, trained, None if weights is None else own, **options)
+    settings = state.plan.settings
     others = None if validation is None else prepared(state.plan.vae, trained, validation)
     start = behind or Fitted(state.plan.vae, data.modalities or (), settings, [], Snapshot({}))
     keys = {"data": data_key(data, counts), "order": data.order}

@@ -166,7 +166,7 @@ def test_a_fit_without_a_number_of_epochs_says_why_it_stopped(ppvae_, folder: Pa
     )
     assert ppvae_("evaluate", tmp_path / "run", "--json").json["items"] == 20
     answer = ppvae_("fit", "telbo", *words, "--out", tmp_path / "constant")
-    assert (answer.json["epochs"], answer.json["stopped"]) == (50, "all 50 epochs are done")
+    assert (answer.json["epochs"], answer.json["stopped"]) == (334, "all 334 epochs are done")
 
 
 def test_flags_and_set_reach_the_settings_and_the_programs(ppvae_, folder: Path, tmp_path: Path) -> None:

@@ -313,6 +313,9 @@ def test_modalities_that_a_simple_regression_predicts_better_are_named() -> None
     skills = {"a": Skill("R²", better), "b": Skill("R²", near), "c": Skill("R²", {"model": 0.1}), "d": Skill("R²", {})}
     (said,) = advice(found := replace(diagnosis(), skills=skills), verdict(found))
     assert "better than the model: a by ridge regression (R² 0.61, not 0.40); train" in said.why
+    _, sharper = advice(replace(found, method="mopoe"), verdict(found))
+    assert sharper.words == ("ppvae fit mvtcae --data d",)
+    assert len(advice(replace(found, method="mine.py:make"), verdict(found))) == 1
 
 
 def test_a_prediction_whose_latents_were_not_measured_is_not_trusted() -> None:
