@@ -82,6 +82,10 @@ class Batch:
             )
         return ops.as_tensor(self.index)
 
+    def __getitem__(self, name: str) -> Any:
+        """Raise TypeError: what is not given is None, which a program has to expect."""
+        raise TypeError(f"a batch is read by batch.get({name!r}), which is None where the modality is not given")
+
     def get(self, name: str) -> Any:
         """Values of a modality as floats, holes filled with zeros; None where it was not given."""
         array = self.arrays.get(name)

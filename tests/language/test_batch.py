@@ -160,3 +160,8 @@ def test_a_plate_with_total_draws_no_permutation(backend: str) -> None:
     before = torch.get_rng_state()
     joint_density(backend, Shared(), batch, 0.0)
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_square_brackets_say_how_a_batch_is_read() -> None:
+    with pytest.raises(TypeError, match=r"a batch is read by batch\.get\('x'\), which is None"):
+        Batch({"x": np.zeros((2, 1))})["x"]
