@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import itertools
-import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -13,12 +12,10 @@ import numpy as np
 
 from ppvae.data.dataset import Dataset
 from ppvae.runs.plan import Pace, Plan
-from ppvae.runs.settings import EPOCHS, Settings, learning_rate
+from ppvae.runs.settings import Settings, learning_rate
 from ppvae.training.early_stopping import best_epoch
 from ppvae.training.feeding import Feed, feeding, joined
 from ppvae.training.validation import Validation
-
-FEWEST = 1000  # steps of a run whose number of epochs nobody chose; docs/decisions.md says why
 
 
 def engine_of(settings: Settings) -> Any:
@@ -109,14 +106,6 @@ def order(settings: Settings, items: int, epoch: int) -> np.ndarray:
 def steps_in(items: int, settings: Settings) -> int:
     """The number of steps in an epoch."""
     return items // min(settings.batch_size, items)
-
-
-def long_enough(settings: Settings, items: int) -> Settings:
-    """The settings, with so many epochs, where nobody chose their number, that there are at least ``FEWEST`` steps."""
-    if "epochs" in settings.model_fields_set:
-        return settings
-    fewest = math.ceil(FEWEST / steps_in(items, settings))
-    return settings.model_copy(update={"epochs": max(EPOCHS, fewest)})
 
 
 def pace_of(plan: Plan, first: int, steps: int, scalar: bool = False) -> Pace:

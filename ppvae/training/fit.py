@@ -32,12 +32,13 @@ from ppvae.training.checks.meeting import meet
 from ppvae.training.checks.state import check_hooks
 from ppvae.training.collapse import collapsed
 from ppvae.training.early_stopping import held_out, overtrained, still_warming, why_not_auto, why_stop
-from ppvae.training.epochs import engine_of, epochs, in_stage, long_enough, pace_of, steps_in
+from ppvae.training.epochs import engine_of, epochs, in_stage, pace_of, steps_in
 from ppvae.training.interruption import ending, terminable
 from ppvae.training.loading import before
 from ppvae.training.measured import measured
 from ppvae.training.progress import progress_bar, say
 from ppvae.training.savable import plain
+from ppvae.training.unchosen import filled
 from ppvae.training.validation import Validation, prepared
 
 Callback = Callable[..., object]
@@ -50,7 +51,7 @@ def init(vae: VAE, data: Dataset, weights: Any = None, **options: Any) -> Any:
     Raises:
         ValueError: a setting is wrong, or the programs do not fit each other or the data.
     """
-    settings = long_enough(settings_of(**options), len(data))
+    settings = filled(settings_of(**options), vae, len(data))
     counts = None if weights is None else checked(weights, len(data))
     if settings.epochs == "auto" and (reason := why_not_auto(vae, settings)):
         raise ValueError(f"epochs cannot be 'auto' here: {reason}; give a number")

@@ -18,6 +18,7 @@ class Row:
         reference: the paper.
         when: when to use it.
         options: options that differ from the defaults of its parts.
+        warmup: steps over which the weight of its latents grows, where nobody chooses ``kl_warmup``.
     """
 
     model: str
@@ -26,6 +27,7 @@ class Row:
     reference: str
     when: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    warmup: int = 0
 
 
 METHODS = {
@@ -43,6 +45,7 @@ METHODS = {
         "mvae",
         "Wu & Goodman 2018, arXiv:1802.05335",
         "sharp joint posteriors; any subset may be missing",
+        warmup=500,
     ),
     "gpoe": Row(
         "joint:Joint",

@@ -71,7 +71,7 @@ def _made(sweep: Sweep, rows: Dataset, values: Mapping[str, Any]) -> tuple[VAE, 
     if settings.epochs == 0:
         raise ValueError("epochs is 0, but trials are compared by the loss after an epoch: give 1 or more")
     if not settings.watches:
-        settings = settings.model_copy(update={"patience": settings.epochs})
+        settings = settings.model_copy(update={"epochs": settings.epochs, "patience": settings.epochs})
     return vae, settings, options
 
 
@@ -120,7 +120,7 @@ def _trained(
         callbacks=[told],
         notes=notes | {"weights": sweep.weights},
         weights=sources.weights(rows, sweep.weights),
-        **settings.model_dump(),
+        **settings.model_dump(exclude_unset=True),
     )
     best = fitted.history[fitted.history[-1]["best_epoch"] - 1]
     return None if hopeless else -best["validation_loss"]
