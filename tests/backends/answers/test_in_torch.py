@@ -124,7 +124,7 @@ def data() -> Dataset:
 def fitted(request: pytest.FixtureRequest) -> tuple[Fitted, bool]:
     model, guide, together = request.param
     torch.manual_seed(0)
-    settings = {"backend": "pyro", "dtype": "float64", "epochs": 1, "progress": False}
+    settings = {"backend": "pyro", "device": "cpu", "dtype": "float64", "epochs": 1, "progress": False}
     return ppvae.fit(ppvae.VAE(model(), guide()), data(), **settings), together
 
 

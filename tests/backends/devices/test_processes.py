@@ -117,7 +117,8 @@ def test_shares_are_all_of_a_batch(count: int, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("backend", ["pyro", "numpyro"])
 def test_a_process_reads_its_share_of_each_batch_from_disk(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings, data, rows = Settings(backend=backend, batch_size=16), shared_runs.on_disk(), np.arange(32).reshape(2, 16)
+    settings = Settings(backend=backend, batch_size=16, device="cpu")
+    data, rows = shared_runs.on_disk(), np.arange(32).reshape(2, 16)
     feed = feeding(engine_of(settings), settings, data)
     monkeypatch.setattr(processes, "own", lambda size: slice(size // 2, size))
     (block,) = feed(rows)
