@@ -24,9 +24,9 @@ def meet(vae: VAE, data: Dataset, settings: Settings) -> None:
     made_by = [{role: type(program) for role, program in vae.programs.items()}, vae.objective, dict(vae.recipe)]
     facts = {
         "versions of libraries": versions(),
+        "method or options": json.dumps(made_by, default=_name),
         "settings": settings.model_dump(mode="json"),
         "modalities": [modality.plain() for modality in data.modalities or ()],
-        "method or options": json.dumps(made_by, default=_name),
         "networks": [(name, tuple(array.shape)) for name, array in vae.pair.state_dict().items()],
     }
     processes.check_same(facts)

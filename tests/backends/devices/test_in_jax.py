@@ -25,7 +25,7 @@ from ppvae.training.feeding import feeding
 random, folder = np.random.default_rng(0), Path(sys.argv[1])
 rows = random.normal(size=(90, 3))
 data = ppvae.Dataset({"a": rows, "b": rows + random.normal(size=(90, 3))}, {"a": np.arange(90) % 3 > 0})
-options = dict(batch_size=16, dtype="float64", clip=1.0, progress=False, validation=data.take(range(16)))
+options = dict(batch_size=16, dtype="float64", clip=1.0, kl_warmup=1, progress=False, validation=data.take(range(16)))
 def losses(devices, **more):
     vae = ppvae.method("mvae", data.modalities, latent=2, hidden=(8,))
     run = ppvae.fit(vae, data, devices=devices, **{"epochs": 3, **options, **more})
