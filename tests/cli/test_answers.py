@@ -82,10 +82,12 @@ def test_items_without_fitting_names_are_named_by_their_row(ids: np.ndarray | No
 @pytest.mark.parametrize("name", DRAWN)
 def test_a_full_disk_leaves_no_half_of_an_answer(name: str, tmp_path: Path) -> None:
     ends = {"look": "look/0-1.png", "hear": "hear/0-1.wav", "walk": "walk/0-1.csv", "size": "numbers.npz"}
-    file = tmp_path / ends.get(name, f"{name}.csv")
+    full, drawn = tmp_path / "full", {name: DRAWN[name]}
+    file = full / ends.get(name, f"{name}.csv")
+    write(tmp_path, drawn, MODALITIES)  # so that libraries have written what they keep of themselves
     with full_disk(), pytest.raises(OSError, match="File too large; what was there stays") as refused:
-        write(tmp_path, {name: DRAWN[name]}, MODALITIES)
-    assert (refused.value.filename, files(tmp_path)) == (str(file), set())
+        write(full, drawn, MODALITIES)
+    assert (refused.value.filename, files(full)) == (str(file), set())
 
 
 def test_a_damaged_preprocessing_is_one_sentence(tmp_path: Path) -> None:

@@ -175,7 +175,7 @@ def test_flags_and_set_reach_the_settings_and_the_programs(ppvae_, folder: Path,
     assert ppvae_(*words, "--set", "optimizer=sgd", "--set", "clip=1", "--set", "prior_expert=false").code == 0
     fitted = ppvae.load(tmp_path / "r")
     chosen = {"epochs": 1, "seed": 3, "lr": 0.01, "dtype": "float64", "device": "cpu", "optimizer": "sgd", "clip": 1}
-    assert fitted.settings == Settings(backend="pyro", batch_size=16, **chosen)
+    assert fitted.settings == Settings(backend="pyro", batch_size=16, kl_warmup=0.5, **chosen)
     assert fitted.vae.recipe["options"] == {"latent": 2, "hidden": [8], "prior_expert": False}
     assert fitted.notes["holdout"] == {"fraction": 0.5, "seed": 3}
 

@@ -73,7 +73,7 @@ def test_grades_asked_to_be_categories_are_imputed_as_grades(backend: str) -> No
     grades[::6] = np.nan
     data = Dataset({"x": x, "grade": grades}, likelihood={"grade": "categorical"})
     assert data.modalities[1].levels == 4
-    vae = ppvae.method("mvae", data.modalities, latent=1, hidden=(8,))
+    vae = ppvae.method("mvae", data.modalities, latent=1, hidden=(8,), seed=1)
     fitted = ppvae.fit(vae, data, backend=backend, epochs=100, batch_size=30, lr=0.02, progress=False)
     filled = fitted.impute(data, draws=50)["grade"].ravel()[::6]
     assert np.mean(filled == np.repeat([1.0, 2.0, 3.0], 20)[::6]) > 0.8
