@@ -136,7 +136,7 @@ def fit(
         raise TypeError(f"fit takes a VAE and a Dataset, not {type(vae).__name__} and {type(data).__name__}")
     settings, counts = settings_of(**options), checked(weights, len(data))
     data, behind = measured(data, settings.dtype), before(vae, out, resume)
-    if behind is not None:  # a warm-up that nobody chose goes on as it began
+    if behind is not None and behind.history:  # a warm-up that nobody chose goes on as it began
         options.setdefault("kl_warmup", behind.settings.kl_warmup)
     pair = behind.vae if behind else vae
     assert isinstance(pair, VAE)
