@@ -53,7 +53,15 @@ def _idle(diagnosis: Diagnosis) -> Iterator[Action]:
     """Where no latent follows the data, whatever is shown: the guide fell back on the prior."""
     known = [each.active for each in diagnosis.posteriors if each.active is not None and each.latents]
     if known and not any(known):
-        again = ["ppvae", "fit", diagnosis.method, *_data(diagnosis), "--set", "kl_warmup=20"]
+        warms_up = diagnosis.method in METHODS and METHODS[diagnosis.method].warmup
+        again = [
+            "ppvae",
+            "fit",
+            diagnosis.method,
+            *_data(diagnosis),
+            "--set",
+            "lr=3e-4" if warms_up else "kl_warmup=20",
+        ]
         yield Action(
             "No latent follows the data, so that every row gets the same answers, honest as these may be; train with a "
             "weight of the latents that grows, a smaller learning rate, or longer",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 from ppvae.inference.fitted import Fitted
 
 NATS = 0.01  # an item, that all latents cost together where none of them tells anything; our choice
+LONG = 20  # epochs of a warm-up to try, where there was none
 
 
 def collapsed(fitted: Fitted) -> str | None:
@@ -19,7 +22,8 @@ def collapsed(fitted: Fitted) -> str | None:
     weight, total = fitted.settings.beta_at(last["epoch"]), sum(map(abs, costs.values()))
     if not total or total >= NATS * weight:
         return None
+    longer = max(LONG, math.ceil(2 * fitted.settings.kl_warmup))
     return (
         f"The latents {', '.join(costs)} tell items apart by no more than {total / weight:.1g} nats, so that every "
-        "item gets nearly the same answers: train with kl_warmup=20, a smaller lr, or longer."
+        f"item gets nearly the same answers: train with kl_warmup={longer}, a smaller lr, or longer."
     )

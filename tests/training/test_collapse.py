@@ -31,6 +31,8 @@ def test_latents_that_tell_nothing_are_told_of(capsys: pytest.CaptureFixture[str
     last = run.history[-1]
     unmeasured = [{**last, "sites": {**last["sites"], "z": 0.0}}]
     assert collapsed(replace(run, history=unmeasured)) is None
+    warmed = replace(run, settings=run.settings.model_copy(update={"kl_warmup": 14.2}))
+    assert "kl_warmup=29" in (collapsed(warmed) or "")
 
 
 def test_latents_that_tell_something_are_not(capsys: pytest.CaptureFixture[str]) -> None:
