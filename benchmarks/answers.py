@@ -32,17 +32,21 @@ def main() -> int:
     parser.add_argument("--shared", action="store_true", help="time the processor and not the clock, on a busy machine")
     chosen = parser.parse_args()
     clock = time.process_time if chosen.shared else time.perf_counter
-    machine = measured.machine()
-    figures = {"machine": machine, "rows": [row(name, chosen.seconds, clock) for name in questions(None, None, None)]}
+    machine, data = measured.machine(), ppvae.datasets.load("mfeat").take(range(ITEMS))
+    vae = ppvae.method("mvae", data.modalities, latent=16)
+    runs = [ppvae.fit(vae, data, backend=backend, epochs=0, progress=False) for backend in ("pyro", "numpyro")]
+    on_pyro, on_numpyro = (questions(run, data) for run in runs)
+    rows = [row(name, *on_pyro[name], on_numpyro[name][1], chosen.seconds, clock) for name in on_pyro]
+    figures = {"machine": machine, "rows": rows}
     print(tables(figures))
     if chosen.page:
         measured.keep("answers", figures)
     return 0
 
 
-def questions(fitted: Any, data: Any, few: Any) -> dict[str, tuple[int, Callable[[], Any]]]:
+def questions(fitted: Any, data: Any) -> dict[str, tuple[int, Callable[[], Any]]]:
     """How many items each question is asked of, and the asking."""
-    views = {"given": ["fou", "fac"], "ask": ["kar"]}
+    views, few = {"given": ["fou", "fac"], "ask": ["kar"]}, data.take(range(FEWER))
     return {
         "`encode`": (ITEMS, lambda: fitted.encode(data)),
         "`query` of one view from two": (ITEMS, lambda: fitted.query(data, **views)),
@@ -52,14 +56,15 @@ def questions(fitted: Any, data: Any, few: Any) -> dict[str, tuple[int, Callable
     }
 
 
-def row(name: str, seconds: float, clock: Callable[[], float]) -> dict[str, Any]:
+def row(
+    name: str,
+    items: int,
+    ask: Callable[[], Any],
+    ask_numpyro: Callable[[], Any],
+    seconds: float,
+    clock: Callable[[], float],
+) -> dict[str, Any]:
     """The figures of one question."""
-    data = ppvae.datasets.load("mfeat").take(range(ITEMS))
-    vae = ppvae.method("mvae", data.modalities, latent=16)
-    on_pyro, on_numpyro = (ppvae.fit(vae, data, backend=b, epochs=0, progress=False) for b in ("pyro", "numpyro"))
-    (items, ask), (_, ask_numpyro) = (
-        questions(run, data, data.take(range(FEWER)))[name] for run in (on_pyro, on_numpyro)
-    )
 
     def alone() -> None:
         several, in_torch.SEVERAL = in_torch.SEVERAL, sys.maxsize
